@@ -1,0 +1,1 @@
+//! Membership, leases, the startup lock.

@@ -1,0 +1,1 @@
+//! Configuration as values: config.xml, HAController.

@@ -1,0 +1,1 @@
+//! Queue, scheduler, build actors, logs, artifacts.

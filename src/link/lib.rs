@@ -1,0 +1,1 @@
+//! Sessions with agents, wherever their link is.

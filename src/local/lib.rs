@@ -1,0 +1,1 @@
+//! What up does: starts, probes, kills replicas as processes.

@@ -1,0 +1,5 @@
+//! The one binary; subcommands live in `cmd`, one file each.
+
+fn main() -> anyhow::Result<()> {
+    Ok(())
+}

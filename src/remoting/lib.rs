@@ -1,0 +1,1 @@
+//! Wire formats of agents and peers: bytes in, values out.

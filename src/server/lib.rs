@@ -1,0 +1,1 @@
+//! HTTP: Jenkins-compatible REST, agents, peers, the page.

@@ -1,1 +1,211 @@
-//! The words of the domain.
+//! The words of the domain: names, ids, fences, results. Values only: no I/O, no clock, no SQL, no HTTP.
+//!
+//! Names are checked where they enter (`JobName::parse`), so inside the product an invalid name does not exist.
+
+mod names;
+mod time;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+pub use names::{JobName, MAX_NAME, NameError, NodeName, ReplicaName};
+pub use time::{Clock, Millis, SystemClock};
+
+/// Names a build for ever, across jobs and renames. Allotted by the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BuildId(pub i64);
+
+impl fmt::Display for BuildId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// Names a queue item, also after it has left the queue. Allotted by the store, as Jenkins counts them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct QueueId(pub i64);
+
+/// What a holder shows at every write and command: (epoch, number), ordered. Never repeats for one build or lease,
+/// not even when the store was set back in time, because the epoch is raised then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fence(i64);
+
+const EPOCH_SHIFT: u32 = 40;
+
+impl Fence {
+    /// The first fence of an epoch.
+    pub fn first(epoch: u32) -> Fence {
+        Fence((i64::from(epoch) << EPOCH_SHIFT) | 1)
+    }
+
+    /// The next fence, in `epoch` when that is newer than the fence's own.
+    pub fn next(self, epoch: u32) -> Fence {
+        Fence::first(epoch).max(Fence(self.0 + 1))
+    }
+
+    pub fn epoch(self) -> u32 {
+        u32::try_from(self.0 >> EPOCH_SHIFT).unwrap_or(0)
+    }
+
+    /// As the store and the wire write it.
+    pub fn to_i64(self) -> i64 {
+        self.0
+    }
+
+    pub fn from_i64(value: i64) -> Fence {
+        Fence(value)
+    }
+}
+
+impl fmt::Display for Fence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.epoch(), self.0 & ((1 << EPOCH_SHIFT) - 1))
+    }
+}
+
+/// One life of one replica process. The incarnation is allotted by the store when it joins.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ReplicaId {
+    pub name: ReplicaName,
+    pub incarnation: i64,
+}
+
+impl fmt::Display for ReplicaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}", self.name, self.incarnation)
+    }
+}
+
+/// What a replica is doing. `waiting` and `starting` are alive but not ready; `setup` is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReplicaState {
+    Waiting,
+    Starting,
+    Setup,
+    Ready,
+    Draining,
+    Stopped,
+}
+
+impl ReplicaState {
+    pub const ALL: [ReplicaState; 6] = [
+        ReplicaState::Waiting,
+        ReplicaState::Starting,
+        ReplicaState::Setup,
+        ReplicaState::Ready,
+        ReplicaState::Draining,
+        ReplicaState::Stopped,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ReplicaState::Waiting => "waiting",
+            ReplicaState::Starting => "starting",
+            ReplicaState::Setup => "setup",
+            ReplicaState::Ready => "ready",
+            ReplicaState::Draining => "draining",
+            ReplicaState::Stopped => "stopped",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<ReplicaState> {
+        ReplicaState::ALL.into_iter().find(|s| s.as_str() == text)
+    }
+}
+
+/// How a build ended, as in Jenkins; ordered from best to worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum BuildResult {
+    Success,
+    Unstable,
+    Failure,
+    NotBuilt,
+    Aborted,
+}
+
+impl BuildResult {
+    pub const ALL: [BuildResult; 5] = [
+        BuildResult::Success,
+        BuildResult::Unstable,
+        BuildResult::Failure,
+        BuildResult::NotBuilt,
+        BuildResult::Aborted,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            BuildResult::Success => "SUCCESS",
+            BuildResult::Unstable => "UNSTABLE",
+            BuildResult::Failure => "FAILURE",
+            BuildResult::NotBuilt => "NOT_BUILT",
+            BuildResult::Aborted => "ABORTED",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<BuildResult> {
+        BuildResult::ALL.into_iter().find(|r| r.as_str() == text)
+    }
+}
+
+impl fmt::Display for BuildResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a build was started; shown on its page and in `CauseAction`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "type")]
+pub enum Cause {
+    User { id: String, name: String },
+    Remote { address: String, note: Option<String> },
+    Upstream { job: String, number: u64 },
+}
+
+impl Cause {
+    pub fn short_description(&self) -> String {
+        match self {
+            Cause::User { name, .. } => format!("Started by user {name}"),
+            Cause::Remote { address, note: Some(note) } => format!("Started by remote host {address} with note: {note}"),
+            Cause::Remote { address, note: None } => format!("Started by remote host {address}"),
+            Cause::Upstream { job, number } => format!("Started by upstream project \"{job}\" build number {number}"),
+        }
+    }
+}
+
+/// Value of a build parameter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ParamValue {
+    Flag(bool),
+    Text(String),
+}
+
+impl fmt::Display for ParamValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ParamValue::Flag(flag) => write!(f, "{flag}"),
+            ParamValue::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fence_of_a_newer_epoch_is_higher_than_any_of_an_older_one() {
+        let old = Fence::from_i64(Fence::first(1).to_i64() + 1_000_000);
+        assert!(Fence::first(2) > old);
+        assert_eq!(old.next(2), Fence::first(2));
+        assert_eq!(old.next(1).to_i64(), old.to_i64() + 1);
+        assert_eq!(Fence::first(7).epoch(), 7);
+    }
+}

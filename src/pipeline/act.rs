@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+pub use model::{BuildResult, ParamValue};
 use serde::{Deserialize, Serialize};
 
 /// Names one step of one build for ever: branch path and ordinal. `7` is the eighth act of the main branch,
@@ -91,17 +92,6 @@ pub enum ActKind {
 pub enum BlockKind {
     Stage,
     Branch,
-}
-
-/// As in Jenkins; the order is from best to worst.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum BuildResult {
-    Success,
-    Unstable,
-    Failure,
-    NotBuilt,
-    Aborted,
 }
 
 /// Where on the agents something happens.
@@ -235,13 +225,6 @@ pub struct Began {
     pub has_scm: bool,
     /// Milliseconds since the epoch by the store's clock; `currentBuild.startTimeInMillis`, `new Date()`.
     pub at: u64,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum ParamValue {
-    Flag(bool),
-    Text(String),
 }
 
 /// One committed entry of a journal. Format 1: JSON, at most 64 KiB.

@@ -1,1 +1,189 @@
-//! What can be read and written.
+//! What can be read and written, whatever engine keeps it.
+//!
+//! A change is a [`Write`], a value; a store applies it whole or not at all and answers after the commit. Reads come in
+//! small traits by subject. [`memory`] is the store of unit tests and of the simulation; `contract` is the suite that
+//! every store must pass. No SQL here, no decision.
+
+mod entity;
+mod write;
+
+use async_trait::async_trait;
+use model::{BuildId, BuildResult, Fence, JobName, NodeName, QueueId};
+
+pub use entity::*;
+pub use write::*;
+
+/// Why a write or read gave nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The writer has lost what it wrote for: the build, the membership.
+    #[error("fence is stale{}", .current.map(|f| format!(", the current one is {f}")).unwrap_or_default())]
+    Fenced { current: Option<Fence> },
+    #[error("{0} does not exist")]
+    NotFound(String),
+    #[error("{0} exists already")]
+    Exists(String),
+    #[error("{0}")]
+    Conflict(String),
+    #[error("{0}")]
+    Limit(String),
+    /// Nothing was changed; the same may work later.
+    #[error("the store is away: {0}")]
+    Unavailable(String),
+    /// The connection ended during the commit: it happened or not.
+    #[error("the store did not say whether it committed: {0}")]
+    Unknown(String),
+    /// What is stored can't be read: a bug or a damaged home.
+    #[error("the store holds something unreadable: {0}")]
+    Corrupt(String),
+}
+
+impl Error {
+    /// Stable label for metrics and logs.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Error::Fenced { .. } => "Fenced",
+            Error::NotFound(_) => "NotFound",
+            Error::Exists(_) => "Exists",
+            Error::Conflict(_) => "Conflict",
+            Error::Limit(_) => "Limit",
+            Error::Unavailable(_) => "Unavailable",
+            Error::Unknown(_) => "Unknown",
+            Error::Corrupt(_) => "Corrupt",
+        }
+    }
+
+    /// Whether the same call may succeed later without anybody's doing.
+    pub fn passing(&self) -> bool {
+        matches!(self, Error::Unavailable(_) | Error::Unknown(_))
+    }
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Applies writes.
+#[async_trait]
+pub trait Writer: Send + Sync + 'static {
+    /// Answers after the commit. Writes of one caller that are awaited in turn keep their order.
+    async fn write(&self, write: Write) -> Result<Answer>;
+}
+
+#[async_trait]
+pub trait Cluster: Send + Sync + 'static {
+    async fn meta(&self) -> Result<Meta>;
+    /// By ordinal and name, stopped ones too.
+    async fn members(&self) -> Result<Vec<Member>>;
+    async fn leases(&self) -> Result<Vec<Lease>>;
+    /// Newest first.
+    async fn failovers(&self, limit: u32) -> Result<Vec<Failover>>;
+    async fn user(&self, id: &str) -> Result<Option<User>>;
+}
+
+#[async_trait]
+pub trait Items: Send + Sync + 'static {
+    async fn item(&self, name: &JobName) -> Result<Option<Item>>;
+    /// Direct children of a folder (or the top level), by name. `limit` at most, after `after` when given.
+    async fn children(&self, parent: Option<&JobName>, after: Option<&JobName>, limit: u32) -> Result<Vec<ItemSummary>>;
+}
+
+/// Which build of a job: a number or a permalink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    Number(u64),
+    First,
+    Last,
+    LastCompleted,
+    /// `SUCCESS` only.
+    LastStable,
+    /// `SUCCESS` or `UNSTABLE`.
+    LastSuccessful,
+    LastUnstable,
+    LastFailed,
+    /// Completed and not `SUCCESS`.
+    LastUnsuccessful,
+    /// The newest below this number.
+    Before(u64),
+    /// The oldest above this number.
+    After(u64),
+}
+
+impl Which {
+    /// Whether a completed build with this result is meant; for the four that look at results.
+    pub fn wants(self, result: BuildResult) -> bool {
+        match self {
+            Which::LastStable => result == BuildResult::Success,
+            Which::LastSuccessful => result <= BuildResult::Unstable,
+            Which::LastUnstable => result == BuildResult::Unstable,
+            Which::LastFailed => result == BuildResult::Failure,
+            Which::LastUnsuccessful => result != BuildResult::Success,
+            Which::Number(_) | Which::First | Which::Last | Which::LastCompleted | Which::Before(_) | Which::After(_) => true,
+        }
+    }
+}
+
+#[async_trait]
+pub trait Builds: Send + Sync + 'static {
+    async fn build(&self, job: &JobName, which: Which) -> Result<Option<Build>>;
+    async fn build_by_id(&self, id: BuildId) -> Result<Option<Build>>;
+    /// Newest first, with numbers below `below` when given.
+    async fn builds(&self, job: &JobName, below: Option<u64>, limit: u32) -> Result<Vec<Build>>;
+    /// All running builds, or those of one owner, by build.
+    async fn running(&self, owner: Option<i64>) -> Result<Vec<Running>>;
+    /// In order, from index `from` on; at most 1,000 records or 4 MiB a call.
+    async fn journal(&self, build: BuildId, from: i64) -> Result<Vec<bytes::Bytes>>;
+    async fn source(&self, hash: &str) -> Result<Option<String>>;
+    /// In the order of their delivery.
+    async fn inbox(&self, build: BuildId) -> Result<Vec<InboxRow>>;
+    /// Builds that have inbox rows, of those that `owner` drives.
+    async fn with_inbox(&self, owner: i64) -> Result<Vec<BuildId>>;
+    /// Committed raw offset of each step that has written output.
+    async fn raw_offsets(&self, build: BuildId) -> Result<Vec<(String, u64)>>;
+    /// At most `max` bytes from `from` on. `None`: no such build.
+    async fn log(&self, build: BuildId, from: u64, max: usize) -> Result<Option<LogSlice>>;
+    /// By path; paths that begin with `prefix`, after `after` when given.
+    async fn artifacts(&self, build: BuildId, after: Option<&str>, limit: u32) -> Result<Vec<Artifact>>;
+    async fn artifact(&self, build: BuildId, path: &str) -> Result<Option<Artifact>>;
+    async fn stash(&self, build: BuildId, name: &str) -> Result<Option<Stash>>;
+}
+
+#[async_trait]
+pub trait Queue: Send + Sync + 'static {
+    /// Items that wait, oldest first.
+    async fn queue(&self) -> Result<Vec<QueueItem>>;
+    async fn queue_item(&self, id: QueueId) -> Result<Option<QueueItem>>;
+    /// Oldest first.
+    async fn waits(&self) -> Result<Vec<Wait>>;
+    async fn busy(&self) -> Result<Vec<Busy>>;
+}
+
+#[async_trait]
+pub trait Nodes: Send + Sync + 'static {
+    /// By name.
+    async fn nodes(&self) -> Result<Vec<Node>>;
+    async fn node(&self, name: &NodeName) -> Result<Option<Node>>;
+    async fn links(&self) -> Result<Vec<Link>>;
+}
+
+/// All of it.
+pub trait Store: Writer + Cluster + Items + Builds + Queue + Nodes {}
+impl<T: Writer + Cluster + Items + Builds + Queue + Nodes> Store for T {}
+
+/// Large things by key: artifacts, stashes, results too large for a record.
+#[async_trait]
+pub trait Objects: Send + Sync + 'static {
+    /// Whole or not at all; a key that exists is replaced. Keys: `[A-Za-z0-9._-]` and `/`.
+    async fn put(&self, key: &str, bytes: bytes::Bytes) -> Result<()>;
+    /// Begins an object that is written in pieces.
+    async fn upload(&self, key: &str) -> Result<Box<dyn Upload>>;
+    /// `None`: no such object. `max` bytes from `from` on, fewer at the end.
+    async fn get(&self, key: &str, from: u64, max: usize) -> Result<Option<bytes::Bytes>>;
+    /// Nothing happens when there is none.
+    async fn delete(&self, key: &str) -> Result<()>;
+}
+
+/// An object being written; it exists once `finish` has answered. Dropped before, nothing stays.
+#[async_trait]
+pub trait Upload: Send {
+    async fn write(&mut self, bytes: bytes::Bytes) -> Result<()>;
+    async fn finish(self: Box<Self>) -> Result<()>;
+}

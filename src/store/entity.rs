@@ -1,0 +1,311 @@
+//! What the store holds, as values. Filled by the stores, read by everybody above.
+
+use std::collections::BTreeMap;
+
+use model::{BuildId, BuildResult, Cause, Fence, JobName, Millis, NodeName, ParamValue, QueueId, ReplicaId, ReplicaState};
+use serde::{Deserialize, Serialize};
+
+/// Newest home level that this binary knows. A home at a higher level is refused.
+pub const LEVEL: i64 = 1;
+
+/// What a home says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meta {
+    /// Identity of the controller whose home this is; set by the first start, never changed.
+    pub controller: String,
+    pub level: i64,
+    /// Raised when the store was set back in time.
+    pub epoch: u32,
+    /// Raised by every beat of any member: a store whose tick went down was set back in time.
+    pub tick: i64,
+}
+
+/// One replica as the membership table has it. The row stays when the replica has stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    pub id: ReplicaId,
+    pub ordinal: u32,
+    pub pid: u32,
+    /// `host:port` where peers reach it.
+    pub address: String,
+    pub state: ReplicaState,
+    /// When `state` began, by the wall clock of the replica itself.
+    pub since: Millis,
+    pub revision: String,
+    pub version: String,
+    /// Newest home level that it knows.
+    pub level: i64,
+    /// Newest behaviour number of the machine that it knows.
+    pub behaviour: u32,
+    /// Raised every second while it lives.
+    pub beat: i64,
+    /// What it drives and holds, by its own word at the last beat.
+    pub load: Load,
+}
+
+impl Member {
+    /// Not `stopped`; a lapsed member is set to `stopped` by whoever noticed.
+    pub fn live(&self) -> bool {
+        self.state != ReplicaState::Stopped
+    }
+}
+
+/// What the choice of an owner looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Load {
+    pub builds: u32,
+    pub agents: u32,
+    /// Thousandths of one processor used in the last seconds.
+    pub cpu_millis: u32,
+}
+
+/// A lease that only one live member holds: `startup`, later `cron`, `rollout`, `maintenance`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    pub name: String,
+    /// Counts only while that member is live.
+    pub holder: Option<ReplicaId>,
+    pub fence: Fence,
+    pub since: Millis,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ItemKind {
+    Folder,
+    Pipeline,
+}
+
+impl ItemKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ItemKind::Folder => "folder",
+            ItemKind::Pipeline => "pipeline",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<ItemKind> {
+        [ItemKind::Folder, ItemKind::Pipeline].into_iter().find(|k| k.as_str() == text)
+    }
+}
+
+/// A job or folder without its configuration: what lists show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ItemSummary {
+    pub id: i64,
+    pub name: JobName,
+    pub kind: ItemKind,
+    pub disabled: bool,
+    pub next_build: u64,
+    /// Builds that run now.
+    pub running: u32,
+    /// Result of the newest completed build.
+    pub last_result: Option<BuildResult>,
+    /// Raised by each change of the configuration.
+    pub version: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    pub summary: ItemSummary,
+    /// `config.xml` as it was posted.
+    pub config: String,
+}
+
+/// A build as its row has it, running or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Build {
+    pub id: BuildId,
+    pub job: JobName,
+    pub number: u64,
+    pub queue_id: QueueId,
+    pub causes: Vec<Cause>,
+    pub params: BTreeMap<String, ParamValue>,
+    pub queued_at: Millis,
+    pub started_at: Millis,
+    /// `None` while it runs.
+    pub ended_at: Option<Millis>,
+    /// While it runs: what it has been set to so far.
+    pub result: Option<BuildResult>,
+    pub display_name: Option<String>,
+    pub description: Option<String>,
+    pub keep: bool,
+    /// Bytes of log that are committed.
+    pub log_end: u64,
+    /// Behaviour number of the machine that it keeps for life.
+    pub behaviour: u32,
+}
+
+impl Build {
+    pub fn building(&self) -> bool {
+        self.ended_at.is_none()
+    }
+}
+
+/// One row of `running`: who drives a build, and how far it is. Adoption and every write of the build update it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    pub build: BuildId,
+    pub job: JobName,
+    pub number: u64,
+    /// Incarnation of the owner.
+    pub owner: i64,
+    pub fence: Fence,
+    /// Number of guarded writes so far.
+    pub seq: i64,
+    pub log_end: u64,
+    pub behaviour: u32,
+}
+
+/// What reached a build from outside and is not journaled yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InboxRow {
+    /// Unique in the build; the same key delivered twice is one row.
+    pub key: String,
+    /// JSON, for the engine.
+    pub body: String,
+}
+
+/// A piece of a build's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    /// Where it stands in the log of the build.
+    pub offset: u64,
+    /// Empty for what the controller itself writes.
+    pub step: String,
+    /// Range of the step's raw output that it was made of; empty for the controller's.
+    pub raw_from: u64,
+    pub raw_to: u64,
+    pub at: Millis,
+    pub bytes: bytes::Bytes,
+}
+
+/// Log bytes from one offset on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LogSlice {
+    pub bytes: Vec<u8>,
+    /// Committed end of the whole log.
+    pub end: u64,
+    /// Whether the build may still write.
+    pub building: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueItem {
+    pub id: QueueId,
+    pub job: JobName,
+    pub params: BTreeMap<String, ParamValue>,
+    pub causes: Vec<Cause>,
+    pub since: Millis,
+    /// The quiet period ends then.
+    pub buildable_at: Millis,
+    pub left: Option<Left>,
+}
+
+/// How an item left the queue. Kept for five minutes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Left {
+    Built { number: u64 },
+    Cancelled,
+}
+
+/// A `node` step that waits for an executor. The oldest that a free executor suits is served first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wait {
+    pub id: i64,
+    pub build: BuildId,
+    pub job: JobName,
+    pub number: u64,
+    pub step: String,
+    /// Label expression; `None` is any node.
+    pub label: Option<String>,
+    pub since: Millis,
+}
+
+/// An executor in use. (node, slot) is unique: the store decides who gets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Busy {
+    pub node: NodeName,
+    pub slot: u32,
+    pub build: BuildId,
+    pub job: JobName,
+    pub number: u64,
+    pub step: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    pub name: NodeName,
+    pub description: String,
+    pub executors: u32,
+    pub labels: Vec<String>,
+    /// `EXCLUSIVE`: only builds whose label expression names it.
+    pub exclusive: bool,
+    /// Work folder on the agent.
+    pub remote_fs: String,
+    /// Set by a user; `None` when it may work.
+    pub offline: Option<Offline>,
+    /// `config.xml` as it was posted or made.
+    pub config: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offline {
+    pub reason: String,
+    pub by: String,
+    pub at: Millis,
+}
+
+/// The newest connection of a node's agent. The row stays when the link has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    pub node: NodeName,
+    /// Raised by each connect; the highest committed one wins.
+    pub number: i64,
+    /// Who has the socket; `None` when the link has ended. Counts only while that member is live.
+    pub holder: Option<ReplicaId>,
+    /// Instance id of the agent: kept in its work folder, so two machines under one name are noticed.
+    pub instance: String,
+    pub since: Millis,
+    /// What the agent said about itself (JSON, for `link`).
+    pub info: String,
+    /// Why the last link ended.
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    /// Relative, `/` between folders.
+    pub path: String,
+    pub size: u64,
+    /// Key in the object store.
+    pub object: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stash {
+    pub name: String,
+    pub size: u64,
+    pub object: String,
+}
+
+/// A replica that was lost while it drove builds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failover {
+    pub replica: ReplicaId,
+    pub at: Millis,
+    pub builds: u32,
+    /// Until the last of them was adopted.
+    pub adopted: Option<u64>,
+    /// Until the last of them had committed something new.
+    pub resumed: Option<u64>,
+}
+
+/// A user who may sign in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    pub id: String,
+    pub full_name: String,
+    /// PHC string (argon2) of the password.
+    pub password: String,
+}

@@ -1,1 +1,7 @@
-//! Wire formats of agents and peers: bytes in, values out.
+//! Wire formats: bytes in, values out. No sockets, no clock.
+//!
+//! [`ops`] says what can be asked of an agent, whatever its link. [`native`] is the wire format of the native agent;
+//! the formats of stock agents and of the stock CLI come beside it.
+
+pub mod native;
+pub mod ops;

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use model::{BuildId, BuildResult, Cause, Fence, JobName, Millis, NodeName, ParamValue, QueueId, ReplicaId, ReplicaState};
+use model::{
+    BuildId, BuildResult, Cause, Fence, JobName, Millis, NodeName, ParamValue, QueueId, ReplicaId,
+    ReplicaState,
+};
 use serde::{Deserialize, Serialize};
 
 /// Newest home level that this binary knows. A home at a higher level is refused.
@@ -11,7 +14,7 @@ pub const LEVEL: i64 = 1;
 /// What a home says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meta {
-    /// Identity of the controller whose home this is; set by the first start, never changed.
+    /// Identity of the controller whose home this is; set by the first start, never changed. Empty before.
     pub controller: String,
     pub level: i64,
     /// Raised when the store was set back in time.
@@ -66,6 +69,7 @@ pub struct Lease {
     /// Counts only while that member is live.
     pub holder: Option<ReplicaId>,
     pub fence: Fence,
+    /// When the last holder took it.
     pub since: Millis,
 }
 
@@ -266,10 +270,11 @@ pub struct Link {
     pub holder: Option<ReplicaId>,
     /// Instance id of the agent: kept in its work folder, so two machines under one name are noticed.
     pub instance: String,
+    /// When it began; once it has ended, when that was.
     pub since: Millis,
     /// What the agent said about itself (JSON, for `link`).
     pub info: String,
-    /// Why the last link ended.
+    /// Why it ended; `None` before.
     pub reason: Option<String>,
 }
 
@@ -295,9 +300,9 @@ pub struct Failover {
     pub replica: ReplicaId,
     pub at: Millis,
     pub builds: u32,
-    /// Until the last of them was adopted.
+    /// Milliseconds until the last of them was adopted.
     pub adopted: Option<u64>,
-    /// Until the last of them had committed something new.
+    /// Milliseconds until the last of them had committed something new.
     pub resumed: Option<u64>,
 }
 

@@ -16,7 +16,8 @@ pub use write::*;
 /// Why a write or read gave nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The writer has lost what it wrote for: the build, the membership.
+    /// The writer has lost what it wrote for: the build, the membership. `current` is the fence of a build that runs,
+    /// `None` for a build that does not and for a membership.
     #[error("fence is stale{}", .current.map(|f| format!(", the current one is {f}")).unwrap_or_default())]
     Fenced { current: Option<Fence> },
     #[error("{0} does not exist")]
@@ -70,20 +71,29 @@ pub trait Writer: Send + Sync + 'static {
 
 #[async_trait]
 pub trait Cluster: Send + Sync + 'static {
+    /// A new home has no controller (empty), level 1, epoch 1, tick 0.
     async fn meta(&self) -> Result<Meta>;
-    /// By ordinal and name, stopped ones too.
+    /// By ordinal and name, stopped ones too; one row per name.
     async fn members(&self) -> Result<Vec<Member>>;
+    /// By name, released ones too.
     async fn leases(&self) -> Result<Vec<Lease>>;
-    /// Newest first.
+    /// Newest first: by `at`, then by incarnation.
     async fn failovers(&self, limit: u32) -> Result<Vec<Failover>>;
+    /// Ids are equal in lower case.
     async fn user(&self, id: &str) -> Result<Option<User>>;
 }
 
 #[async_trait]
 pub trait Items: Send + Sync + 'static {
     async fn item(&self, name: &JobName) -> Result<Option<Item>>;
-    /// Direct children of a folder (or the top level), by name. `limit` at most, after `after` when given.
-    async fn children(&self, parent: Option<&JobName>, after: Option<&JobName>, limit: u32) -> Result<Vec<ItemSummary>>;
+    /// Direct children of a folder (or the top level), by the bytes of `JobName::key`. `limit` at most, those above `after`
+    /// when given (which need not exist). Nothing for a folder that does not exist.
+    async fn children(
+        &self,
+        parent: Option<&JobName>,
+        after: Option<&JobName>,
+        limit: u32,
+    ) -> Result<Vec<ItemSummary>>;
 }
 
 /// Which build of a job: a number or a permalink.
@@ -116,51 +126,69 @@ impl Which {
             Which::LastUnstable => result == BuildResult::Unstable,
             Which::LastFailed => result == BuildResult::Failure,
             Which::LastUnsuccessful => result != BuildResult::Success,
-            Which::Number(_) | Which::First | Which::Last | Which::LastCompleted | Which::Before(_) | Which::After(_) => true,
+            Which::Number(_)
+            | Which::First
+            | Which::Last
+            | Which::LastCompleted
+            | Which::Before(_)
+            | Which::After(_) => true,
         }
     }
 }
 
+/// Most records of one answer of [`Builds::journal`].
+pub const JOURNAL_RECORDS: usize = 1_000;
+/// Most bytes of one answer of [`Builds::journal`].
+pub const JOURNAL_BYTES: usize = 4 * 1024 * 1024;
+
 #[async_trait]
 pub trait Builds: Send + Sync + 'static {
+    /// Running builds count for `Number`, `First`, `Last`, `Before` and `After`. `None` also when there is no such job.
     async fn build(&self, job: &JobName, which: Which) -> Result<Option<Build>>;
     async fn build_by_id(&self, id: BuildId) -> Result<Option<Build>>;
     /// Newest first, with numbers below `below` when given.
     async fn builds(&self, job: &JobName, below: Option<u64>, limit: u32) -> Result<Vec<Build>>;
     /// All running builds, or those of one owner, by build.
     async fn running(&self, owner: Option<i64>) -> Result<Vec<Running>>;
-    /// In order, from index `from` on; at most 1,000 records or 4 MiB a call.
+    /// In order, from index `from` on; at most [`JOURNAL_RECORDS`] records or [`JOURNAL_BYTES`] bytes a call, but at least one
+    /// if there is one. Stays when the build has ended. Nothing for an unknown build.
     async fn journal(&self, build: BuildId, from: i64) -> Result<Vec<bytes::Bytes>>;
     async fn source(&self, hash: &str) -> Result<Option<String>>;
-    /// In the order of their delivery.
+    /// In the order of their delivery, without what was consumed.
     async fn inbox(&self, build: BuildId) -> Result<Vec<InboxRow>>;
-    /// Builds that have inbox rows, of those that `owner` drives.
+    /// Builds that have inbox rows, of those that `owner` drives; each once, by build.
     async fn with_inbox(&self, owner: i64) -> Result<Vec<BuildId>>;
-    /// Committed raw offset of each step that has written output.
+    /// Committed raw offset (the highest `raw_to`) of each step that has written output, by step (bytes). The controller's
+    /// own output (empty step) is not listed. Asked while the build runs.
     async fn raw_offsets(&self, build: BuildId) -> Result<Vec<(String, u64)>>;
-    /// At most `max` bytes from `from` on. `None`: no such build.
+    /// `max` bytes from `from` on, fewer only at the committed end. `None`: no such build.
     async fn log(&self, build: BuildId, from: u64, max: usize) -> Result<Option<LogSlice>>;
-    /// By path; paths that begin with `prefix`, after `after` when given.
+    /// By path (bytes); those above `after` when given.
     async fn artifacts(&self, build: BuildId, after: Option<&str>, limit: u32) -> Result<Vec<Artifact>>;
     async fn artifact(&self, build: BuildId, path: &str) -> Result<Option<Artifact>>;
     async fn stash(&self, build: BuildId, name: &str) -> Result<Option<Stash>>;
+    /// Keys of objects that no index row names any more, in order (bytes): to be deleted, then `Write::ForgetObjects`.
+    async fn garbage(&self, limit: u32) -> Result<Vec<String>>;
 }
 
 #[async_trait]
 pub trait Queue: Send + Sync + 'static {
-    /// Items that wait, oldest first.
+    /// Items that wait, by id, so oldest first.
     async fn queue(&self) -> Result<Vec<QueueItem>>;
+    /// Also one that left, until it is forgotten.
     async fn queue_item(&self, id: QueueId) -> Result<Option<QueueItem>>;
-    /// Oldest first.
+    /// By id, so oldest first.
     async fn waits(&self) -> Result<Vec<Wait>>;
+    /// By node (bytes of `NodeName::key`) and slot.
     async fn busy(&self) -> Result<Vec<Busy>>;
 }
 
 #[async_trait]
 pub trait Nodes: Send + Sync + 'static {
-    /// By name.
+    /// By the bytes of `NodeName::key`.
     async fn nodes(&self) -> Result<Vec<Node>>;
     async fn node(&self, name: &NodeName) -> Result<Option<Node>>;
+    /// By node, as `nodes`; ended ones too.
     async fn links(&self) -> Result<Vec<Link>>;
 }
 
@@ -171,7 +199,8 @@ impl<T: Writer + Cluster + Items + Builds + Queue + Nodes> Store for T {}
 /// Large things by key: artifacts, stashes, results too large for a record.
 #[async_trait]
 pub trait Objects: Send + Sync + 'static {
-    /// Whole or not at all; a key that exists is replaced. Keys: `[A-Za-z0-9._-]` and `/`.
+    /// Whole or not at all; a key that exists is replaced. Keys are segments of `[A-Za-z0-9._-]` with `/` between them; no
+    /// segment is empty, `.` or `..`. Any other key is refused with `Error::Conflict`, by every call but `delete`.
     async fn put(&self, key: &str, bytes: bytes::Bytes) -> Result<()>;
     /// Begins an object that is written in pieces.
     async fn upload(&self, key: &str) -> Result<Box<dyn Upload>>;

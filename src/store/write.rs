@@ -1,100 +1,147 @@
 //! Everything that can change in a home: one variant per business event. A write is applied whole or not at all.
+//!
+//! What holds for all of them:
+//! - A refused write changes nothing. Where several refusals apply, any of them may be given.
+//! - A replica is *live* while the membership has this very incarnation and not as `stopped`. There is one membership
+//!   row per name: its newest incarnation. Refusals for the membership are `Fenced { current: None }`.
+//! - Names are looked up exactly as they were given; only uniqueness ignores case (`JobName::key`, `NodeName::key`).
+//! - Ids and incarnations come from counters that begin with 1 and never give a number twice.
+//! - Whoever got [`crate::Error::Unknown`] does the same write again: what that answers stands at each variant where
+//!   it is not plain.
+//! - An object key is named by one index row. When that row goes or names another key, the key is *garbage*
+//!   ([`crate::Builds::garbage`]) until `ForgetObjects`, or until a row names it again.
 
 use std::collections::BTreeMap;
 
-use model::{BuildId, BuildResult, Cause, Fence, JobName, Millis, NodeName, ParamValue, QueueId, ReplicaId, ReplicaName, ReplicaState};
+use model::{
+    BuildId, BuildResult, Cause, Fence, JobName, Millis, NodeName, ParamValue, QueueId, ReplicaId,
+    ReplicaName, ReplicaState,
+};
 
 use crate::entity::{Chunk, ItemKind, Left, Load, Node, Offline, QueueItem, User};
 
-/// Most queue items at once.
+/// Most queue items that wait at once.
 pub const MAX_QUEUE: u64 = 100_000;
 /// Largest journal record.
 pub const MAX_RECORD: usize = 64 * 1024;
 /// Most records of one journal.
 pub const MAX_RECORDS: i64 = 1_000_000;
+/// Highest epoch that a [`Fence`] can show.
+pub const MAX_EPOCH: u32 = 0x007f_ffff;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Write {
     // -- home --------------------------------------------------------------------------------
-    /// First start: gives the home its identity; a later one only reads it. → `Answer::Controller`
+    /// First start: gives the home its identity; a later one only reads it, whatever it brings.
+    /// → `Answer::Controller` (the identity that is stored)
     Identify { controller: String },
-    /// The store was set back in time: new fences must be above `above`. → `Answer::Epoch`
+    /// The store was set back in time: new fences must be above `above`. The epoch becomes `above + 1` unless it is
+    /// that high already. → `Answer::Epoch` (the epoch now); `Error::Limit` (above [`MAX_EPOCH`])
     RaiseEpoch { above: u32 },
-    /// Creates the user if there is none of that id. → `Answer::Bool` (created)
+    /// Creates the user if there is none of that id; ids are equal in lower case, as in Jenkins.
+    /// → `Answer::Bool` (created; false: nothing was changed)
     CreateUser(User),
 
     // -- membership and leases ---------------------------------------------------------------
-    /// → `Answer::Joined`. Replaces an older incarnation of the name; what that owned is adoptable at once.
+    /// A new incarnation in state `waiting` with beat 0 and no load. → `Answer::Joined`. Takes the row of an older
+    /// incarnation of the name; what that owned is adoptable at once. If that was live and owned builds, a failover
+    /// is noted. Done again it is one more incarnation.
     Join(Join),
-    /// → `Answer::Unit`; `Error::Fenced` when the incarnation is stopped or replaced.
+    /// Raises the member's beat and the home's tick by one. → `Answer::Unit`; `Error::Fenced` when the incarnation is
+    /// stopped or replaced.
     Beat { me: ReplicaId, load: Load },
-    /// → `Answer::Unit`; `Error::Fenced` as `Beat`. `Stopped` is the clean end of a membership.
+    /// → `Answer::Unit`; `Error::Fenced` as `Beat`. The state it has already leaves `since` alone. `Stopped` is the
+    /// clean end of a membership: no failover is noted, not even when it still owns builds.
     SetState { me: ReplicaId, state: ReplicaState, at: Millis },
     /// Sets a silent member to `stopped`, if its beat still is `beat` (`None`: whatever its beat, by the word of
-    /// its parent or a refused connection). Notes a failover when it owned builds. → `Answer::Bool` (it was live)
+    /// its parent or a refused connection). Notes a failover when it owned builds: one row per incarnation, with their
+    /// count. → `Answer::Bool` (it was live; false: stopped, replaced, unknown, or its beat went on)
     Lapse { who: ReplicaId, beat: Option<i64>, at: Millis },
-    /// Takes the lease if its fence still is `seen` (`None`: never held) and nobody live holds it.
-    /// → `Answer::Acquired`
+    /// Takes the lease if its fence still is `seen` (`None`: never held) and nobody live holds it; the new fence is
+    /// `seen.next(epoch)`, the first of the epoch when it was never held. → `Answer::Acquired` (`None`: not taken).
+    /// For its live holder with `seen` its own fence nothing changes and the answer is that fence: whoever does not know
+    /// the outcome reads the lease and asks again. `Error::Fenced` (`me` not live)
     AcquireLease { lease: String, me: ReplicaId, seen: Option<Fence>, at: Millis },
-    /// → `Answer::Bool` (it was held under `fence`)
+    /// The lease has no holder then; its fence and `since` stay. `me` need not be live.
+    /// → `Answer::Bool` (it was held by `me` under `fence`)
     ReleaseLease { lease: String, me: ReplicaId, fence: Fence },
-    /// A build of the lost incarnation was adopted or has gone on; keeps the latest. → `Answer::Unit`
+    /// A build of the lost incarnation was adopted or has gone on; keeps the latest, as milliseconds after the loss (0
+    /// when the clock says it was before). → `Answer::Unit`, also when no failover of it was noted
     NoteFailover { lost: i64, adopted_at: Option<Millis>, resumed_at: Option<Millis> },
 
     // -- jobs --------------------------------------------------------------------------------
-    /// → `Answer::Id`; `Error::Exists` also for a name that differs by case only; `Error::NotFound` (no such folder)
+    /// Version 1, next build 1. → `Answer::Id`; `Error::Exists` also for a name that differs by case only;
+    /// `Error::NotFound` (what it is to be in does not exist or is no folder)
     CreateItem { name: JobName, kind: ItemKind, config: String, disabled: bool, at: Millis },
-    /// → `Answer::Unit`; `Error::NotFound`
+    /// Raises the version by one. What waits in the queue stays there. → `Answer::Unit`; `Error::NotFound`
     ConfigureItem { name: JobName, config: String, disabled: bool },
-    /// With all builds, and all items of a folder. → `Answer::Objects` (keys that nothing names any more);
-    /// `Error::Conflict` while a build runs
+    /// With all builds, all queue items (those that left too), and all items of a folder.
+    /// → `Answer::Objects` (keys that nothing names any more, each once, in order; they are garbage now);
+    /// `Error::NotFound`; `Error::Conflict` while a build of it, or of anything in it, runs
     DeleteItem { name: JobName },
 
     // -- nodes -------------------------------------------------------------------------------
-    /// → `Answer::Unit`; `Error::Exists`
+    /// With `offline` as given. → `Answer::Unit`; `Error::Exists` also for a name that differs by case only
     CreateNode(Node),
-    /// → `Answer::Unit`; `Error::NotFound`. Keeps `offline`.
+    /// → `Answer::Unit`; `Error::NotFound`. Keeps `offline`. Executors in use above the new number stay until released.
     ConfigureNode(Node),
-    /// → `Answer::Unit`; `Error::NotFound`; `Error::Conflict` while one of its executors is in use
+    /// With its link. → `Answer::Unit`; `Error::NotFound`; `Error::Conflict` while one of its executors is in use
     DeleteNode { name: NodeName },
     /// → `Answer::Unit`; `Error::NotFound`
     SetNodeOffline { name: NodeName, offline: Option<Offline> },
-    /// → `Answer::Linked` (the new link number); `Error::NotFound` (no such node); `Error::Fenced` (not a live member)
+    /// The newest link of the node, whether or not the one before has ended. → `Answer::Linked` (its number: one more
+    /// than the one before, 1 for the first); `Error::NotFound` (no such node); `Error::Fenced` (not a live member)
     LinkUp { node: NodeName, holder: ReplicaId, instance: String, info: String, at: Millis },
-    /// Only if `number` is still the newest. → `Answer::Bool`
+    /// Only if `number` is still the newest and has a holder: then it has none, and the reason.
+    /// → `Answer::Bool` (false: nothing was changed)
     LinkDown { node: NodeName, number: i64, reason: String, at: Millis },
 
     // -- queue -------------------------------------------------------------------------------
-    /// → `Answer::Queued`; `Error::NotFound`, `Error::Conflict` (disabled, not buildable), `Error::Limit`.
-    /// An equal item (job, params) that still waits is given back instead, its causes joined.
+    /// → `Answer::Queued`; `Error::NotFound`, `Error::Conflict` (“… is disabled”, or a folder), `Error::Limit`
+    /// ([`MAX_QUEUE`] wait). An equal item (job, params) that still waits is given back instead: causes it has not
+    /// are appended, the earlier `buildable_at` counts, `since` stays.
     Enqueue(Enqueue),
-    /// → `Answer::Bool` (it was there)
+    /// → `Answer::Bool` (it was there; false: unknown or left already)
     CancelQueued { id: QueueId, at: Millis },
-    /// The item leaves the queue and its build begins, owned by `owner`. Done again by the same owner it answers the same.
-    /// → `Answer::Taken`; `Error::NotFound` (left already); `Error::Conflict` (`exclusive`, and one runs);
-    /// `Error::Fenced` (owner not live)
+    /// The item leaves the queue and its build begins, owned by `owner`: it gets the job's next number, the fence
+    /// `Fence::first(epoch)`, `seq` 0 and an empty log. Done again by the same owner, while that still drives the build, it
+    /// answers the same and changes nothing. Whether `buildable_at` has come is the scheduler's business.
+    /// → `Answer::Taken`; `Error::NotFound` (unknown, or left already); `Error::Conflict` (`exclusive`, and a build of
+    /// the job runs); `Error::Fenced` (owner not live)
     TakeBuild { id: QueueId, owner: ReplicaId, exclusive: bool, behaviour: u32, at: Millis },
     /// Gives a waiting `node` step an executor: executor row, inbox row `granted:STEP` with `body`, wait row gone.
-    /// → `Answer::Bool` (false: taken by another, or no longer wanted)
+    /// → `Answer::Bool` (false, and nothing changed: no such wait; no such node, or it is offline, or its newest link has
+    /// no live holder; no such slot, or it is taken). Whether the label suits is the scheduler's business.
     Grant { wait: i64, node: NodeName, slot: u32, body: String },
     /// Forgets queue items that left before `before`. → `Answer::Unit`
     ForgetLeft { before: Millis },
 
     // -- running builds ----------------------------------------------------------------------
-    /// The guarded write of a build. → `Answer::Unit` (also when this very write was committed before);
-    /// `Error::Fenced`
+    /// The guarded write of a build: it happens if the `running` row has (build, fence, seq).
+    /// → `Answer::Unit`, also when the row has this fence and `seq + 1`: then this very write was committed before and
+    /// nothing changes. `Error::Fenced` otherwise, with the row's fence, `None` when the build does not run (after an
+    /// unknown `Finish`, read the build). `Error::Limit`: a record above [`MAX_RECORD`], or more than [`MAX_RECORDS`].
+    /// `Error::Corrupt`: `first_record` is not the journal's length (looked at when there are records); the chunks do
+    /// not lead without gap or overlap from the committed log end to `log_end`; a chunk without bytes; an effect after
+    /// `Finish`.
     Progress(Box<Progress>),
-    /// Takes over a build whose fence still is `seen`. → `Answer::Adopted`; `Error::Fenced` (somebody else did, or it has ended, or owner not live)
+    /// Takes over a build whose fence still is `seen`; the new one is `seen.next(epoch)`, `seq` and log stay. Whether the
+    /// former owner is gone is the caller's business. When `owner` drives it under `seen.next(epoch)` already, it
+    /// answers the same and changes nothing.
+    /// → `Answer::Adopted`; `Error::Fenced` (somebody else did, or it has ended, or owner not live)
     Adopt { build: BuildId, seen: Fence, owner: ReplicaId },
-    /// → `Answer::Bool` (false: there already); `Error::NotFound` when the build does not run
+    /// → `Answer::Bool` (false: this key was delivered before, consumed or not); `Error::NotFound` when the build does
+    /// not run
     Deliver { build: BuildId, key: String, body: String },
 
     // -- history -----------------------------------------------------------------------------
-    /// → `Answer::Objects`; `Error::NotFound`; `Error::Conflict` while it runs
+    /// Its row, journal, log and artifacts go; the job's next number stays, its last result is that of the newest
+    /// completed build left. → `Answer::Objects` as `DeleteItem`; `Error::NotFound`; `Error::Conflict` while it runs or
+    /// is kept (as Jenkins has it; `DeleteItem` deletes kept ones too)
     DeleteBuild { job: JobName, number: u64 },
     /// → `Answer::Unit`; `Error::NotFound`
     KeepBuild { job: JobName, number: u64, keep: bool },
-    /// Objects were deleted: their keys need not be kept. → `Answer::Unit`
+    /// Objects were deleted: their keys need not be kept as garbage. → `Answer::Unit`, also for unknown keys
     ForgetObjects { keys: Vec<String> },
 }
 
@@ -127,7 +174,7 @@ pub struct Progress {
     pub fence: Fence,
     /// As the owner last wrote it; becomes `seq + 1`.
     pub seq: i64,
-    /// Index in the journal of the first of `records`.
+    /// Index in the journal of the first of `records`, so the journal's length before them.
     pub first_record: i64,
     pub records: Vec<bytes::Bytes>,
     pub chunks: Vec<Chunk>,
@@ -136,27 +183,32 @@ pub struct Progress {
     pub effects: Vec<Effect>,
 }
 
-/// What a guarded write changes besides journal and log.
+/// What a guarded write changes besides journal and log; in order. None of them can be refused.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// The source of the program, by its hash; kept while a build names it.
+    /// The source of the program, by its hash; kept while a build names it. A build may name several.
     Source { hash: String, text: String },
-    /// A `node` step waits for an executor.
+    /// A `node` step waits for an executor. Nothing when it waits already.
     WaitNode { step: String, label: Option<String>, since: Millis },
-    /// It does not wait any more (cancelled).
+    /// It does not wait any more (cancelled). Nothing when it does not wait.
     CancelWait { step: String },
-    /// The executor granted to the `node` step is free.
+    /// The executor granted to the `node` step is free. Nothing when it has none.
     ReleaseExecutor { step: String },
-    /// The inbox row is journaled by this write.
+    /// The inbox row is journaled by this write: it is read no more, and its key stays taken until the build ends.
+    /// Nothing when there is no such row.
     Consume { key: String },
+    /// Replaces the one before.
     DisplayName { name: String },
+    /// Replaces the one before.
     Description { text: String },
-    /// The result so far.
+    /// The result so far, as given: whether it may get better is the engine's business.
     Result { result: BuildResult },
-    /// The committed index row decides which object is the artifact.
+    /// The committed index row decides which object is the artifact. The object it named before is garbage.
     Artifact { path: String, size: u64, object: String },
+    /// As `Artifact`, until the build ends.
     Stash { name: String, size: u64, object: String },
-    /// The build has ended: the `running` row, waits, executors, inbox and stashes go.
+    /// The build has ended: the `running` row, waits, executors, inbox and stashes go (their objects are garbage). The
+    /// job's last result is this one unless a newer build has completed. Journal, log and artifacts stay. Comes last.
     Finish { result: BuildResult, at: Millis },
 }
 
@@ -167,11 +219,19 @@ pub enum Answer {
     Id(i64),
     Controller(String),
     Epoch(u32),
-    Joined { incarnation: i64, epoch: u32 },
+    Joined {
+        incarnation: i64,
+        epoch: u32,
+    },
     Acquired(Option<Fence>),
-    Linked { number: i64 },
+    Linked {
+        number: i64,
+    },
     /// `existing`: an equal item waited already.
-    Queued { id: QueueId, existing: bool },
+    Queued {
+        id: QueueId,
+        existing: bool,
+    },
     Taken(Taken),
     Adopted(Adopted),
     Objects(Vec<String>),

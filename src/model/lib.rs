@@ -2,6 +2,7 @@
 //!
 //! Names are checked where they enter (`JobName::parse`), so inside the product an invalid name does not exist.
 
+mod job;
 mod names;
 mod time;
 
@@ -9,6 +10,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use job::{BuildDiscarder, ParameterDefinition, ParameterKind};
 pub use names::{JobName, MAX_NAME, NameError, NodeName, ReplicaName};
 pub use time::{Clock, Millis, SystemClock};
 
@@ -172,9 +174,13 @@ impl Cause {
     pub fn short_description(&self) -> String {
         match self {
             Cause::User { name, .. } => format!("Started by user {name}"),
-            Cause::Remote { address, note: Some(note) } => format!("Started by remote host {address} with note: {note}"),
+            Cause::Remote { address, note: Some(note) } => {
+                format!("Started by remote host {address} with note: {note}")
+            }
             Cause::Remote { address, note: None } => format!("Started by remote host {address}"),
-            Cause::Upstream { job, number } => format!("Started by upstream project \"{job}\" build number {number}"),
+            Cause::Upstream { job, number } => {
+                format!("Started by upstream project \"{job}\" build number {number}")
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Plain values with positions. The lexer and parser make it, the compiler reads it; nothing else does.
 
+pub use model::{BuildDiscarder, ParameterDefinition, ParameterKind};
 use serde::{Deserialize, Serialize};
 
 /// Where something stands in the source: line and column, both from 1, columns in characters.
@@ -398,33 +399,6 @@ pub struct Timeout {
     /// `NANOSECONDS` … `DAYS`; `MINUTES` when not given.
     pub unit: String,
     pub activity: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct BuildDiscarder {
-    pub days_to_keep: Option<u32>,
-    pub num_to_keep: Option<u32>,
-    pub artifact_days_to_keep: Option<u32>,
-    pub artifact_num_to_keep: Option<u32>,
-}
-
-/// A build parameter, as `parameters { … }` and `config.xml` define it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ParameterDefinition {
-    pub name: String,
-    pub description: Option<String>,
-    pub kind: ParameterKind,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "type")]
-pub enum ParameterKind {
-    String { default: String, trim: bool },
-    Text { default: String },
-    Boolean { default: bool },
-    /// The first choice is the default.
-    Choice { choices: Vec<String> },
-    Password { default: String },
 }
 
 #[derive(Debug, Clone, PartialEq)]

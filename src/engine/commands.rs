@@ -1,0 +1,273 @@
+//! What users can ask of the controller. Each command is one committed write (delete: several), then a hint.
+//!
+//! Called by the HTTP server and the CLI of every replica; none of them depends on which replica it is.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::{ItemConfig, NodeConfig};
+use model::{Cause, Clock, JobName, Millis, NodeName, ParamValue, QueueId};
+use store::{Answer, Enqueue, ItemKind, Offline, Store, Which, Write};
+
+use crate::error::Error;
+use crate::hints::Hints;
+
+/// How long a delete waits for the builds that it has stopped.
+const STOP_WAIT: Duration = Duration::from_secs(15);
+
+/// The commands; cheap to clone.
+#[derive(Clone)]
+pub struct Commands {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    hints: Hints,
+}
+
+/// What `build` answers: the queue item, and whether an equal one waited already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queued {
+    pub id: QueueId,
+    pub existing: bool,
+}
+
+impl Commands {
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, hints: Hints) -> Commands {
+        Commands { store, clock, hints }
+    }
+
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    pub fn now(&self) -> Millis {
+        self.clock.now()
+    }
+
+    /// Creates a job or folder from its `config.xml`.
+    pub async fn create_item(
+        &self,
+        parent: Option<&JobName>,
+        name: &str,
+        xml: &str,
+    ) -> Result<JobName, Error> {
+        let name = JobName::child(parent, name)?;
+        let config = ItemConfig::parse(xml).map_err(|e| Error::Config(e.to_string()))?;
+        let write = Write::CreateItem {
+            name: name.clone(),
+            kind: config.kind(),
+            config: xml.to_owned(),
+            disabled: config.disabled(),
+            at: self.clock.now(),
+        };
+        match self.store.write(write).await {
+            Err(store::Error::Exists(_)) => {
+                Err(Error::Exists(format!("A job already exists with the name ‘{}’", name.short())))
+            }
+            other => other.map(|_| name).map_err(Error::from),
+        }
+    }
+
+    /// Replaces the `config.xml` of a job or folder; its kind can't change.
+    pub async fn configure_item(&self, name: &JobName, xml: &str) -> Result<(), Error> {
+        let config = ItemConfig::parse(xml).map_err(|e| Error::Config(e.to_string()))?;
+        let item = self.store.item(name).await?.ok_or_else(|| no_item(name))?;
+        if item.summary.kind != config.kind() {
+            return Err(Error::Conflict(format!(
+                "{name} is a {}; its type can't be changed",
+                item.summary.kind.as_str()
+            )));
+        }
+        let write =
+            Write::ConfigureItem { name: name.clone(), config: xml.to_owned(), disabled: config.disabled() };
+        self.store.write(write).await?;
+        self.hints.queue();
+        Ok(())
+    }
+
+    pub async fn set_disabled(&self, name: &JobName, disabled: bool) -> Result<(), Error> {
+        let item = self.store.item(name).await?.ok_or_else(|| no_item(name))?;
+        if item.summary.kind == ItemKind::Folder {
+            return Err(Error::Conflict(format!("{name} is a folder and can't be disabled")));
+        }
+        if item.summary.disabled == disabled {
+            return Ok(());
+        }
+        let xml = config::with_disabled(&item.config, disabled).map_err(|e| Error::Config(e.to_string()))?;
+        self.configure_item(name, &xml).await
+    }
+
+    /// Stops the running builds of a job (or of all jobs of a folder), waits for their end and deletes it.
+    pub async fn delete_item(&self, name: &JobName, by: &str) -> Result<(), Error> {
+        let deadline = self.clock.elapsed() + STOP_WAIT;
+        self.store.item(name).await?.ok_or_else(|| no_item(name))?;
+        loop {
+            for running in self.store.running(None).await? {
+                if running.job == *name || running.job.as_str().starts_with(&format!("{name}/")) {
+                    self.stop(&running.job, running.number, by).await?;
+                }
+            }
+            match self.store.write(Write::DeleteItem { name: name.clone() }).await {
+                Err(store::Error::Conflict(why)) if self.clock.elapsed() >= deadline => {
+                    return Err(Error::Conflict(why));
+                }
+                Err(store::Error::Conflict(_)) => tokio::time::sleep(Duration::from_millis(100)).await,
+                other => return other.map(|_| ()).map_err(Error::from),
+            }
+        }
+    }
+
+    /// Puts a build into the queue. `given`: parameters by name, `None` for a build without any.
+    pub async fn build(
+        &self,
+        name: &JobName,
+        given: Option<&BTreeMap<String, String>>,
+        cause: Cause,
+        delay: Option<Duration>,
+    ) -> Result<Queued, Error> {
+        let item = self.store.item(name).await?.ok_or_else(|| no_item(name))?;
+        let ItemConfig::Job(config) =
+            ItemConfig::parse(&item.config).map_err(|e| Error::Config(e.to_string()))?
+        else {
+            return Err(Error::Conflict(format!("{name} is a folder and can't be built")));
+        };
+        if config.disabled {
+            return Err(Error::Conflict(format!("{name} is disabled")));
+        }
+        let params = parameters(&config.parameters, given)?;
+        let now = self.clock.now();
+        let quiet = delay.unwrap_or(Duration::from_secs(u64::from(config.quiet_period.unwrap_or(0))));
+        let enqueue = Enqueue {
+            job: name.clone(),
+            params,
+            causes: vec![cause],
+            at: now,
+            buildable_at: now.plus(quiet),
+        };
+        match self.store.write(Write::Enqueue(enqueue)).await? {
+            Answer::Queued { id, existing } => {
+                self.hints.queue();
+                Ok(Queued { id, existing })
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    pub async fn cancel_queued(&self, id: QueueId) -> Result<bool, Error> {
+        let answer = self.store.write(Write::CancelQueued { id, at: self.clock.now() }).await?;
+        Ok(answer == Answer::Bool(true))
+    }
+
+    /// Asks a running build to end. Asked again, it ends without waiting for `post` and `finally`.
+    /// Nothing happens when it has ended already.
+    pub async fn stop(&self, job: &JobName, number: u64, by: &str) -> Result<(), Error> {
+        let build =
+            self.store.build(job, Which::Number(number)).await?.ok_or_else(|| no_build(job, number))?;
+        if !build.building() {
+            return Ok(());
+        }
+        let body = crate::inbox::abort(by);
+        for key in ["abort:1", "abort:2"] {
+            let deliver = Write::Deliver { build: build.id, key: key.to_owned(), body: body.clone() };
+            match self.store.write(deliver).await {
+                Ok(Answer::Bool(false)) => {}
+                Ok(_) => {
+                    self.hints.inbox(build.id);
+                    return Ok(());
+                }
+                Err(store::Error::NotFound(_)) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    pub async fn delete_build(&self, job: &JobName, number: u64) -> Result<(), Error> {
+        self.store.write(Write::DeleteBuild { job: job.clone(), number }).await?;
+        Ok(())
+    }
+
+    pub async fn keep_build(&self, job: &JobName, number: u64, keep: bool) -> Result<(), Error> {
+        self.store.write(Write::KeepBuild { job: job.clone(), number, keep }).await?;
+        Ok(())
+    }
+
+    pub async fn create_node(&self, config: &NodeConfig) -> Result<(), Error> {
+        self.store.write(Write::CreateNode(config.to_node()?)).await?;
+        Ok(())
+    }
+
+    /// Replaces a node's `config.xml`. The name in it must be the node's own.
+    pub async fn configure_node(&self, name: &NodeName, xml: &str) -> Result<(), Error> {
+        let config = NodeConfig::parse(xml).map_err(|e| Error::Config(e.to_string()))?;
+        let node = config.to_node()?;
+        if node.name != *name {
+            return Err(Error::Conflict(format!(
+                "the name in the configuration is {}, not {name}",
+                node.name
+            )));
+        }
+        self.store.write(Write::ConfigureNode(node)).await?;
+        self.hints.queue();
+        Ok(())
+    }
+
+    pub async fn set_offline(&self, name: &NodeName, offline: Option<(String, String)>) -> Result<(), Error> {
+        let at = self.clock.now();
+        let offline = offline.map(|(reason, by)| Offline { reason, by, at });
+        self.store.write(Write::SetNodeOffline { name: name.clone(), offline }).await?;
+        self.hints.queue();
+        Ok(())
+    }
+
+    pub async fn delete_node(&self, name: &NodeName) -> Result<(), Error> {
+        self.store.write(Write::DeleteNode { name: name.clone() }).await?;
+        self.hints.links();
+        Ok(())
+    }
+}
+
+fn no_item(name: &JobName) -> Error {
+    Error::NotFound(format!("there is no job {name}"))
+}
+
+fn no_build(job: &JobName, number: u64) -> Error {
+    Error::NotFound(format!("there is no build {job} #{number}"))
+}
+
+pub(crate) fn unexpected(answer: &Answer) -> Error {
+    Error::Store(store::Error::Corrupt(format!("the store gave an answer of another kind: {answer:?}")))
+}
+
+/// Given values checked against the definitions; defaults for the rest. Values that no definition names are dropped, as
+/// Jenkins does (SECURITY-170).
+fn parameters(
+    definitions: &[model::ParameterDefinition],
+    given: Option<&BTreeMap<String, String>>,
+) -> Result<BTreeMap<String, ParamValue>, Error> {
+    let mut values = BTreeMap::new();
+    for definition in definitions {
+        let value = match given.and_then(|g| g.get(&definition.name)) {
+            None => definition.default_value(),
+            Some(text) => parameter(definition, text)?,
+        };
+        values.insert(definition.name.clone(), value);
+    }
+    Ok(values)
+}
+
+fn parameter(definition: &model::ParameterDefinition, text: &str) -> Result<ParamValue, Error> {
+    use model::ParameterKind;
+    Ok(match &definition.kind {
+        ParameterKind::Boolean { .. } => ParamValue::Flag(matches!(text, "true" | "on" | "yes" | "1")),
+        ParameterKind::String { trim: true, .. } => ParamValue::Text(text.trim().to_owned()),
+        ParameterKind::Choice { choices } if !choices.iter().any(|c| c == text) => {
+            let name = &definition.name;
+            return Err(Error::Config(format!("Illegal choice for parameter {name}: {text}")));
+        }
+        ParameterKind::String { .. }
+        | ParameterKind::Text { .. }
+        | ParameterKind::Choice { .. }
+        | ParameterKind::Password { .. } => ParamValue::Text(text.to_owned()),
+    })
+}

@@ -5,3 +5,6 @@
 
 pub mod act;
 pub mod ast;
+pub mod diagnostic;
+mod lexer;
+pub mod parser;

@@ -1,0 +1,206 @@
+//! What gives names: variables, functions, their parameters and types, annotations.
+
+use super::{Parsed, Parser, scan};
+use crate::ast::{Function, Local, Parameter, Pos, Stmt, StmtKind};
+use crate::lexer::Tok;
+
+/// Which modifiers stood before a declaration.
+#[derive(Default)]
+pub(super) struct Modifiers {
+    pub(super) is_static: bool,
+}
+
+impl Parser<'_> {
+    /// `final`, `private`, `static` …: only `static` in a class means something here.
+    pub(super) fn skip_modifiers(&mut self) -> Modifiers {
+        let mut modifiers = Modifiers::default();
+        while let Some(word) = self.word()
+            && scan::modifier(word)
+        {
+            modifiers.is_static |= word == "static";
+            self.next();
+            self.skip_newlines();
+        }
+        modifiers
+    }
+
+    /// `@Name(…)`, any number of them, also on lines of their own.
+    pub(super) fn skip_annotations(&mut self) -> Parsed<()> {
+        while self.eat("@") {
+            self.name("the name of an annotation")?;
+            while self.eat(".") {
+                self.name("the name of an annotation")?;
+            }
+            if self.at("(") {
+                let after = self
+                    .scan_brackets(0)
+                    .ok_or_else(|| self.error("the '(' that stands here is not closed"))?;
+                self.at += after;
+            }
+            self.skip_newlines();
+        }
+        Ok(())
+    }
+
+    /// A statement with annotations before it; `@Library('x') _` is one without a statement.
+    pub(super) fn annotated(&mut self, out: &mut Vec<Stmt>) -> Parsed<()> {
+        self.skip_annotations()?;
+        if self.at_word("_") {
+            self.next();
+            return Ok(());
+        }
+        if self.at_statement_end() { Ok(()) } else { self.statement(out) }
+    }
+
+    pub(super) fn at_declaration(&self) -> bool {
+        let Some(word) = self.word() else { return false };
+        let lock = word == "synchronized" && self.token(1).tok == Tok::Punct("(");
+        word == "def" || (scan::modifier(word) && !lock && !self.class_ahead()) || self.at_typed_declaration()
+    }
+
+    /// `def x = 1`, `String a, b`, `def (a, b) = …`, `def f() { … }`
+    pub(super) fn declaration(&mut self, out: &mut Vec<Stmt>) -> Parsed<()> {
+        let pos = self.pos();
+        self.skip_modifiers();
+        self.eat_word("def");
+        if self.at("<")
+            && let Some(after) = self.scan_generics(0)
+        {
+            self.at += after;
+        }
+        if self.at("(") {
+            out.push(self.tuple_definition(pos)?);
+            return Ok(());
+        }
+        let ty = self.declared_type()?;
+        if self.token(1).tok == Tok::Punct("(") {
+            if self.blocks > 0 {
+                return Err(self.error("a function can be defined at the top level and in classes only"));
+            }
+            let function = self.function(pos, false)?;
+            self.functions.push(function);
+            return Ok(());
+        }
+        loop {
+            let pos = self.pos();
+            let name = self.name("the name of a variable")?;
+            let value = if self.eat("=") {
+                self.skip_newlines();
+                Some(self.expression_statement()?)
+            } else {
+                None
+            };
+            let names = vec![Local { pos, name, ty: ty.clone() }];
+            out.push(Stmt { pos, kind: StmtKind::Define { names, tuple: false, value } });
+            if !self.eat(",") {
+                return Ok(());
+            }
+            self.skip_newlines();
+        }
+    }
+
+    /// `(a, int b) = value` behind `def`
+    fn tuple_definition(&mut self, pos: Pos) -> Parsed<Stmt> {
+        self.expect("(")?;
+        let mut names = Vec::new();
+        loop {
+            self.eat_word("def");
+            let ty = self.declared_type()?;
+            let pos = self.pos();
+            names.push(Local { pos, name: self.name("the name of a variable")?, ty });
+            if !self.eat(",") {
+                break;
+            }
+        }
+        self.expect(")")?;
+        self.expect("=")?;
+        self.skip_newlines();
+        let value = Some(self.expression_statement()?);
+        Ok(Stmt { pos, kind: StmtKind::Define { names, tuple: true, value } })
+    }
+
+    /// The type before a name, if there is one.
+    pub(super) fn declared_type(&mut self) -> Parsed<Option<String>> {
+        let Some(ty) = self.scan_type(0) else { return Ok(None) };
+        match &self.token(ty.end).tok {
+            Tok::Name(name) if !scan::reserved(name) => Ok(Some(self.type_name()?)),
+            Tok::Str(_) | Tok::Punct("...") => Ok(Some(self.type_name()?)),
+            _ => Ok(None),
+        }
+    }
+
+    /// `a.b.Name<…>[]`, as written but without generics.
+    pub(super) fn type_name(&mut self) -> Parsed<String> {
+        let Some(ty) = self.scan_type(0) else { return Err(self.expecting("a type")) };
+        let end = self.at + ty.end;
+        let mut name = String::new();
+        let mut depth = 0_i32;
+        while self.at < end {
+            match self.next() {
+                Tok::Punct("<") => depth += 1,
+                Tok::Punct(">") => depth -= 1,
+                Tok::Punct(">>") => depth -= 2,
+                Tok::Punct(">>>") => depth -= 3,
+                Tok::Punct(punct) if depth == 0 => name.push_str(punct),
+                Tok::Name(part) if depth == 0 => name.push_str(&part),
+                _ => {}
+            }
+        }
+        Ok(name)
+    }
+
+    /// `name(parameters) throws X { … }`
+    pub(super) fn function(&mut self, pos: Pos, is_static: bool) -> Parsed<Function> {
+        let (name, parameters) = self.signature()?;
+        let body = self.block()?;
+        Ok(Function { pos, name, parameters, body, is_static })
+    }
+
+    /// A function up to its body.
+    pub(super) fn signature(&mut self) -> Parsed<(String, Vec<Parameter>)> {
+        let name = match self.peek() {
+            Tok::Name(_) => self.take_name(),
+            Tok::Str(_) => match self.next() {
+                Tok::Str(name) => name,
+                _ => String::new(),
+            },
+            _ => return Err(self.expecting("the name of a function")),
+        };
+        self.expect("(")?;
+        let parameters = if self.at(")") { Vec::new() } else { self.parameters()? };
+        self.expect(")")?;
+        if matches!(self.after_newlines(), Tok::Name(word) if word == "throws") {
+            self.skip_newlines();
+            self.next();
+            self.type_name()?;
+            while self.eat(",") {
+                self.skip_newlines();
+                self.type_name()?;
+            }
+        }
+        if matches!(self.after_newlines(), Tok::Punct("{")) {
+            self.skip_newlines();
+        }
+        Ok((name, parameters))
+    }
+
+    /// `String a, b = 1, Object... rest`: at least one.
+    pub(super) fn parameters(&mut self) -> Parsed<Vec<Parameter>> {
+        let mut parameters = Vec::new();
+        loop {
+            self.skip_newlines();
+            self.skip_annotations()?;
+            self.skip_modifiers();
+            self.eat_word("def");
+            let ty = self.declared_type()?;
+            let varargs = self.eat("...");
+            let pos = self.pos();
+            let name = self.name("the name of a parameter")?;
+            let default = if self.eat("=") { Some(self.expression()?) } else { None };
+            parameters.push(Parameter { pos, name, ty, default, varargs });
+            if !self.eat(",") {
+                return Ok(parameters);
+            }
+        }
+    }
+}

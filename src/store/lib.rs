@@ -4,6 +4,8 @@
 //! small traits by subject. [`memory`] is the store of unit tests and of the simulation; `contract` is the suite that
 //! every store must pass. No SQL here, no decision.
 
+#[cfg(feature = "contract")]
+pub mod contract;
 mod entity;
 mod write;
 

@@ -1,0 +1,113 @@
+//! What becomes of builds that have ended.
+
+use model::BuildResult;
+
+use super::support::*;
+use crate::{Answer, Effect, Store, Which, Write};
+
+fn delete(number: u64) -> Write {
+    Write::DeleteBuild { job: name("app"), number }
+}
+
+fn keep(number: u64, keep: bool) -> Write {
+    Write::KeepBuild { job: name("app"), number, keep }
+}
+
+fn artifact(path: &str, object: &str) -> Effect {
+    Effect::Artifact { path: path.into(), size: 3, object: object.into() }
+}
+
+pub async fn a_deleted_build_is_gone<S: Store>(store: &S) {
+    let me = join(store, "r-0").await;
+    pipeline(store, "app").await;
+    let mut first = start(store, "app", &me).await;
+    first.journal(store, &["r"]).await;
+    first.say(store, "hello\n").await;
+    first.effects(store, [artifact("a", "o/1")]).await;
+    first.finish(store, BuildResult::Success).await;
+    let second = built(store, "app", &me, BuildResult::Success).await;
+    ok(store, delete(1)).await;
+    assert_eq!(store.build_by_id(first.build).await.unwrap(), None);
+    assert_eq!(store.build(&name("app"), Which::First).await.unwrap().unwrap().id, second.build);
+    assert!(store.journal(first.build, 0).await.unwrap().is_empty());
+    assert_eq!(store.log(first.build, 0, 10).await.unwrap(), None);
+    assert!(store.artifacts(first.build, None, 10).await.unwrap().is_empty());
+    assert!(store.raw_offsets(first.build).await.unwrap().is_empty());
+    refused(store, delete(1), "NotFound").await;
+    refused(store, Write::DeleteBuild { job: name("none"), number: 2 }, "NotFound").await;
+}
+
+pub async fn a_deleted_build_gives_its_objects<S: Store>(store: &S) {
+    let me = join(store, "r-0").await;
+    pipeline(store, "app").await;
+    let mut build = start(store, "app", &me).await;
+    let stash = Effect::Stash { name: "s".into(), size: 1, object: "o/9".into() };
+    build.effects(store, [artifact("z", "o/1"), artifact("a", "o/3"), artifact("m", "o/2"), stash]).await;
+    build.effects(store, [artifact("m", "o/4")]).await;
+    build.finish(store, BuildResult::Success).await;
+    assert_eq!(store.garbage(10).await.unwrap(), ["o/2", "o/9"]);
+    let keys = ["o/1", "o/3", "o/4"].map(str::to_owned);
+    assert_eq!(ok(store, delete(1)).await, Answer::Objects(keys.to_vec()));
+    assert_eq!(store.garbage(10).await.unwrap(), ["o/1", "o/2", "o/3", "o/4", "o/9"]);
+}
+
+pub async fn deleting_keeps_the_next_number<S: Store>(store: &S) {
+    let me = join(store, "r-0").await;
+    pipeline(store, "app").await;
+    for number in 1..=2 {
+        built(store, "app", &me, BuildResult::Success).await;
+        assert_eq!(ok(store, delete(number)).await, Answer::Objects(vec![]));
+    }
+    let item = store.item(&name("app")).await.unwrap().unwrap().summary;
+    assert_eq!((item.next_build, item.last_result, item.running), (3, None, 0));
+    assert_eq!(start(store, "app", &me).await.number, 3);
+}
+
+pub async fn deleting_the_newest_build_shows_the_one_before<S: Store>(store: &S) {
+    let me = join(store, "r-0").await;
+    pipeline(store, "app").await;
+    for result in [BuildResult::Unstable, BuildResult::Success, BuildResult::Failure, BuildResult::Aborted] {
+        built(store, "app", &me, result).await;
+    }
+    start(store, "app", &me).await;
+    for (number, last) in [
+        (4, Some(BuildResult::Failure)),
+        (2, Some(BuildResult::Failure)),
+        (3, Some(BuildResult::Unstable)),
+        (1, None),
+    ] {
+        ok(store, delete(number)).await;
+        let item = store.item(&name("app")).await.unwrap().unwrap().summary;
+        assert_eq!((item.last_result, item.running), (last, 1), "without {number}");
+    }
+}
+
+pub async fn a_running_or_kept_build_is_not_deleted<S: Store>(store: &S) {
+    let me = join(store, "r-0").await;
+    pipeline(store, "app").await;
+    refused(store, keep(1, true), "NotFound").await;
+    let mut build = start(store, "app", &me).await;
+    refused(store, delete(1), "Conflict").await;
+    assert_eq!(ok(store, keep(1, true)).await, Answer::Unit);
+    build.finish(store, BuildResult::Success).await;
+    assert!(store.build_by_id(build.build).await.unwrap().unwrap().keep);
+    refused(store, delete(1), "Conflict").await;
+    assert_eq!(ok(store, keep(1, false)).await, Answer::Unit);
+    assert!(!store.build_by_id(build.build).await.unwrap().unwrap().keep);
+    ok(store, delete(1)).await;
+}
+
+pub async fn garbage_is_listed_until_forgotten<S: Store>(store: &S) {
+    let me = join(store, "r-0").await;
+    pipeline(store, "app").await;
+    let mut build = start(store, "app", &me).await;
+    build.effects(store, ["o/b", "o/a", "o/B", "o/c"].map(|key| artifact(key, key))).await;
+    build.finish(store, BuildResult::Success).await;
+    ok(store, delete(1)).await;
+    assert_eq!(store.garbage(10).await.unwrap(), ["o/B", "o/a", "o/b", "o/c"]);
+    assert_eq!(store.garbage(2).await.unwrap(), ["o/B", "o/a"]);
+    let keys = vec!["o/a".into(), "none".into(), "o/B".into()];
+    assert_eq!(ok(store, Write::ForgetObjects { keys }).await, Answer::Unit);
+    assert_eq!(store.garbage(10).await.unwrap(), ["o/b", "o/c"]);
+    assert_eq!(ok(store, Write::ForgetObjects { keys: vec![] }).await, Answer::Unit);
+}

@@ -7,7 +7,7 @@ use crate::lexer::Tok;
 /// One entry of a list, a map or of arguments.
 pub(super) enum Entry {
     Item(Expr),
-    /// `*: map` has the key `Spread(map)` and the value `Null`.
+    /// `*: map` has the key `Spread(Null)` and the value `map`.
     Pair(Expr, Expr),
 }
 
@@ -23,28 +23,32 @@ impl Parser<'_> {
     /// `value`, `key: value`, `'key': value`, `(key): value`, `*list`, `*: map`
     pub(super) fn entry(&mut self) -> Parsed<Entry> {
         self.skip_newlines();
-        let pos = self.pos();
-        if self.eat("*") {
-            let mapped = self.eat(":");
-            self.skip_newlines();
-            let value = self.expression()?;
-            let spread = expr(pos, ExprKind::Spread(Box::new(value)));
-            return Ok(if mapped {
-                Entry::Pair(spread, expr(pos, ExprKind::Null))
-            } else {
-                Entry::Item(spread)
-            });
+        if self.at("*") {
+            return self.spread();
         }
-        let key = if self.at_key() {
-            expr(pos, ExprKind::Str(self.take_name()))
+        let key = if self.at_key() { self.key() } else { self.expression()? };
+        if self.eat(":") { self.pair(key) } else { Ok(Entry::Item(key)) }
+    }
+
+    fn spread(&mut self) -> Parsed<Entry> {
+        let pos = self.pos();
+        self.expect("*")?;
+        let mapped = self.eat(":");
+        self.skip_newlines();
+        let value = self.expression()?;
+        let spread = |value| expr(pos, ExprKind::Spread(Box::new(value)));
+        Ok(if mapped {
+            Entry::Pair(spread(expr(pos, ExprKind::Null)), value)
         } else {
-            let value = self.expression()?;
-            if !self.at(":") {
-                return Ok(Entry::Item(value));
-            }
-            value
-        };
-        self.expect(":")?;
+            Entry::Item(spread(value))
+        })
+    }
+
+    fn key(&mut self) -> Expr {
+        expr(self.pos(), ExprKind::Str(self.take_name()))
+    }
+
+    fn pair(&mut self, key: Expr) -> Parsed<Entry> {
         self.skip_newlines();
         Ok(Entry::Pair(key, self.expression()?))
     }

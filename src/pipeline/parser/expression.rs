@@ -4,6 +4,9 @@ use super::{Parsed, Parser, expr};
 use crate::ast::{BinaryOp, Expr, ExprKind, Pos, UnaryOp};
 use crate::lexer::Tok;
 
+const NOT_ASSIGNABLE: &str =
+    "the left side of an assignment is neither a variable nor a property nor an element";
+
 /// What stands between two operands.
 #[derive(Clone, Copy, PartialEq)]
 enum Infix {
@@ -13,11 +16,37 @@ enum Infix {
     As,
 }
 
-/// The left side of operators that wait for their right side.
-#[derive(Default)]
+/// Operands, and the operators between them that wait for a weaker one; one operand more than operators.
 struct Pending {
     operands: Vec<Expr>,
     operators: Vec<(u8, Infix)>,
+}
+
+impl Pending {
+    /// Joins the last two operands.
+    fn reduce(&mut self) {
+        let Some((_, infix)) = self.operators.pop() else { return };
+        let (Some(right), Some(left)) = (self.operands.pop(), self.operands.pop()) else { return };
+        let (pos, left, right) = (left.pos, Box::new(left), Box::new(right));
+        let kind = match infix {
+            Infix::Range { inclusive } => ExprKind::Range { from: left, to: right, inclusive },
+            Infix::Binary(op) => ExprKind::Binary { op, left, right },
+            // These take a type, not an operand, and never wait.
+            Infix::InstanceOf { .. } | Infix::As => return,
+        };
+        self.operands.push(expr(pos, kind));
+    }
+
+    /// Applies `as` or `instanceof` to the last operand.
+    fn typed(&mut self, infix: Infix, ty: String) {
+        let Some(left) = self.operands.pop() else { return };
+        let (pos, value) = (left.pos, Box::new(left));
+        let kind = match infix {
+            Infix::InstanceOf { negated } => ExprKind::InstanceOf { value, ty, negated },
+            Infix::As | Infix::Binary(_) | Infix::Range { .. } => ExprKind::Cast { value, ty },
+        };
+        self.operands.push(expr(pos, kind));
+    }
 }
 
 impl Parser<'_> {
@@ -31,21 +60,25 @@ impl Parser<'_> {
 
     /// `command`: a call without parentheses may stand here.
     pub(super) fn assignment(&mut self, command: bool) -> Parsed<Expr> {
-        let mut left = self.ternary()?;
+        let left = self.ternary()?;
         if command && is_path(&left) && self.at_command(&left) {
-            left = self.command(left)?;
+            let left = self.command(left)?;
+            return self.assigned(left, command);
         }
+        self.assigned(left, command)
+    }
+
+    /// What follows the left side of an assignment, if it is one.
+    fn assigned(&mut self, left: Expr, command: bool) -> Parsed<Expr> {
         let Some(op) = assign_op(self.peek()) else { return Ok(left) };
         if !assignable(&left) {
-            return Err(self.error(
-                "the left side of an assignment is neither a variable nor a property nor an element",
-            ));
+            return Err(self.error(NOT_ASSIGNABLE));
         }
         self.next();
         self.skip_newlines();
-        let value = Box::new(if command { self.expression_statement()? } else { self.expression()? });
-        let pos = left.pos;
-        Ok(expr(pos, ExprKind::Assign { target: Box::new(left), op, value }))
+        let value = if command { self.expression_statement() } else { self.expression() };
+        let (pos, target, value) = (left.pos, Box::new(left), Box::new(value?));
+        Ok(expr(pos, ExprKind::Assign { target, op, value }))
     }
 
     fn at_command(&self, head: &Expr) -> bool {
@@ -60,41 +93,50 @@ impl Parser<'_> {
 
     fn ternary(&mut self) -> Parsed<Expr> {
         let condition = self.binary()?;
-        if !matches!(self.after_newlines(), Tok::Punct("?" | "?:")) {
-            return Ok(condition);
+        match self.after_newlines() {
+            Tok::Punct("?" | "?:") => self.alternatives(condition),
+            _ => Ok(condition),
         }
+    }
+
+    /// `? then : otherwise`, `?: otherwise`
+    fn alternatives(&mut self, condition: Expr) -> Parsed<Expr> {
         self.skip_newlines();
         let pos = condition.pos;
         let condition = Box::new(condition);
-        if self.eat("?:") {
-            self.skip_newlines();
-            let otherwise = Box::new(self.alternative()?);
-            return Ok(expr(pos, ExprKind::Ternary { condition, then: None, otherwise }));
-        }
-        self.expect("?")?;
+        let then = if self.eat("?:") { None } else { Some(self.then()?) };
         self.skip_newlines();
-        let then = Some(Box::new(self.expression()?));
-        self.skip_newlines();
-        self.expect(":")?;
-        self.skip_newlines();
-        let otherwise = Box::new(self.alternative()?);
+        let otherwise = self.alternative()?;
         Ok(expr(pos, ExprKind::Ternary { condition, then, otherwise }))
     }
 
-    fn alternative(&mut self) -> Parsed<Expr> {
+    /// `? then :`
+    fn then(&mut self) -> Parsed<Box<Expr>> {
+        self.expect("?")?;
+        self.skip_newlines();
+        let then = self.expression()?;
+        self.skip_newlines();
+        self.expect(":")?;
+        Ok(Box::new(then))
+    }
+
+    fn alternative(&mut self) -> Parsed<Box<Expr>> {
         let outer = self.enter()?;
-        let value = self.ternary()?;
+        let value = Box::new(self.ternary()?);
         self.leave(outer);
         Ok(value)
     }
 
     /// Binary operators: operands and operators wait on a stack, so that precedence costs no recursion.
     fn binary(&mut self) -> Parsed<Expr> {
-        let mut left = self.unary()?;
-        let mut pending = Pending::default();
+        let left = self.unary()?;
+        if self.infix().is_none() {
+            return Ok(left);
+        }
+        let mut pending = Pending { operands: vec![left], operators: Vec::new() };
         while let Some((level, infix)) = self.infix() {
             while pending.operators.last().is_some_and(|(waiting, _)| *waiting >= level) {
-                left = reduce(&mut pending, left);
+                pending.reduce();
             }
             self.next();
             if matches!(infix, Infix::InstanceOf { negated: true } | Infix::Binary(BinaryOp::NotIn)) {
@@ -102,27 +144,18 @@ impl Parser<'_> {
             }
             self.skip_newlines();
             self.grow()?;
-            let pos = left.pos;
-            left = match infix {
-                Infix::InstanceOf { negated } => {
-                    let ty = self.type_name()?;
-                    expr(pos, ExprKind::InstanceOf { value: Box::new(left), ty, negated })
-                }
-                Infix::As => {
-                    let ty = self.type_name()?;
-                    expr(pos, ExprKind::Cast { value: Box::new(left), ty })
-                }
+            match infix {
+                Infix::InstanceOf { .. } | Infix::As => pending.typed(infix, self.type_name()?),
                 Infix::Binary(_) | Infix::Range { .. } => {
-                    pending.operands.push(left);
                     pending.operators.push((level, infix));
-                    self.unary()?
+                    pending.operands.push(self.unary()?);
                 }
-            };
+            }
         }
         while !pending.operators.is_empty() {
-            left = reduce(&mut pending, left);
+            pending.reduce();
         }
-        Ok(left)
+        pending.operands.pop().ok_or_else(|| self.unexpected())
     }
 
     /// The operator that stands here and how strongly it binds.
@@ -151,18 +184,21 @@ impl Parser<'_> {
 
     /// Prefix operators and casts, then `**`.
     pub(super) fn unary(&mut self) -> Parsed<Expr> {
-        let op = match self.peek() {
-            Tok::Punct("!") => UnaryOp::Not,
-            Tok::Punct("~") => UnaryOp::BitNot,
-            Tok::Punct("-") => UnaryOp::Minus,
-            Tok::Punct("+") => UnaryOp::Plus,
-            Tok::Punct("++" | "--") => return self.prefix_step(),
-            Tok::Punct("(") if self.at_cast() => return self.cast(),
+        match self.peek() {
+            Tok::Punct("!") => self.prefixed(UnaryOp::Not),
+            Tok::Punct("~") => self.prefixed(UnaryOp::BitNot),
+            Tok::Punct("-") => self.prefixed(UnaryOp::Minus),
+            Tok::Punct("+") => self.prefixed(UnaryOp::Plus),
+            Tok::Punct("++" | "--") => self.prefix_step(),
+            Tok::Punct("(") if self.at_cast() => self.cast(),
             _ => {
                 let base = self.postfix()?;
-                return self.power(base);
+                if self.at("**") { self.power(base) } else { Ok(base) }
             }
-        };
+        }
+    }
+
+    fn prefixed(&mut self, op: UnaryOp) -> Parsed<Expr> {
         let pos = self.pos();
         let outer = self.enter()?;
         self.next();
@@ -203,33 +239,22 @@ impl Parser<'_> {
         while self.eat("**") {
             self.skip_newlines();
             self.grow()?;
-            let outer = self.enter()?;
-            let exponent = match self.peek() {
-                Tok::Punct("-" | "+" | "!" | "~" | "++" | "--") => self.unary()?,
-                Tok::Punct("(") if self.at_cast() => self.cast()?,
-                _ => self.postfix()?,
-            };
-            self.leave(outer);
-            let pos = base.pos;
-            let (left, right) = (Box::new(base), Box::new(exponent));
+            let right = self.exponent()?;
+            let (pos, left) = (base.pos, Box::new(base));
             base = expr(pos, ExprKind::Binary { op: BinaryOp::Pow, left, right });
         }
         Ok(base)
     }
-}
 
-/// Joins the operator that waits last with its right side.
-fn reduce(pending: &mut Pending, right: Expr) -> Expr {
-    let (Some(left), Some((_, infix))) = (pending.operands.pop(), pending.operators.pop()) else {
-        return right;
-    };
-    let pos = left.pos;
-    let (left, right) = (Box::new(left), Box::new(right));
-    match infix {
-        Infix::Range { inclusive } => expr(pos, ExprKind::Range { from: left, to: right, inclusive }),
-        Infix::Binary(op) => expr(pos, ExprKind::Binary { op, left, right }),
-        // These take a type, not an operand, and never wait.
-        Infix::InstanceOf { .. } | Infix::As => *right,
+    fn exponent(&mut self) -> Parsed<Box<Expr>> {
+        let outer = self.enter()?;
+        let exponent = match self.peek() {
+            Tok::Punct("-" | "+" | "!" | "~" | "++" | "--") => self.unary(),
+            Tok::Punct("(") if self.at_cast() => self.cast(),
+            _ => self.postfix(),
+        };
+        self.leave(outer);
+        exponent.map(Box::new)
     }
 }
 

@@ -8,17 +8,32 @@ impl Parser<'_> {
     /// A value with all that hangs on it.
     pub(super) fn postfix(&mut self) -> Parsed<Expr> {
         let parenthesized = self.at("(");
-        let mut value = self.primary()?;
+        let value = self.primary()?;
+        match self.after_newlines() {
+            Tok::Punct("(" | "{" | "[" | "++" | "--" | "." | "?." | "*." | ".&" | ".@") => {
+                self.attached(value, parenthesized)
+            }
+            _ => Ok(value),
+        }
+    }
+
+    /// All that hangs on a value.
+    fn attached(&mut self, mut value: Expr, parenthesized: bool) -> Parsed<Expr> {
         loop {
-            if (self.at("(") || self.at("{")) && !is_literal(&value) {
-                let bare =
-                    parenthesized && matches!(value.kind, ExprKind::Name(_) | ExprKind::Property { .. });
+            if self.at("(") || self.at("{") {
+                if is_literal(&value) {
+                    break;
+                }
                 let named = matches!(value.kind, ExprKind::Name(_) | ExprKind::Property { .. });
                 let arguments = self.call_arguments()?;
                 if !named {
                     self.grow()?;
                 }
-                value = if bare { call_value(value, arguments) } else { call(value, arguments) };
+                value = if named && parenthesized {
+                    call_value(value, arguments)
+                } else {
+                    call(value, arguments)
+                };
             } else if self.at("[") {
                 value = self.index(value)?;
                 self.grow()?;

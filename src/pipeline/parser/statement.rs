@@ -56,64 +56,70 @@ impl Parser<'_> {
 
     /// One statement without its end. Most push one, some none (`import`), `int a, b` two.
     pub(super) fn statement(&mut self, out: &mut Vec<Stmt>) -> Parsed<()> {
-        let pos = self.pos();
-        if self.at("@") {
-            return self.annotated(out);
+        match self.peek() {
+            Tok::Punct("@") => return self.annotated(out),
+            Tok::Punct("{") if !self.closure_has_parameters() => return Err(self.error(AMBIGUOUS)),
+            Tok::Name(_) => {}
+            _ => return self.plain(Parser::value_statement, out),
         }
-        if self.at("{") {
-            if !self.closure_has_parameters() {
-                return Err(self.error(AMBIGUOUS));
-            }
-        } else if self.at_label() {
-            return self.labelled(out);
+        if self.at_label() {
+            self.labelled(out)
         } else if self.at_declaration() {
-            return self.declaration(out);
+            self.declaration(out)
         } else if self.class_ahead() {
-            return self.class();
+            self.class()
+        } else if self.at_word("import") || self.at_word("package") {
+            self.import()
+        } else {
+            self.plain(self.keyword(), out)
         }
-        let kind = match self.word() {
-            Some("import" | "package") => return self.import(),
-            Some(word) => match self.keyword(word.to_owned().as_str())? {
-                Some(kind) => kind,
-                None => StmtKind::Expr(self.expression_statement()?),
-            },
-            None => StmtKind::Expr(self.expression_statement()?),
-        };
+    }
+
+    /// A statement that is one node.
+    fn plain(&mut self, read: fn(&mut Self) -> Parsed<StmtKind>, out: &mut Vec<Stmt>) -> Parsed<()> {
+        let pos = self.pos();
+        let kind = read(self)?;
         out.push(Stmt { pos, kind });
         Ok(())
     }
 
-    /// A statement that begins with a keyword.
-    fn keyword(&mut self, word: &str) -> Parsed<Option<StmtKind>> {
-        let kind = match word {
-            "if" => self.if_statement()?,
-            "while" => self.while_loop(None)?,
-            "do" => self.do_loop(None)?,
-            "for" => self.for_loop(None)?,
-            "switch" => self.switch()?,
-            "try" => self.try_statement()?,
-            "synchronized" => self.synchronized()?,
-            "assert" => self.assert()?,
-            "return" => {
-                self.next();
-                let value = if self.at_statement_end() { None } else { Some(self.expression_statement()?) };
-                StmtKind::Return(value)
-            }
-            "throw" => {
-                self.next();
-                StmtKind::Throw(self.expression()?)
-            }
-            "break" => {
-                self.next();
-                StmtKind::Break(self.jump_label())
-            }
-            "continue" => {
-                self.next();
-                StmtKind::Continue(self.jump_label())
-            }
-            _ => return Ok(None),
-        };
-        Ok(Some(kind))
+    /// What reads the statement that begins with the word here.
+    fn keyword(&self) -> fn(&mut Self) -> Parsed<StmtKind> {
+        match self.word().unwrap_or_default() {
+            "if" => Parser::if_statement,
+            "while" => |p| p.while_loop(None),
+            "do" => |p| p.do_loop(None),
+            "for" => |p| p.for_loop(None),
+            "switch" => Parser::switch,
+            "try" => Parser::try_statement,
+            "synchronized" => Parser::synchronized,
+            "assert" => Parser::assert,
+            "return" => Parser::return_statement,
+            "throw" => Parser::throw,
+            "break" => |p| p.jump(StmtKind::Break),
+            "continue" => |p| p.jump(StmtKind::Continue),
+            _ => Parser::value_statement,
+        }
+    }
+
+    fn value_statement(&mut self) -> Parsed<StmtKind> {
+        Ok(StmtKind::Expr(self.expression_statement()?))
+    }
+
+    fn return_statement(&mut self) -> Parsed<StmtKind> {
+        self.next();
+        let value = if self.at_statement_end() { None } else { Some(self.expression_statement()?) };
+        Ok(StmtKind::Return(value))
+    }
+
+    fn throw(&mut self) -> Parsed<StmtKind> {
+        self.next();
+        Ok(StmtKind::Throw(self.expression()?))
+    }
+
+    fn jump(&mut self, kind: fn(Option<String>) -> StmtKind) -> Parsed<StmtKind> {
+        self.next();
+        Ok(kind(self.jump_label()))
     }
 
     fn jump_label(&mut self) -> Option<String> {
@@ -132,14 +138,14 @@ impl Parser<'_> {
     /// A label means something to loops only. It makes a block of what would be a closure.
     fn labelled(&mut self, out: &mut Vec<Stmt>) -> Parsed<()> {
         let pos = self.pos();
-        let label = Some(self.take_name());
+        let label = self.take_name();
         self.expect(":")?;
         self.skip_newlines();
-        let kind = match self.word() {
-            Some("while") => self.while_loop(label)?,
-            Some("do") => self.do_loop(label)?,
-            Some("for") => self.for_loop(label)?,
-            _ if self.at("{") => StmtKind::Block(self.block()?),
+        let read: fn(&mut Self, Option<String>) -> Parsed<StmtKind> = match self.word() {
+            Some("while") => Parser::while_loop,
+            Some("do") => Parser::do_loop,
+            Some("for") => Parser::for_loop,
+            _ if self.at("{") => |p, _| Ok(StmtKind::Block(p.block()?)),
             _ => {
                 let outer = self.enter()?;
                 self.statement(out)?;
@@ -147,6 +153,7 @@ impl Parser<'_> {
                 return Ok(());
             }
         };
+        let kind = read(self, Some(label))?;
         out.push(Stmt { pos, kind });
         Ok(())
     }

@@ -27,11 +27,14 @@ pub struct ToAgent {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
-    /// Takes the build at this agent. → `Report::Claimed` or `Report::Refused`
+    /// Takes the build at this agent. Ends the ops and follows of any earlier claim, also under the same fence.
+    /// → `Report::Claimed` or `Report::Refused`
     Claim,
     /// Starts a process once. A step that was started before is not started again. → `Report::Step`
     Start { step: String, spec: Box<StartSpec> },
     /// Send the output from `from` on, up to `upto`, and then the end of the step. `from` is what is committed.
+    /// The first one after a claim sets where to begin; further ones only raise `upto`. To begin anew (a relay lost
+    /// frames), claim again.
     Follow { step: String, from: u64, upto: u64 },
     /// Ends the step's whole tree of processes: TERM, and KILL after `grace_millis`. → `Report::Step` when it has ended
     Kill { step: String, grace_millis: u64 },
@@ -39,7 +42,7 @@ pub enum Command {
     Op { op: u64, request: Box<OpRequest> },
     /// Content for an op that takes some, in order, without gaps.
     OpData { op: u64, offset: u64, last: bool, bytes: Bytes },
-    /// The receiver of an op's content has room up to `upto`.
+    /// The receiver of an op's content has room up to `upto`; both sides begin with [`CREDIT`].
     OpCredit { op: u64, upto: u64 },
     /// The op is not wanted any more.
     OpCancel { op: u64 },
@@ -106,6 +109,9 @@ pub enum Report {
     /// The build is claimed under the fence; these steps have a folder here.
     Claimed {
         steps: Vec<StepReport>,
+        /// The machine was restarted since the build was first claimed here. Folders are not synced to disk at each
+        /// start, so a step that was asked for before and is not listed may have run: it is lost, never started.
+        rebooted: bool,
     },
     /// The fence is lower than `held`.
     Refused {

@@ -150,6 +150,8 @@ enum Header {
         #[serde(flatten)]
         to: To,
         steps: Vec<StepReport>,
+        #[serde(default)]
+        rebooted: bool,
     },
     Refused {
         #[serde(flatten)]
@@ -259,7 +261,7 @@ fn split_command(ToAgent { build, fence, command }: ToAgent) -> (Header, Bytes) 
 fn split_report(FromAgent { build, fence, report }: FromAgent) -> (Header, Bytes) {
     let to = To { b: build, f: fence };
     let header = match report {
-        Report::Claimed { steps } => Header::Claimed { to, steps },
+        Report::Claimed { steps, rebooted } => Header::Claimed { to, steps, rebooted },
         Report::Refused { held } => Header::Refused { to, held },
         Report::Step(report) => Header::Step { to, report },
         Report::Output { step, offset, bytes } => return (Header::Output { to, step, offset }, bytes),
@@ -289,7 +291,7 @@ fn join(header: Header, bytes: Bytes) -> Frame {
         Header::Room { to, id, upto } => command(to, Command::OpCredit { op: id, upto }),
         Header::Cancel { to, id } => command(to, Command::OpCancel { op: id }),
         Header::Forget(to) => command(to, Command::Forget),
-        Header::Claimed { to, steps } => report(to, Report::Claimed { steps }),
+        Header::Claimed { to, steps, rebooted } => report(to, Report::Claimed { steps, rebooted }),
         Header::Refused { to, held } => report(to, Report::Refused { held }),
         Header::Step { to, report: step } => report(to, Report::Step(step)),
         Header::Output { to, step, offset } => report(to, Report::Output { step, offset, bytes }),

@@ -32,7 +32,7 @@ fn samples() -> Vec<Frame> {
     let running = StepReport { step: step.clone(), state: StepState::Running, end: 5 };
     let lost = StepReport { step: step.clone(), state: StepState::Lost { why: "gone".into() }, end: 5 };
     let reports = [
-        Report::Claimed { steps: vec![running.clone(), lost] },
+        Report::Claimed { steps: vec![running.clone(), lost], rebooted: true },
         Report::Refused { held: Fence::first(9) },
         Report::Step(running),
         Report::Output { step, offset: 77, bytes: bytes.clone() },

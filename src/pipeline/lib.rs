@@ -5,6 +5,7 @@
 
 pub mod act;
 pub mod ast;
+pub mod declarative;
 pub mod diagnostic;
 mod lexer;
 pub mod parser;

@@ -1,0 +1,103 @@
+//! Declarative: `pipeline { … }` checked and turned into a model.
+//!
+//! Accepts and refuses what Jenkins does, with its sentences where users know them. What Jenkins accepts and
+//! Majordomo cannot do yet is refused too and named. Every error of a file is found, not only the first.
+
+mod agent;
+mod environment;
+mod option;
+mod parameter;
+mod post;
+mod section;
+mod stage;
+mod step;
+#[cfg(test)]
+mod tests;
+mod value;
+mod when;
+
+use crate::ast::{AgentSpec, Declarative, Pos, Script, Stmt};
+use crate::diagnostic::Diagnostic;
+use section::{Once, Section};
+
+/// Reads the `pipeline { … }` of a script. `Ok(None)` when there is none: the script is a scripted one.
+///
+/// What stands before and after it (`def`, functions, `@Library`, calls) is ordinary Groovy and not looked at.
+pub fn check(script: &Script) -> Result<Option<Declarative>, Vec<Diagnostic>> {
+    let mut blocks = script.statements.iter().filter_map(pipeline_block);
+    let Some(first) = blocks.next() else { return Ok(None) };
+    let mut checker = Checker::default();
+    let pipeline = checker.pipeline(&first);
+    for other in blocks {
+        checker.error(other.pos, "Only one pipeline { ... } block can be executed in a single run.");
+    }
+    checker.errors.sort_by_key(|error| (error.line, error.column));
+    match pipeline {
+        Some(pipeline) if checker.errors.is_empty() => Ok(Some(pipeline)),
+        _ => Err(checker.errors),
+    }
+}
+
+/// Whether this statement is the `pipeline { … }` of a Declarative script.
+pub(crate) fn is_pipeline(statement: &Stmt) -> bool {
+    pipeline_block(statement).is_some()
+}
+
+fn pipeline_block(statement: &Stmt) -> Option<Section<'_>> {
+    let section = Section::of(statement)?;
+    (section.name == "pipeline" && section.block().is_some()).then_some(section)
+}
+
+/// Collects what is wrong. Its methods return `None` only after they have said why.
+#[derive(Default)]
+struct Checker {
+    errors: Vec<Diagnostic>,
+}
+
+impl Checker {
+    fn error(&mut self, pos: Pos, message: impl Into<String>) {
+        self.errors.push(Diagnostic::new(pos, message));
+    }
+
+    /// Something that Jenkins has and Majordomo does not, yet.
+    fn not_yet(&mut self, pos: Pos, what: &str, name: &str) {
+        self.error(pos, format!("{what} \"{name}\" does not run in Majordomo yet"));
+    }
+
+    fn pipeline(&mut self, pipeline: &Section<'_>) -> Option<Declarative> {
+        let mut found = Declarative {
+            pos: pipeline.pos,
+            agent: AgentSpec::Any,
+            environment: Vec::new(),
+            options: crate::ast::Options::default(),
+            parameters: Vec::new(),
+            stages: Vec::new(),
+            post: Vec::new(),
+        };
+        let mut once = Once::default();
+        for section in self.sections(pipeline.block()?, "Not a valid section definition") {
+            if !self.first_time(&mut once, &section) {
+                continue;
+            }
+            match section.name {
+                "agent" => found.agent = self.agent(&section).unwrap_or(AgentSpec::Any),
+                "environment" => found.environment = self.environment(&section),
+                "options" => found.options = self.options(&section, option::Scope::Pipeline),
+                "parameters" => found.parameters = self.parameters(&section),
+                "stages" => found.stages = self.stages(&section, stage::Place::Outermost),
+                "post" => found.post = self.post(&section),
+                "triggers" | "tools" | "libraries" => self.not_yet(section.pos, "section", section.name),
+                "notifications" => {
+                    self.error(section.pos, "The \"notifications\" section has been renamed to \"post\".");
+                }
+                name => self.error(section.pos, format!("Undefined section \"{name}\"")),
+            }
+        }
+        for required in ["agent", "stages"] {
+            if !once.has(required) {
+                self.error(pipeline.pos, format!("Missing required section \"{required}\""));
+            }
+        }
+        Some(found)
+    }
+}

@@ -1,12 +1,14 @@
 //! `config.xml` of jobs and folders.
+//!
+//! Only what a build needs is read; unknown elements never refuse a configuration, because the text itself is what is
+//! kept and given back. Job types that could not run are refused by name.
 
 use model::{BuildDiscarder, ParameterDefinition};
 use store::ItemKind;
 
-/// Why a configuration is refused; a sentence for users.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ConfigError(pub String);
+use crate::ConfigError;
+use crate::parameter;
+use crate::xml::{self, Element, short};
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum ItemConfig {
@@ -47,13 +49,31 @@ pub enum Definition {
 pub struct GitScm {
     pub url: String,
     pub credentials_id: Option<String>,
-    /// As written: `*/main`, `main`, `refs/tags/v1`, a commit.
+    /// As written: `*/main`, `main`, `refs/tags/v1`, a commit. Empty: whatever the repository has checked out.
     pub branch: String,
 }
 
+const PIPELINE: &str = "flow-definition";
+const FOLDER: &str = "com.cloudbees.hudson.plugins.folder.Folder";
+const SCRIPT: &str = "org.jenkinsci.plugins.workflow.cps.CpsFlowDefinition";
+const FROM_SCM: &str = "org.jenkinsci.plugins.workflow.cps.CpsScmFlowDefinition";
+const GIT: &str = "hudson.plugins.git.GitSCM";
+const NO_CONCURRENT_BUILDS: &str =
+    "org.jenkinsci.plugins.workflow.job.properties.DisableConcurrentBuildsJobProperty";
+/// Longest quiet period: a year.
+const MAX_QUIET: i64 = 365 * 24 * 3600;
+
 impl ItemConfig {
-    pub fn parse(_xml: &str) -> Result<ItemConfig, ConfigError> {
-        Err(ConfigError("configuration can't be read yet".to_owned()))
+    pub fn parse(text: &str) -> Result<ItemConfig, ConfigError> {
+        let root = xml::parse(text)?;
+        match root.name.as_str() {
+            PIPELINE => Ok(ItemConfig::Job(Box::new(job(&root)?))),
+            FOLDER => Ok(ItemConfig::Folder {
+                description: root.text_of("description"),
+                display_name: root.text_of("displayName"),
+            }),
+            other => Err(ConfigError(format!("job type {} does not run in Majordomo yet", type_name(other)))),
+        }
     }
 
     pub fn kind(&self) -> ItemKind {
@@ -71,7 +91,150 @@ impl ItemConfig {
     }
 }
 
-/// The same configuration with `<disabled>` set; everything else byte for byte.
-pub fn with_disabled(_xml: &str, _disabled: bool) -> Result<String, ConfigError> {
-    Err(ConfigError("configuration can't be written yet".to_owned()))
+/// What people call the job type with this root element.
+fn type_name(root: &str) -> String {
+    match root {
+        "project" => "Freestyle".to_owned(),
+        "matrix-project" => "Multi-configuration".to_owned(),
+        "maven2-moduleset" => "Maven".to_owned(),
+        "org.jenkinsci.plugins.workflow.multibranch.WorkflowMultiBranchProject" => {
+            "Multibranch Pipeline".to_owned()
+        }
+        "jenkins.branch.OrganizationFolder" => "Organization Folder".to_owned(),
+        other => short(other),
+    }
 }
+
+fn job(root: &Element) -> Result<JobConfig, ConfigError> {
+    let none = Element::default();
+    let properties = root.child("properties").unwrap_or(&none);
+    let alone = properties.child(NO_CONCURRENT_BUILDS);
+    Ok(JobConfig {
+        description: root.text_of("description"),
+        display_name: root.text_of("displayName"),
+        disabled: root.flag_of("disabled").unwrap_or(false),
+        definition: definition(root.child("definition"))?,
+        parameters: parameter::definitions(properties)?,
+        // older jobs say it at the root instead
+        disable_concurrent_builds: alone.is_some() || root.flag_of("concurrentBuild") == Some(false),
+        abort_previous: alone.is_some_and(|a| a.flag_of("abortPrevious") == Some(true)),
+        quiet_period: quiet_period(root)?,
+        discarder: discarder(root, properties)?,
+        auth_token: root.word_of("authToken").map(str::to_owned),
+    })
+}
+
+fn quiet_period(root: &Element) -> Result<Option<u32>, ConfigError> {
+    match root.number_of("quietPeriod")? {
+        None => Ok(None),
+        Some(seconds @ 0..=MAX_QUIET) => Ok(u32::try_from(seconds).ok()),
+        Some(other) => Err(ConfigError(format!("<quietPeriod> of {other} s is not between 0 s and a year"))),
+    }
+}
+
+fn discarder(root: &Element, properties: &Element) -> Result<Option<BuildDiscarder>, ConfigError> {
+    let strategy = properties.at(&["jenkins.model.BuildDiscarderProperty", "strategy"]);
+    // older jobs have it at the root
+    let Some(rotator) = strategy.or(root.child("logRotator")) else { return Ok(None) };
+    let limit = |name: &str| -> Result<Option<u32>, ConfigError> {
+        // -1 is Jenkins' word for no limit
+        Ok(rotator.number_of(name)?.filter(|n| *n > 0).map(|n| u32::try_from(n).unwrap_or(u32::MAX)))
+    };
+    Ok(Some(BuildDiscarder {
+        days_to_keep: limit("daysToKeep")?,
+        num_to_keep: limit("numToKeep")?,
+        artifact_days_to_keep: limit("artifactDaysToKeep")?,
+        artifact_num_to_keep: limit("artifactNumToKeep")?,
+    }))
+}
+
+fn definition(element: Option<&Element>) -> Result<Definition, ConfigError> {
+    let Some(element) = element else { return Ok(Definition::None) };
+    match element.attribute("class") {
+        None => Ok(Definition::None),
+        Some(SCRIPT) => {
+            let text = element.child("script").map(|s| s.text.clone()).unwrap_or_default();
+            Ok(Definition::Script { text })
+        }
+        Some(FROM_SCM) => {
+            let scm = element.child("scm").ok_or_else(|| ConfigError::new("the definition has no <scm>"))?;
+            Ok(Definition::Scm {
+                scm: git(scm)?,
+                script_path: element.word_of("scriptPath").unwrap_or("Jenkinsfile").to_owned(),
+                lightweight: element.flag_of("lightweight").unwrap_or(false),
+            })
+        }
+        Some(other) => {
+            Err(ConfigError(format!("a definition of class {} does not run in Majordomo yet", short(other))))
+        }
+    }
+}
+
+fn git(scm: &Element) -> Result<GitScm, ConfigError> {
+    let class = scm.attribute("class").unwrap_or_default();
+    if class != GIT {
+        return Err(ConfigError(format!("an SCM of class “{}” does not run in Majordomo yet", short(class))));
+    }
+    let named = |list: &str, name: &str| -> Vec<&Element> {
+        let list = scm.child(list).map(|l| l.children.as_slice()).unwrap_or_default();
+        list.iter().filter(|c| c.name == name).collect()
+    };
+    let remotes = named("userRemoteConfigs", "hudson.plugins.git.UserRemoteConfig");
+    let branches = named("branches", "hudson.plugins.git.BranchSpec");
+    let remote = match remotes.as_slice() {
+        [] => return Err(ConfigError::new("the Git SCM has no repository")),
+        [one] => one,
+        more => {
+            let count = more.len();
+            return Err(ConfigError(format!(
+                "the Git SCM has {count} repositories; Majordomo takes one so far"
+            )));
+        }
+    };
+    if branches.len() > 1 {
+        let count = branches.len();
+        return Err(ConfigError(format!("the Git SCM has {count} branches; Majordomo takes one so far")));
+    }
+    let url = remote.word_of("url").ok_or_else(|| ConfigError::new("the Git SCM has no <url>"))?;
+    Ok(GitScm {
+        url: url.to_owned(),
+        credentials_id: remote.word_of("credentialsId").map(str::to_owned),
+        branch: branches.first().and_then(|b| b.word_of("name")).unwrap_or_default().to_owned(),
+    })
+}
+
+/// The same configuration with `<disabled>` set; everything else byte for byte.
+pub fn with_disabled(text: &str, disabled: bool) -> Result<String, ConfigError> {
+    let root = xml::parse(text)?;
+    let splice = |range: std::ops::Range<usize>, new: &str| -> String {
+        let before = text.get(..range.start).unwrap_or_default();
+        let after = text.get(range.end..).unwrap_or_default();
+        format!("{before}{new}{after}")
+    };
+    let element = format!("<disabled>{disabled}</disabled>");
+    match (root.child("disabled"), &root.inner) {
+        (Some(old), _) if root.flag_of("disabled") == Some(disabled) && old.inner.is_some() => {
+            Ok(text.to_owned())
+        }
+        (Some(old), _) => match &old.inner {
+            Some(inner) => Ok(splice(inner.clone(), if disabled { "true" } else { "false" })),
+            None => Ok(splice(old.span.clone(), &element)),
+        },
+        (None, _) if !disabled => Ok(text.to_owned()),
+        (None, Some(inner)) => {
+            let body = text.get(inner.clone()).unwrap_or_default();
+            let new = if body.ends_with('\n') { format!("  {element}\n") } else { element };
+            Ok(splice(inner.end..inner.end, &new))
+        }
+        (None, None) => {
+            // <name …/> becomes <name …>…</name>
+            let slash = text.get(root.span.clone()).and_then(|tag| tag.rfind('/')).unwrap_or_default();
+            let from = root.span.start + slash;
+            Ok(splice(from..root.span.end, &format!(">{element}</{}>", root.name)))
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "item_tests.rs"]
+mod tests;

@@ -1,7 +1,19 @@
 //! Configuration as values: `config.xml` of jobs, folders and nodes, and the `HAController` resource. Pure.
+//!
+//! Everything here comes from outside: sizes are limited, and whatever is refused is refused with a sentence.
 
+pub mod controller;
+mod error;
 mod item;
 mod node;
+mod parameter;
+mod pipeline_xml;
+mod xml;
 
-pub use item::{ConfigError, Definition, GitScm, ItemConfig, JobConfig, with_disabled};
-pub use node::NodeConfig;
+pub use error::ConfigError;
+pub use item::{Definition, GitScm, ItemConfig, JobConfig, with_disabled};
+pub use node::{MAX_EXECUTORS, NodeConfig};
+pub use pipeline_xml::new_pipeline_xml;
+
+#[cfg(test)]
+mod mutation;

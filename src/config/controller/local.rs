@@ -1,0 +1,128 @@
+//! What a run on one machine makes of a `HAController`.
+
+use super::spec::{HAController, Metadata, Objects, Postgres, Spec, Store};
+
+/// What `majordomo up` starts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LocalPlan {
+    /// The controller's name, which becomes the home's identity.
+    pub name: String,
+    /// 0 to 9; 0 means that the controller is to be stopped.
+    pub replicas: u32,
+    pub store: LocalStore,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub enum LocalStore {
+    /// In the home.
+    Sqlite,
+    /// A URL, which may hold a password.
+    Postgres(String),
+}
+
+impl std::fmt::Debug for LocalStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            LocalStore::Sqlite => f.write_str("Sqlite"),
+            LocalStore::Postgres(_) => f.write_str("Postgres(***)"),
+        }
+    }
+}
+
+/// A field that is set and that a local run can't honour.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// `spec.ingress`
+    pub field: &'static str,
+    pub why: &'static str,
+}
+
+impl std::fmt::Display for Warning {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.field, self.why)
+    }
+}
+
+const KUBERNETES: &str = "it counts on Kubernetes only";
+const LATER: &str = "this version does not do that yet";
+const IN_HOME: &str = "state is kept in SQLite in the home; --store postgres://… chooses a database";
+
+/// The plan, and one warning for each set field that it leaves out.
+pub fn local_plan(controller: &HAController) -> (LocalPlan, Vec<Warning>) {
+    let HAController { api_version: _, kind: _, metadata, spec, status: _ } = controller;
+    // nothing of the metadata but the name means anything outside a cluster
+    let Metadata { name, namespace: _, labels: _, annotations } = metadata;
+    let mut warnings = Vec::new();
+    let mut warn = |set: bool, field: &'static str, why: &'static str| {
+        if set {
+            warnings.push(Warning { field, why });
+        }
+    };
+    let restarted = annotations.as_ref().is_some_and(|a| a.contains_key("majordomo.dev/restartedAt"));
+    warn(restarted, "metadata.annotations[majordomo.dev/restartedAt]", LATER);
+    let Spec {
+        replicas,
+        image,
+        image_pull_policy,
+        image_pull_secrets,
+        store,
+        objects,
+        configuration_as_code,
+        plugins,
+        ingress,
+        gateway,
+        route,
+        service,
+        rollout,
+        resources,
+        pod_template,
+        security,
+        monitoring,
+        network_policy,
+    } = spec;
+    warn(image.is_some(), "spec.image", "replicas run the program that runs `up`");
+    warn(image_pull_policy.is_some(), "spec.imagePullPolicy", KUBERNETES);
+    warn(image_pull_secrets.is_some(), "spec.imagePullSecrets", KUBERNETES);
+    let store = plan_store(store.as_ref(), &mut warn);
+    warn_objects(objects.as_ref(), &mut warn);
+    warn(configuration_as_code.is_some(), "spec.configurationAsCode", LATER);
+    warn(plugins.as_ref().is_some_and(|p| !p.is_empty()), "spec.plugins", "there is no plugin runtime yet");
+    warn(ingress.is_some(), "spec.ingress", "it counts on Kubernetes only; --listen chooses the address");
+    warn(gateway.is_some(), "spec.gateway", KUBERNETES);
+    warn(route.is_some(), "spec.route", KUBERNETES);
+    warn(service.is_some(), "spec.service", KUBERNETES);
+    warn(rollout.is_some(), "spec.rollout", LATER);
+    warn(resources.is_some(), "spec.resources", KUBERNETES);
+    warn(pod_template.is_some(), "spec.podTemplate", KUBERNETES);
+    warn(security.is_some(), "spec.security", LATER);
+    warn(monitoring.is_some(), "spec.monitoring", "it counts on Kubernetes only; every replica has /metrics");
+    warn(network_policy.is_some(), "spec.networkPolicy", KUBERNETES);
+    (LocalPlan { name: name.clone(), replicas: *replicas, store }, warnings)
+}
+
+fn plan_store(store: Option<&Store>, warn: &mut impl FnMut(bool, &'static str, &'static str)) -> LocalStore {
+    let Some(Store { postgres, builtin, sqlite, cloud_native_pg }) = store else { return LocalStore::Sqlite };
+    warn(builtin.is_some(), "spec.store.builtin", IN_HOME);
+    warn(cloud_native_pg.is_some(), "spec.store.cloudNativePg", IN_HOME);
+    let storage = sqlite.as_ref().is_some_and(|s| s.storage.is_some());
+    warn(storage, "spec.store.sqlite.storage", "the database is a file in the home");
+    match postgres {
+        None => LocalStore::Sqlite,
+        Some(Postgres { url: Some(url), secret_ref: _ }) => LocalStore::Postgres(url.clone()),
+        Some(Postgres { url: None, secret_ref }) => {
+            let why = "there are no Kubernetes Secrets here; state is kept in SQLite in the home unless --store says more";
+            warn(secret_ref.is_some(), "spec.store.postgres.secretRef", why);
+            LocalStore::Sqlite
+        }
+    }
+}
+
+fn warn_objects(objects: Option<&Objects>, warn: &mut impl FnMut(bool, &'static str, &'static str)) {
+    const FOLDER: &str = "artifacts are kept in a folder of the home so far";
+    let Some(Objects { store, s3, gcs, azure, volume }) = objects else { return };
+    warn(store.is_some(), "spec.objects.store", FOLDER);
+    warn(s3.is_some(), "spec.objects.s3", FOLDER);
+    warn(gcs.is_some(), "spec.objects.gcs", FOLDER);
+    warn(azure.is_some(), "spec.objects.azure", FOLDER);
+    warn(volume.is_some(), "spec.objects.volume", FOLDER);
+}

@@ -5,3 +5,4 @@
 
 pub mod native;
 pub mod ops;
+pub mod peer;

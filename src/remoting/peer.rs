@@ -1,0 +1,136 @@
+//! Wire format between replicas, version 1: one WebSocket from each to each, one binary message a frame.
+//!
+//! A message is a 4-byte little-endian length, a JSON header of that length, and for relayed frames the native frame
+//! itself. Whoever dialled asks; whoever answered holds agents. Upgrade on `/peer/ws` with the peer token as bearer.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use model::{BuildId, Fence, NodeName, ReplicaId};
+use serde::{Deserialize, Serialize};
+
+use crate::native::{Frame, FrameError, MAX_MESSAGE};
+
+/// Largest message: a native frame and a short header.
+pub const MAX_PEER_MESSAGE: usize = MAX_MESSAGE + 4096;
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Peer {
+    /// The first message of whoever dialled.
+    Iam(ReplicaId),
+    /// Look at something.
+    Hint(PeerHint),
+    /// The build under this fence wants to reach the agent.
+    Attach { build: BuildId, fence: Fence, node: NodeName },
+    /// It wants none any more.
+    Detach { build: BuildId, fence: Fence },
+    /// The agent can be reached through the sender, over its link of that number.
+    Up { build: BuildId, fence: Fence, node: NodeName, instance: String, link: i64 },
+    Down { build: BuildId, fence: Fence, node: NodeName, link: i64 },
+    /// To or from an agent whose link the answering side holds.
+    Relay { node: NodeName, frame: Frame },
+    Ping(u64),
+    Pong(u64),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PeerHint {
+    Queue,
+    Running,
+    Inbox(BuildId),
+    /// A node's agent has a new link: older ones are to be closed.
+    Linked { node: NodeName, number: i64 },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "t")]
+enum Header {
+    Iam { me: ReplicaId },
+    Hint { hint: PeerHint },
+    Attach { build: BuildId, fence: Fence, node: NodeName },
+    Detach { build: BuildId, fence: Fence },
+    Up { build: BuildId, fence: Fence, node: NodeName, instance: String, link: i64 },
+    Down { build: BuildId, fence: Fence, node: NodeName, link: i64 },
+    Relay { node: NodeName },
+    Ping { n: u64 },
+    Pong { n: u64 },
+}
+
+impl Peer {
+    pub fn encode(self) -> Bytes {
+        let mut content = Bytes::new();
+        let header = match self {
+            Peer::Iam(me) => Header::Iam { me },
+            Peer::Hint(hint) => Header::Hint { hint },
+            Peer::Attach { build, fence, node } => Header::Attach { build, fence, node },
+            Peer::Detach { build, fence } => Header::Detach { build, fence },
+            Peer::Up { build, fence, node, instance, link } => Header::Up { build, fence, node, instance, link },
+            Peer::Down { build, fence, node, link } => Header::Down { build, fence, node, link },
+            Peer::Relay { node, frame } => {
+                content = frame.encode();
+                Header::Relay { node }
+            }
+            Peer::Ping(n) => Header::Ping { n },
+            Peer::Pong(n) => Header::Pong { n },
+        };
+        let json = serde_json::to_vec(&header).expect("a header is plain data with string keys");
+        let mut out = BytesMut::with_capacity(4 + json.len() + content.len());
+        out.put_u32_le(u32::try_from(json.len()).unwrap_or(u32::MAX));
+        out.put_slice(&json);
+        out.put_slice(&content);
+        out.freeze()
+    }
+
+    pub fn decode(mut message: Bytes) -> Result<Peer, FrameError> {
+        let length: [u8; 4] =
+            message.get(..4).and_then(|b| b.try_into().ok()).ok_or(FrameError::Short(message.len()))?;
+        let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
+        if message.len().saturating_sub(4) < length {
+            return Err(FrameError::Short(message.len()));
+        }
+        let content = message.split_off(4 + length);
+        let header = serde_json::from_slice(&message[4..]).map_err(|e| FrameError::Header(e.to_string()))?;
+        Ok(match header {
+            Header::Iam { me } => Peer::Iam(me),
+            Header::Hint { hint } => Peer::Hint(hint),
+            Header::Attach { build, fence, node } => Peer::Attach { build, fence, node },
+            Header::Detach { build, fence } => Peer::Detach { build, fence },
+            Header::Up { build, fence, node, instance, link } => Peer::Up { build, fence, node, instance, link },
+            Header::Down { build, fence, node, link } => Peer::Down { build, fence, node, link },
+            Header::Relay { node } => Peer::Relay { node, frame: Frame::decode(content)? },
+            Header::Ping { n } => Peer::Ping(n),
+            Header::Pong { n } => Peer::Pong(n),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_message_is_read_as_it_was_written_and_a_cut_one_is_refused() {
+        let node = NodeName::parse("agent-1").unwrap();
+        let (build, fence) = (BuildId(1), Fence::first(2));
+        let me = ReplicaId { name: model::ReplicaName::parse("r-1").unwrap(), incarnation: 4 };
+        let all = [
+            Peer::Iam(me),
+            Peer::Hint(PeerHint::Queue),
+            Peer::Hint(PeerHint::Inbox(build)),
+            Peer::Hint(PeerHint::Linked { node: node.clone(), number: 3 }),
+            Peer::Attach { build, fence, node: node.clone() },
+            Peer::Detach { build, fence },
+            Peer::Up { build, fence, node: node.clone(), instance: "i".into(), link: 3 },
+            Peer::Down { build, fence, node: node.clone(), link: 3 },
+            Peer::Relay { node, frame: Frame::Bye { reason: "x".into() } },
+            Peer::Ping(1),
+            Peer::Pong(1),
+        ];
+        for message in all {
+            let bytes = message.clone().encode();
+            for cut in 0..bytes.len() {
+                assert!(Peer::decode(bytes.slice(..cut)).is_err());
+            }
+            assert_eq!(Peer::decode(bytes), Ok(message));
+        }
+    }
+}

@@ -4,15 +4,22 @@
 //! small traits by subject. [`memory`] is the store of unit tests and of the simulation; `contract` is the suite that
 //! every store must pass. No SQL here, no decision.
 
+#[macro_use]
+mod reads;
+
 #[cfg(feature = "contract")]
 pub mod contract;
 mod entity;
+mod failing;
+pub mod memory;
 mod write;
 
 use async_trait::async_trait;
 use model::{BuildId, BuildResult, Fence, JobName, NodeName, QueueId};
 
 pub use entity::*;
+pub use failing::{Failing, Fault};
+pub use memory::{Memory, MemoryObjects};
 pub use write::*;
 
 /// Why a write or read gave nothing.
@@ -210,6 +217,17 @@ pub trait Objects: Send + Sync + 'static {
     async fn get(&self, key: &str, from: u64, max: usize) -> Result<Option<bytes::Bytes>>;
     /// Nothing happens when there is none.
     async fn delete(&self, key: &str) -> Result<()>;
+}
+
+/// Whether `key` may name an object; every object store asks this first.
+pub fn check_key(key: &str) -> Result<()> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let segment = |s: &str| !s.is_empty() && s != "." && s != ".." && s.chars().all(good);
+    if key.split('/').all(segment) {
+        Ok(())
+    } else {
+        Err(Error::Conflict(format!("{key:?} is no object key")))
+    }
 }
 
 /// An object being written; it exists once `finish` has answered. Dropped before, nothing stays.

@@ -1,0 +1,106 @@
+//! A store that fails where a test says so: before a write, or after it without a word.
+//!
+//! For crash tests: run a story with the fault at the first write, the second, … until [`Failing::writes`] says that the
+//! story makes no more; the invariant must hold for all.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use model::{BuildId, JobName, NodeName, QueueId};
+use parking_lot::Mutex;
+
+use crate::*;
+
+/// How a write fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing is changed: `Unavailable`.
+    Before,
+    /// It is applied, but the writer hears `Unknown`, whatever the store answered.
+    After,
+    /// As `Before`, for this write and all later ones.
+    Away,
+}
+
+/// Any store, with faults. Clones share the count and the faults.
+#[derive(Debug, Clone)]
+pub struct Failing<S> {
+    inner: S,
+    plan: Arc<Mutex<Plan>>,
+}
+
+#[derive(Debug, Default)]
+struct Plan {
+    writes: u64,
+    faults: BTreeMap<u64, Fault>,
+    away: bool,
+}
+
+impl<S> Failing<S> {
+    pub fn new(inner: S) -> Failing<S> {
+        Failing { inner, plan: Arc::default() }
+    }
+
+    /// The `n`-th write from the beginning (1 is the first) fails so.
+    pub fn fail(&self, n: u64, fault: Fault) {
+        self.plan.lock().faults.insert(n, fault);
+    }
+
+    /// No more faults; the count goes on.
+    pub fn heal(&self) {
+        let mut plan = self.plan.lock();
+        plan.faults.clear();
+        plan.away = false;
+    }
+
+    /// How many writes were tried so far.
+    pub fn writes(&self) -> u64 {
+        self.plan.lock().writes
+    }
+
+    /// The store that the faults are about.
+    pub fn inner(&self) -> &S {
+        &self.inner
+    }
+
+    /// Counts a write; how it fails.
+    fn next(&self) -> (u64, Option<Fault>) {
+        let mut plan = self.plan.lock();
+        plan.writes += 1;
+        let n = plan.writes;
+        let fault = plan.faults.remove(&n).or(plan.away.then_some(Fault::Away));
+        plan.away |= fault == Some(Fault::Away);
+        (n, fault)
+    }
+}
+
+#[async_trait]
+impl<S: Writer> Writer for Failing<S> {
+    async fn write(&self, write: Write) -> Result<Answer> {
+        let (n, fault) = self.next();
+        match fault {
+            None => self.inner.write(write).await,
+            Some(Fault::Before | Fault::Away) => {
+                Err(Error::Unavailable(format!("the test refuses write {n}")))
+            }
+            Some(Fault::After) => {
+                let _forgotten = self.inner.write(write).await;
+                Err(Error::Unknown(format!("the test hides the answer of write {n}")))
+            }
+        }
+    }
+}
+
+macro_rules! read_inner {
+    ($port:ident { $($read:ident($($arg:ident: $kind:ty),*) -> $answer:ty;)* }) => {
+        #[async_trait]
+        impl<S: $port> $port for Failing<S> {
+            $(async fn $read(&self, $($arg: $kind),*) -> Result<$answer> {
+                self.inner.$read($($arg),*).await
+            })*
+        }
+    };
+}
+for_all_reads!(read_inner);

@@ -1,0 +1,204 @@
+//! The store in memory: plain data and one function that changes it. For unit tests and the simulation.
+//!
+//! [`State`] is the whole home as a value: no lock, no clock, no random, so the same writes give the same state.
+//! [`Memory`] is a shared one behind the traits. Each write first looks whether it may, then changes; nothing fails half-way.
+
+mod history;
+mod home;
+mod items;
+mod nodes;
+mod objects;
+mod progress;
+mod queue;
+mod read;
+mod running;
+mod shared;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use model::{BuildId, Fence, JobName, Millis, QueueId, ReplicaId, ReplicaName};
+
+pub use objects::MemoryObjects;
+pub use shared::Memory;
+
+use crate::{
+    Answer, Artifact, Build, Busy, Chunk, Error, Failover, InboxRow, Item, Lease, Link, Member, Meta, Node,
+    QueueItem, Result, Running, Stash, User, Wait, Write,
+};
+
+/// A home as plain data. Changed by [`State::apply`] only.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    meta: Meta,
+    last: Last,
+    /// By id in lower case.
+    users: BTreeMap<String, User>,
+    members: BTreeMap<ReplicaName, Member>,
+    leases: BTreeMap<String, Lease>,
+    /// By lost incarnation.
+    failovers: BTreeMap<i64, Failover>,
+    /// By `JobName::key`.
+    items: BTreeMap<String, Item>,
+    builds: BTreeMap<BuildId, History>,
+    /// By item and number.
+    numbers: BTreeMap<(i64, u64), BuildId>,
+    running: BTreeMap<BuildId, Live>,
+    sources: BTreeMap<String, Source>,
+    queue: BTreeMap<QueueId, Queued>,
+    /// The items that wait, by what makes them equal.
+    waiting: BTreeMap<Same, QueueId>,
+    waits: BTreeMap<i64, Wait>,
+    /// By `NodeName::key` and slot.
+    busy: BTreeMap<(String, u32), Busy>,
+    /// By `NodeName::key`, as the links.
+    nodes: BTreeMap<String, Node>,
+    links: BTreeMap<String, Link>,
+    garbage: BTreeSet<String>,
+}
+
+/// The highest number given so far, of each kind.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct Last {
+    incarnation: i64,
+    item: i64,
+    build: i64,
+    queue: i64,
+    wait: i64,
+}
+
+/// What stays of a build when it has ended.
+#[derive(Debug, Clone, PartialEq)]
+struct History {
+    build: Build,
+    item: i64,
+    journal: Vec<Bytes>,
+    /// By offset; without gaps.
+    chunks: BTreeMap<u64, Chunk>,
+    raw: BTreeMap<String, u64>,
+    sources: BTreeSet<String>,
+    artifacts: BTreeMap<String, Artifact>,
+}
+
+/// What a build has only while it runs.
+#[derive(Debug, Clone, PartialEq)]
+struct Live {
+    row: Running,
+    /// In the order of delivery.
+    inbox: Vec<InboxRow>,
+    /// Keys of `inbox` and those consumed.
+    keys: BTreeSet<String>,
+    stashes: BTreeMap<String, Stash>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Source {
+    text: String,
+    /// Builds that name it.
+    named: usize,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Queued {
+    item: QueueItem,
+    /// When it left.
+    left_at: Option<Millis>,
+}
+
+/// Job and parameters (JSON): equal ones are one queue item.
+type Same = (JobName, String);
+
+impl Default for State {
+    fn default() -> State {
+        State {
+            meta: Meta { controller: String::new(), level: 1, epoch: 1, tick: 0 },
+            last: Last::default(),
+            users: BTreeMap::new(),
+            members: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            failovers: BTreeMap::new(),
+            items: BTreeMap::new(),
+            builds: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            running: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            queue: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            waits: BTreeMap::new(),
+            busy: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            links: BTreeMap::new(),
+            garbage: BTreeSet::new(),
+        }
+    }
+}
+
+impl State {
+    /// A new home.
+    pub fn new() -> State {
+        State::default()
+    }
+
+    /// Does the write whole, or nothing of it. What each does is told at [`Write`].
+    pub fn apply(&mut self, write: &Write) -> Result<Answer> {
+        match write {
+            Write::Identify { controller } => Ok(self.identify(controller)),
+            Write::RaiseEpoch { above } => self.raise_epoch(*above),
+            Write::CreateUser(user) => Ok(self.create_user(user)),
+            Write::Join(join) => Ok(self.join(join)),
+            Write::Beat { me, load } => self.beat(me, *load),
+            Write::SetState { me, state, at } => self.set_state(me, *state, *at),
+            Write::Lapse { who, beat, at } => Ok(self.lapse(who, *beat, *at)),
+            Write::AcquireLease { lease, me, seen, at } => self.acquire(lease, me, *seen, *at),
+            Write::ReleaseLease { lease, me, fence } => Ok(self.release(lease, me, *fence)),
+            Write::NoteFailover { lost, adopted_at, resumed_at } => {
+                Ok(self.note_failover(*lost, *adopted_at, *resumed_at))
+            }
+            Write::CreateItem { name, kind, config, disabled, at: _ } => {
+                self.create_item(name, *kind, config, *disabled)
+            }
+            Write::ConfigureItem { name, config, disabled } => self.configure_item(name, config, *disabled),
+            Write::DeleteItem { name } => self.delete_item(name),
+            Write::CreateNode(node) => self.create_node(node),
+            Write::ConfigureNode(node) => self.configure_node(node),
+            Write::DeleteNode { name } => self.delete_node(name),
+            Write::SetNodeOffline { name, offline } => self.set_offline(name, offline.as_ref()),
+            Write::LinkUp { node, holder, instance, info, at } => {
+                self.link_up(node, holder, instance, info, *at)
+            }
+            Write::LinkDown { node, number, reason, at } => Ok(self.link_down(node, *number, reason, *at)),
+            Write::Enqueue(wanted) => self.enqueue(wanted),
+            Write::CancelQueued { id, at } => Ok(self.cancel(*id, *at)),
+            Write::TakeBuild { id, owner, exclusive, behaviour, at } => {
+                self.take(*id, owner, *exclusive, *behaviour, *at)
+            }
+            Write::Grant { wait, node, slot, body } => Ok(self.grant(*wait, node, *slot, body)),
+            Write::ForgetLeft { before } => Ok(self.forget_left(*before)),
+            Write::Progress(progress) => self.progress(progress),
+            Write::Adopt { build, seen, owner } => self.adopt(*build, *seen, owner),
+            Write::Deliver { build, key, body } => self.deliver(*build, key, body),
+            Write::DeleteBuild { job, number } => self.delete_build(job, *number),
+            Write::KeepBuild { job, number, keep } => self.keep_build(job, *number, *keep),
+            Write::ForgetObjects { keys } => Ok(self.forget_objects(keys)),
+        }
+    }
+
+    /// Whether this very incarnation is a live member.
+    fn live(&self, id: &ReplicaId) -> bool {
+        self.members.get(&id.name).is_some_and(|m| m.id.incarnation == id.incarnation && m.live())
+    }
+
+    fn must_live(&self, id: &ReplicaId) -> Result<()> {
+        if self.live(id) { Ok(()) } else { Err(Error::Fenced { current: None }) }
+    }
+
+    fn first_fence(&self) -> Fence {
+        Fence::first(self.meta.epoch)
+    }
+}
+
+/// The next number of a counter.
+fn next(counter: &mut i64) -> i64 {
+    *counter += 1;
+    *counter
+}

@@ -1,0 +1,208 @@
+//! What can be read of a state. The names, orders and limits are those of the traits in `lib.rs`.
+
+use std::cmp::Reverse;
+use std::ops::Bound;
+
+use bytes::Bytes;
+use model::{BuildId, JobName, NodeName, QueueId};
+
+use super::{History, State};
+use crate::{
+    Artifact, Build, Busy, Failover, InboxRow, Item, ItemSummary, JOURNAL_BYTES, JOURNAL_RECORDS, Lease,
+    Link, LogSlice, Member, Meta, Node, QueueItem, Running, Stash, User, Wait, Which,
+};
+
+fn at_most(limit: u32) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
+/// The home and its members.
+impl State {
+    pub fn meta(&self) -> Meta {
+        self.meta.clone()
+    }
+
+    pub fn members(&self) -> Vec<Member> {
+        let mut members: Vec<Member> = self.members.values().cloned().collect();
+        members.sort_by_key(|member| member.ordinal);
+        members
+    }
+
+    pub fn leases(&self) -> Vec<Lease> {
+        self.leases.values().cloned().collect()
+    }
+
+    pub fn failovers(&self, limit: u32) -> Vec<Failover> {
+        let mut rows: Vec<Failover> = self.failovers.values().cloned().collect();
+        rows.sort_by_key(|row| Reverse((row.at, row.replica.incarnation)));
+        rows.truncate(at_most(limit));
+        rows
+    }
+
+    pub fn user(&self, id: &str) -> Option<User> {
+        self.users.get(&id.to_lowercase()).cloned()
+    }
+}
+
+/// Jobs and their builds.
+impl State {
+    pub fn item(&self, name: &JobName) -> Option<Item> {
+        self.find(name).cloned()
+    }
+
+    pub fn children(
+        &self,
+        parent: Option<&JobName>,
+        after: Option<&JobName>,
+        limit: u32,
+    ) -> Vec<ItemSummary> {
+        if parent.is_some_and(|parent| self.find(parent).is_none()) {
+            return Vec::new();
+        }
+        let inside = parent.map_or(String::new(), |parent| format!("{}/", parent.key()));
+        let from = after.map_or(Bound::Included(inside.clone()), |after| Bound::Excluded(after.key()));
+        let below = self.items.range((from, Bound::Unbounded));
+        let below =
+            below.skip_while(|(key, _)| **key < inside).take_while(|(key, _)| key.starts_with(&inside));
+        let direct = below.filter(|(key, _)| !key[inside.len()..].contains('/'));
+        direct.take(at_most(limit)).map(|(_, item)| item.summary.clone()).collect()
+    }
+
+    pub fn build(&self, job: &JobName, which: Which) -> Option<Build> {
+        let mut builds = self.of_item(self.find(job)?.summary.id).map(|history| &history.build);
+        match which {
+            Which::Number(number) => builds.find(|b| b.number == number),
+            Which::First => builds.next(),
+            Which::Last => builds.next_back(),
+            Which::Before(number) => builds.rfind(|b| b.number < number),
+            Which::After(number) => builds.find(|b| b.number > number),
+            Which::LastCompleted
+            | Which::LastStable
+            | Which::LastSuccessful
+            | Which::LastUnstable
+            | Which::LastFailed
+            | Which::LastUnsuccessful => {
+                builds.rfind(|b| !b.building() && b.result.is_some_and(|result| which.wants(result)))
+            }
+        }
+        .cloned()
+    }
+
+    pub fn build_by_id(&self, id: BuildId) -> Option<Build> {
+        self.builds.get(&id).map(|history| history.build.clone())
+    }
+
+    pub fn builds(&self, job: &JobName, below: Option<u64>, limit: u32) -> Vec<Build> {
+        let Some(item) = self.find(job) else { return Vec::new() };
+        let builds = self.of_item(item.summary.id).rev().map(|history| &history.build);
+        let wanted = builds.filter(|b| below.is_none_or(|below| b.number < below));
+        wanted.take(at_most(limit)).cloned().collect()
+    }
+
+    pub fn running(&self, owner: Option<i64>) -> Vec<Running> {
+        let rows = self.running.values().map(|live| &live.row);
+        rows.filter(|row| owner.is_none_or(|owner| row.owner == owner)).cloned().collect()
+    }
+
+    pub fn journal(&self, build: BuildId, from: i64) -> Vec<Bytes> {
+        let from = usize::try_from(from).unwrap_or(0);
+        let records =
+            self.builds.get(&build).and_then(|history| history.journal.get(from..)).unwrap_or_default();
+        let mut room = JOURNAL_BYTES;
+        let fits = |record: &&Bytes| {
+            let left = room.checked_sub(record.len());
+            room = left.unwrap_or(0);
+            left.is_some()
+        };
+        records.iter().take(JOURNAL_RECORDS).take_while(fits).cloned().collect()
+    }
+
+    pub fn source(&self, hash: &str) -> Option<String> {
+        self.sources.get(hash).map(|source| source.text.clone())
+    }
+
+    pub fn inbox(&self, build: BuildId) -> Vec<InboxRow> {
+        self.running.get(&build).map(|live| live.inbox.clone()).unwrap_or_default()
+    }
+
+    pub fn with_inbox(&self, owner: i64) -> Vec<BuildId> {
+        let own = self.running.values().filter(|live| live.row.owner == owner && !live.inbox.is_empty());
+        own.map(|live| live.row.build).collect()
+    }
+
+    pub fn raw_offsets(&self, build: BuildId) -> Vec<(String, u64)> {
+        let raw = self.builds.get(&build).map(|history| &history.raw);
+        raw.into_iter().flatten().map(|(step, raw)| (step.clone(), *raw)).collect()
+    }
+
+    pub fn log(&self, build: BuildId, from: u64, max: usize) -> Option<LogSlice> {
+        let history = self.builds.get(&build)?;
+        let end = history.build.log_end;
+        Some(LogSlice { bytes: bytes_of(history, from, max), end, building: history.build.building() })
+    }
+
+    pub fn artifacts(&self, build: BuildId, after: Option<&str>, limit: u32) -> Vec<Artifact> {
+        let Some(history) = self.builds.get(&build) else { return Vec::new() };
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rows = history.artifacts.range::<str, _>((from, Bound::Unbounded));
+        rows.take(at_most(limit)).map(|(_, row)| row.clone()).collect()
+    }
+
+    pub fn artifact(&self, build: BuildId, path: &str) -> Option<Artifact> {
+        self.builds.get(&build)?.artifacts.get(path).cloned()
+    }
+
+    pub fn stash(&self, build: BuildId, name: &str) -> Option<Stash> {
+        self.running.get(&build)?.stashes.get(name).cloned()
+    }
+
+    pub fn garbage(&self, limit: u32) -> Vec<String> {
+        self.garbage.iter().take(at_most(limit)).cloned().collect()
+    }
+}
+
+/// `max` bytes of the log from `from` on.
+fn bytes_of(history: &History, from: u64, max: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let first = history.chunks.range(..=from).next_back().map_or(0, |(offset, _)| *offset);
+    for (offset, chunk) in history.chunks.range(first..) {
+        let skip = usize::try_from(from.saturating_sub(*offset)).unwrap_or(usize::MAX);
+        let rest = chunk.bytes.get(skip..).unwrap_or_default();
+        bytes.extend_from_slice(&rest[..rest.len().min(max - bytes.len())]);
+        if bytes.len() == max {
+            break;
+        }
+    }
+    bytes
+}
+
+/// Queue, executors, nodes.
+impl State {
+    pub fn queue(&self) -> Vec<QueueItem> {
+        self.queue.values().map(|queued| &queued.item).filter(|item| item.waiting()).cloned().collect()
+    }
+
+    pub fn queue_item(&self, id: QueueId) -> Option<QueueItem> {
+        self.queue.get(&id).map(|queued| queued.item.clone())
+    }
+
+    pub fn waits(&self) -> Vec<Wait> {
+        self.waits.values().cloned().collect()
+    }
+
+    pub fn busy(&self) -> Vec<Busy> {
+        self.busy.values().cloned().collect()
+    }
+
+    pub fn nodes(&self) -> Vec<Node> {
+        self.nodes.values().cloned().collect()
+    }
+
+    pub fn node(&self, name: &NodeName) -> Option<Node> {
+        self.find_node(name).cloned()
+    }
+
+    pub fn links(&self) -> Vec<Link> {
+        self.links.values().cloned().collect()
+    }
+}

@@ -1,0 +1,45 @@
+//! The list of all reads, once: from it the stores that only pass them on are made.
+
+/// Hands every trait of reads with its methods to the macro `$with`, which makes the implementations.
+macro_rules! for_all_reads {
+    ($with:ident) => {
+        $with! { Cluster {
+            meta() -> Meta;
+            members() -> Vec<Member>;
+            leases() -> Vec<Lease>;
+            failovers(limit: u32) -> Vec<Failover>;
+            user(id: &str) -> Option<User>;
+        } }
+        $with! { Items {
+            item(name: &JobName) -> Option<Item>;
+            children(parent: Option<&JobName>, after: Option<&JobName>, limit: u32) -> Vec<ItemSummary>;
+        } }
+        $with! { Builds {
+            build(job: &JobName, which: Which) -> Option<Build>;
+            build_by_id(id: BuildId) -> Option<Build>;
+            builds(job: &JobName, below: Option<u64>, limit: u32) -> Vec<Build>;
+            running(owner: Option<i64>) -> Vec<Running>;
+            journal(build: BuildId, from: i64) -> Vec<Bytes>;
+            source(hash: &str) -> Option<String>;
+            inbox(build: BuildId) -> Vec<InboxRow>;
+            with_inbox(owner: i64) -> Vec<BuildId>;
+            raw_offsets(build: BuildId) -> Vec<(String, u64)>;
+            log(build: BuildId, from: u64, max: usize) -> Option<LogSlice>;
+            artifacts(build: BuildId, after: Option<&str>, limit: u32) -> Vec<Artifact>;
+            artifact(build: BuildId, path: &str) -> Option<Artifact>;
+            stash(build: BuildId, name: &str) -> Option<Stash>;
+            garbage(limit: u32) -> Vec<String>;
+        } }
+        $with! { Queue {
+            queue() -> Vec<QueueItem>;
+            queue_item(id: QueueId) -> Option<QueueItem>;
+            waits() -> Vec<Wait>;
+            busy() -> Vec<Busy>;
+        } }
+        $with! { Nodes {
+            nodes() -> Vec<Node>;
+            node(name: &NodeName) -> Option<Node>;
+            links() -> Vec<Link>;
+        } }
+    };
+}

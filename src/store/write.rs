@@ -6,8 +6,9 @@
 //!   row per name: its newest incarnation. Refusals for the membership are `Fenced { current: None }`.
 //! - Names are looked up exactly as they were given; only uniqueness ignores case (`JobName::key`, `NodeName::key`).
 //! - Ids and incarnations come from counters that begin with 1 and never give a number twice.
-//! - Whoever got [`crate::Error::Unknown`] does the same write again: what that answers stands at each variant where
-//!   it is not plain.
+//! - Whoever got [`crate::Error::Unknown`] may do the same write again. All but `Join`, `Beat`, `LinkUp` (one more of
+//!   each) and `ConfigureItem` (one more version) change nothing the second time. `TakeBuild`, `Adopt` and `Progress`
+//!   answer the same again; others say that it is done already: `Bool(false)`, `Exists`, `NotFound`.
 //! - An object key is named by one index row. When that row goes or names another key, the key is *garbage*
 //!   ([`crate::Builds::garbage`]) until `ForgetObjects`, or until a row names it again.
 

@@ -11,6 +11,7 @@
 #![allow(missing_docs, clippy::missing_panics_doc, reason = "the names are sentences")]
 
 pub mod adoption;
+pub mod again;
 pub mod builds;
 pub mod effects;
 pub mod executors;
@@ -18,6 +19,7 @@ pub mod history;
 pub mod home;
 pub mod items;
 pub mod leases;
+pub mod life;
 pub mod members;
 pub mod nodes;
 pub mod objects;
@@ -160,6 +162,9 @@ macro_rules! contract_suite {
                 deliveries_come_in_order,
                 nothing_is_delivered_to_an_ended_build,
                 builds_with_an_inbox_are_found_by_owner,
+            }
+            again {
+                a_write_done_again_changes_nothing,
             }
             history {
                 a_deleted_build_is_gone,

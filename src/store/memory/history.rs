@@ -19,10 +19,18 @@ impl State {
         self.numbers.range((item, 0)..=(item, u64::MAX)).filter_map(|(_, id)| self.builds.get(id))
     }
 
+    /// Those with numbers below `number`.
+    pub(super) fn before(&self, item: i64, number: u64) -> impl DoubleEndedIterator<Item = &History> {
+        self.numbers.range((item, 0)..(item, number)).filter_map(|(_, id)| self.builds.get(id))
+    }
+
+    pub(super) fn of_number(&self, item: i64, number: u64) -> Option<&History> {
+        self.numbers.get(&(item, number)).and_then(|id| self.builds.get(id))
+    }
+
     fn numbered(&self, job: &JobName, number: u64) -> Result<&History> {
         let item = self.must_find(job)?.summary.id;
-        let build = self.numbers.get(&(item, number)).and_then(|id| self.builds.get(id));
-        build.ok_or_else(|| Error::NotFound(format!("build {number} of {job}")))
+        self.of_number(item, number).ok_or_else(|| Error::NotFound(format!("build {number} of {job}")))
     }
 
     pub(super) fn delete_build(&mut self, job: &JobName, number: u64) -> Result<Answer> {

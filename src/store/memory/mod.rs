@@ -101,6 +101,8 @@ struct Source {
 #[derive(Debug, Clone, PartialEq)]
 struct Queued {
     item: QueueItem,
+    /// Its key in `waiting`.
+    same: Same,
     /// When it left.
     left_at: Option<Millis>,
 }

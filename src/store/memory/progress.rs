@@ -17,7 +17,7 @@ impl State {
             Some(live) => &mut live.row,
             None => return Err(Error::Fenced { current: None }),
         };
-        if row.fence == progress.fence && row.seq == progress.seq + 1 {
+        if row.fence == progress.fence && progress.seq.checked_add(1) == Some(row.seq) {
             return Ok(Answer::Unit);
         }
         if row.fence != progress.fence || row.seq != progress.seq {

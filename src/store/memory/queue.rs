@@ -33,7 +33,7 @@ impl State {
             buildable_at: wanted.buildable_at,
             left: None,
         };
-        self.queue.insert(id, Queued { item, left_at: None });
+        self.queue.insert(id, Queued { item, same: same.clone(), left_at: None });
         self.waiting.insert(same, id);
         Ok(Answer::Queued { id, existing: false })
     }
@@ -54,9 +54,8 @@ impl State {
         let queued = self.queue.get_mut(&id).filter(|queued| queued.item.waiting())?;
         queued.item.left = Some(left);
         queued.left_at = Some(at);
-        let item = queued.item.clone();
-        self.waiting.retain(|_, waiting| *waiting != id);
-        Some(item)
+        self.waiting.remove(&queued.same);
+        Some(queued.item.clone())
     }
 
     pub(super) fn cancel(&mut self, id: QueueId, at: Millis) -> Answer {

@@ -69,12 +69,13 @@ impl State {
     }
 
     pub fn build(&self, job: &JobName, which: Which) -> Option<Build> {
-        let mut builds = self.of_item(self.find(job)?.summary.id).map(|history| &history.build);
+        let item = self.find(job)?.summary.id;
+        let mut builds = self.of_item(item).map(|history| &history.build);
         match which {
-            Which::Number(number) => builds.find(|b| b.number == number),
+            Which::Number(number) => self.of_number(item, number).map(|history| &history.build),
             Which::First => builds.next(),
             Which::Last => builds.next_back(),
-            Which::Before(number) => builds.rfind(|b| b.number < number),
+            Which::Before(number) => self.before(item, number).next_back().map(|history| &history.build),
             Which::After(number) => builds.find(|b| b.number > number),
             Which::LastCompleted
             | Which::LastStable
@@ -94,9 +95,8 @@ impl State {
 
     pub fn builds(&self, job: &JobName, below: Option<u64>, limit: u32) -> Vec<Build> {
         let Some(item) = self.find(job) else { return Vec::new() };
-        let builds = self.of_item(item.summary.id).rev().map(|history| &history.build);
-        let wanted = builds.filter(|b| below.is_none_or(|below| b.number < below));
-        wanted.take(at_most(limit)).cloned().collect()
+        let wanted = self.before(item.summary.id, below.unwrap_or(u64::MAX)).rev();
+        wanted.take(at_most(limit)).map(|history| history.build.clone()).collect()
     }
 
     pub fn running(&self, owner: Option<i64>) -> Vec<Running> {

@@ -39,7 +39,7 @@ fn every_story_is_in_the_list() {
     let mut stories = 0;
     for file in std::fs::read_dir(&folder).unwrap() {
         let path = file.unwrap().path();
-        if path.ends_with("mod.rs") || path.ends_with("support.rs") {
+        if ["mod.rs", "support.rs", "life.rs"].iter().any(|other| path.ends_with(other)) {
             continue;
         }
         let text = std::fs::read_to_string(&path).unwrap();
@@ -51,5 +51,6 @@ fn every_story_is_in_the_list() {
             }
         }
     }
-    assert_eq!(list.matches(",\n").count(), stories, "the list names what is not there");
+    let listed = list.lines().filter(|line| line.starts_with("                ") && line.ends_with(','));
+    assert_eq!(listed.count(), stories, "the list names what is not there");
 }

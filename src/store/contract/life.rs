@@ -1,0 +1,154 @@
+//! One life of a home with a write of every kind. Crash tests tell it with a fault at each write in turn.
+
+use bytes::Bytes;
+use model::{BuildResult, Millis, ReplicaId, ReplicaName, ReplicaState};
+
+use super::support::*;
+use crate::{
+    Adopted, Answer, Effect, Enqueue, ItemKind, Load, Node, Offline, Progress, Store, Taken, User, Write,
+};
+
+/// The writes of a life, one after the other through `write`, which gives the answer that was committed.
+pub async fn live<S: Store>(store: &S, write: impl AsyncFn(Write) -> Answer) {
+    let (a, b) = found(&write).await;
+    let build = begin(store, &write, &a).await;
+    work(&write, &build, &b).await;
+    forget(&write, &b).await;
+}
+
+async fn member(write: &impl AsyncFn(Write) -> Answer, replica: &str) -> ReplicaId {
+    let Answer::Joined { incarnation, .. } = write(Write::Join(join_as(replica, 0))).await else { panic!() };
+    ReplicaId { name: ReplicaName::parse(replica).unwrap(), incarnation }
+}
+
+/// Home, members, jobs, nodes.
+async fn found(write: &impl AsyncFn(Write) -> Answer) -> (ReplicaId, ReplicaId) {
+    write(Write::Identify { controller: "acme".into() }).await;
+    write(Write::RaiseEpoch { above: 1 }).await;
+    write(Write::CreateUser(User { id: "ann".into(), full_name: "Ann".into(), password: "$".into() })).await;
+    let (a, b) = (member(write, "r-0").await, member(write, "r-1").await);
+    write(Write::AcquireLease { lease: "startup".into(), me: a.clone(), seen: None, at: Millis(10) }).await;
+    write(Write::SetState { me: a.clone(), state: ReplicaState::Ready, at: Millis(20) }).await;
+    write(Write::Beat { me: a.clone(), load: Load { builds: 1, agents: 2, cpu_millis: 3 } }).await;
+    let fence = model::Fence::first(2);
+    write(Write::ReleaseLease { lease: "startup".into(), me: a.clone(), fence }).await;
+    write(create("f", ItemKind::Folder)).await;
+    write(create("f/app", ItemKind::Pipeline)).await;
+    write(Write::ConfigureItem { name: name("f/app"), config: "<new/>".into(), disabled: false }).await;
+    write(Write::CreateNode(a_node("mac", 1))).await;
+    let offline = Some(Offline { reason: "new".into(), by: "ann".into(), at: Millis(1) });
+    write(Write::SetNodeOffline { name: node_name("mac"), offline }).await;
+    write(Write::ConfigureNode(Node { remote_fs: "/new".into(), ..a_node("mac", 2) })).await;
+    write(Write::SetNodeOffline { name: node_name("mac"), offline: None }).await;
+    write(link_up("mac", &a)).await;
+    (a, b)
+}
+
+/// From the queue to a build with an executor and a delivery.
+async fn begin<S: Store>(store: &S, write: &impl AsyncFn(Write) -> Answer, owner: &ReplicaId) -> Driver {
+    let Answer::Queued { id, .. } = write(Write::Enqueue(want("f/app"))).await else { panic!() };
+    let Answer::Taken(Taken { build, number, fence }) = write(take(id, owner)).await else { panic!() };
+    let mut driver = Driver { build, number, fence, seq: 0, records: 0, log_end: 0 };
+    let source = Effect::Source { hash: "h".into(), text: "pipeline {}".into() };
+    let wait = Effect::WaitNode { step: "1".into(), label: None, since: Millis(1) };
+    let records = vec![Bytes::from_static(b"begun")];
+    let first = Progress { records, effects: vec![source, wait], ..driver.progress() };
+    write(Write::Progress(Box::new(first))).await;
+    (driver.seq, driver.records) = (1, 1);
+    let wait = store.waits().await.unwrap()[0].id;
+    write(Write::Grant { wait, node: node_name("mac"), slot: 1, body: "{}".into() }).await;
+    write(Write::Deliver { build, key: "input:1".into(), body: "{}".into() }).await;
+    driver
+}
+
+/// The first owner is lost, the second brings the build to its end.
+async fn work(write: &impl AsyncFn(Write) -> Answer, build: &Driver, b: &ReplicaId) {
+    let a = ReplicaId { name: ReplicaName::parse("r-0").unwrap(), incarnation: b.incarnation - 1 };
+    write(lapse(&a, None)).await;
+    let adopt = Write::Adopt { build: build.build, seen: build.fence, owner: b.clone() };
+    let Answer::Adopted(Adopted { fence, seq, log_end: 0 }) = write(adopt).await else { panic!() };
+    let (adopted_at, resumed_at) = (Some(Millis(6_000)), Some(Millis(7_000)));
+    write(Write::NoteFailover { lost: a.incarnation, adopted_at, resumed_at }).await;
+    let mut driver = Driver { fence, seq, ..build.clone() };
+    let middle = Progress {
+        records: vec![Bytes::from_static(b"granted"), Bytes::from_static(b"answered")],
+        chunks: vec![chunk(0, "1", 0, "hello\n")],
+        log_end: 6,
+        effects: vec![
+            Effect::Consume { key: "granted:1".into() },
+            Effect::Consume { key: "input:1".into() },
+            Effect::DisplayName { name: "v1".into() },
+            Effect::Description { text: "text".into() },
+            Effect::Result { result: BuildResult::Unstable },
+            Effect::Artifact { path: "a".into(), size: 1, object: "o/1".into() },
+            Effect::Artifact { path: "a".into(), size: 1, object: "o/2".into() },
+            Effect::Stash { name: "s".into(), size: 1, object: "o/3".into() },
+            Effect::ReleaseExecutor { step: "1".into() },
+            Effect::WaitNode { step: "2".into(), label: Some("mac".into()), since: Millis(1) },
+            Effect::CancelWait { step: "2".into() },
+        ],
+        ..driver.progress()
+    };
+    write(Write::Progress(Box::new(middle))).await;
+    (driver.seq, driver.log_end) = (driver.seq + 1, 6);
+    let finish = Effect::Finish { result: BuildResult::Unstable, at: Millis(8_000) };
+    write(Write::Progress(Box::new(Progress { effects: vec![finish], ..driver.progress() }))).await;
+}
+
+/// All that was made goes.
+async fn forget(write: &impl AsyncFn(Write) -> Answer, b: &ReplicaId) {
+    let again = Enqueue { causes: vec![user("bob")], ..want("f/app") };
+    let Answer::Queued { id, .. } = write(Write::Enqueue(again)).await else { panic!() };
+    write(Write::CancelQueued { id, at: Millis(9_000) }).await;
+    write(Write::ForgetLeft { before: Millis(5_000) }).await;
+    for keep in [true, false] {
+        write(Write::KeepBuild { job: name("f/app"), number: 1, keep }).await;
+    }
+    write(Write::DeleteBuild { job: name("f/app"), number: 1 }).await;
+    write(Write::ForgetObjects { keys: vec!["o/1".into(), "o/3".into()] }).await;
+    let Answer::Linked { number } = write(link_up("mac", b)).await else { panic!() };
+    write(Write::LinkDown { node: node_name("mac"), number, reason: "drained".into(), at: Millis(9_500) })
+        .await;
+    write(Write::DeleteNode { name: node_name("mac") }).await;
+    write(Write::DeleteItem { name: name("f") }).await;
+    write(Write::SetState { me: b.clone(), state: ReplicaState::Stopped, at: Millis(9_900) }).await;
+}
+
+/// The name of a variant; a new one does not compile before it has one here.
+pub fn kind(write: &Write) -> &'static str {
+    match write {
+        Write::Identify { .. } => "Identify",
+        Write::RaiseEpoch { .. } => "RaiseEpoch",
+        Write::CreateUser(_) => "CreateUser",
+        Write::Join(_) => "Join",
+        Write::Beat { .. } => "Beat",
+        Write::SetState { .. } => "SetState",
+        Write::Lapse { .. } => "Lapse",
+        Write::AcquireLease { .. } => "AcquireLease",
+        Write::ReleaseLease { .. } => "ReleaseLease",
+        Write::NoteFailover { .. } => "NoteFailover",
+        Write::CreateItem { .. } => "CreateItem",
+        Write::ConfigureItem { .. } => "ConfigureItem",
+        Write::DeleteItem { .. } => "DeleteItem",
+        Write::CreateNode(_) => "CreateNode",
+        Write::ConfigureNode(_) => "ConfigureNode",
+        Write::DeleteNode { .. } => "DeleteNode",
+        Write::SetNodeOffline { .. } => "SetNodeOffline",
+        Write::LinkUp { .. } => "LinkUp",
+        Write::LinkDown { .. } => "LinkDown",
+        Write::Enqueue(_) => "Enqueue",
+        Write::CancelQueued { .. } => "CancelQueued",
+        Write::TakeBuild { .. } => "TakeBuild",
+        Write::Grant { .. } => "Grant",
+        Write::ForgetLeft { .. } => "ForgetLeft",
+        Write::Progress(_) => "Progress",
+        Write::Adopt { .. } => "Adopt",
+        Write::Deliver { .. } => "Deliver",
+        Write::DeleteBuild { .. } => "DeleteBuild",
+        Write::KeepBuild { .. } => "KeepBuild",
+        Write::ForgetObjects { .. } => "ForgetObjects",
+    }
+}
+
+/// How many variants [`kind`] knows.
+pub const KINDS: usize = 30;

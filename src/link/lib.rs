@@ -1,1 +1,157 @@
 //! Sessions with agents, wherever their link is.
+//!
+//! One replica holds an agent's socket; any replica may own a build that runs there. [`Links`] is what the engine sees: it
+//! attaches a build to an agent, sends commands and receives reports, over the local link or through a peer. It knows
+//! of a build no more than its id and fence. Nothing here survives a restart, and nothing needs to.
+
+mod agent;
+mod peers;
+mod routes;
+mod socket;
+
+use std::sync::Arc;
+
+use model::{BuildId, Clock, Fence, NodeName};
+use remoting::native::Frame;
+use remoting::ops::{FromAgent, ToAgent};
+use remoting::peer::{Peer, PeerHint};
+use store::Store;
+use tokio::sync::{broadcast, mpsc};
+
+use routes::Routes;
+pub use socket::Stream;
+
+/// What an attached build is told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AgentEvent {
+    /// The agent can be reached, over a link that is new to this build.
+    Up {
+        node: NodeName,
+        instance: String,
+    },
+    Down {
+        node: NodeName,
+    },
+    Report {
+        node: NodeName,
+        report: FromAgent,
+    },
+}
+
+/// All links of this replica, and the way to those of its peers; cheap to clone.
+#[derive(Clone)]
+pub struct Links {
+    shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    cluster: cluster::Handle,
+    /// Shown to peers.
+    token: String,
+    routes: Routes,
+    hints: broadcast::Sender<PeerHint>,
+    metrics: Metrics,
+}
+
+/// Counters since the start.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    pub connects: std::sync::atomic::AtomicU64,
+    pub disconnects: std::sync::atomic::AtomicU64,
+    /// Sum of ping round trips in microseconds, and how many.
+    pub ping_micros: std::sync::atomic::AtomicU64,
+    pub pings: std::sync::atomic::AtomicU64,
+}
+
+impl Links {
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        cluster: cluster::Handle,
+        token: String,
+    ) -> Links {
+        let shared = Shared {
+            store,
+            clock,
+            cluster,
+            token,
+            routes: Routes::default(),
+            hints: broadcast::Sender::new(1024),
+            metrics: Metrics::default(),
+        };
+        Links { shared: Arc::new(shared) }
+    }
+
+    /// Dials the peers and keeps the local links true to the store until the process ends.
+    pub async fn run(&self) {
+        tokio::join!(peers::dial_all(Arc::clone(&self.shared)), agent::watch_store(Arc::clone(&self.shared)));
+    }
+
+    /// Serves a native agent that has shown its secret, until its link ends. Says why it ended.
+    pub async fn serve_agent(&self, node: NodeName, instance: String, stream: Stream) -> String {
+        agent::serve(&self.shared, node, instance, stream).await
+    }
+
+    /// Serves a peer that has shown the peer token, until its link ends.
+    pub async fn serve_peer(&self, stream: Stream) {
+        peers::serve(&self.shared, stream).await;
+    }
+
+    /// Hints that peers give.
+    pub fn hints(&self) -> broadcast::Receiver<PeerHint> {
+        self.shared.hints.subscribe()
+    }
+
+    /// Passes a hint to one peer (by incarnation) or to all.
+    pub fn hint(&self, to: Option<i64>, hint: &PeerHint) {
+        self.shared.routes.to_peers(to, &Peer::Hint(hint.clone()));
+    }
+
+    /// Wants to reach an agent for a build: `to` gets `Up` whenever that is so.
+    pub fn attach(
+        &self,
+        build: BuildId,
+        fence: Fence,
+        node: &NodeName,
+        to: &mpsc::UnboundedSender<AgentEvent>,
+    ) {
+        self.shared.routes.attach(build, fence, node, to);
+    }
+
+    pub fn detach(&self, build: BuildId, fence: Fence) {
+        self.shared.routes.detach(build, fence);
+    }
+
+    /// Sends if the agent is reached now; else the command is dropped, and the next `Up` makes the build say it again.
+    pub fn send(&self, node: &NodeName, command: ToAgent) {
+        self.shared.routes.send(node, command);
+    }
+
+    /// Agents whose sockets are here, with the number of their link.
+    pub fn held(&self) -> Vec<(NodeName, i64)> {
+        self.shared.routes.held()
+    }
+
+    /// Closes all links, so that the agents connect elsewhere; at most so many a call. Gives how many are left.
+    pub fn shed(&self, most: usize, reason: &str) -> usize {
+        self.shared.routes.shed(most, reason)
+    }
+
+    /// Closes the link of one agent.
+    pub fn close(&self, node: &NodeName, reason: &str) {
+        self.shared.routes.close(node, None, reason);
+    }
+
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+}
+
+/// What is queued for an agent's socket.
+#[derive(Debug)]
+pub(crate) enum ToSocket {
+    Frame(Box<Frame>),
+    Close(String),
+}

@@ -1,0 +1,239 @@
+//! The socket of one native agent: greets, pings, carries frames, says why it ended.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use model::NodeName;
+use remoting::native::{AgentInfo, Frame, MAX_MESSAGE, Welcome};
+use remoting::peer::{Peer, PeerHint};
+use store::{Answer, Write};
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::protocol::Message;
+
+use crate::routes::Outgoing;
+use crate::socket::{self, Stream};
+use crate::{Shared, ToSocket};
+
+/// Between pings of an idle link.
+const IDLE_PING: Duration = Duration::from_secs(15);
+/// Between pings while a build is attached.
+const BUSY_PING: Duration = Duration::from_secs(2);
+/// A side that was silent for so many intervals is left.
+const INTERVALS: u32 = 3;
+/// An agent must greet within that time.
+const GREETING: Duration = Duration::from_secs(10);
+/// Frames that wait for a socket.
+const QUEUE: usize = 4096;
+
+pub(crate) async fn serve(shared: &Arc<Shared>, node: NodeName, instance: String, stream: Stream) -> String {
+    let mut socket = socket::upgraded(stream, MAX_MESSAGE).await;
+    let link = match greet(shared, &node, &instance, &mut socket).await {
+        Ok(link) => link,
+        Err(why) => {
+            socket::close(&mut socket, &why).await;
+            return why;
+        }
+    };
+    shared.metrics.connects.fetch_add(1, Ordering::Relaxed);
+    let (to, queue) = Outgoing::new(QUEUE);
+    let overflow = Arc::clone(&to.overflow);
+    shared.routes.link_up(&node, link, &instance, to);
+    shared.routes.to_peers(None, &Peer::Hint(PeerHint::Linked { node: node.clone(), number: link }));
+    let _nobody_listens = shared.hints.send(PeerHint::Linked { node: node.clone(), number: link });
+    tracing::info!(agent = %node, link, "agent connected");
+
+    let why = tokio::select! {
+        why = carry(shared, &node, socket, queue) => why,
+        () = overflow.notified() => "write blocked: the queue to the agent is full".to_owned(),
+    };
+
+    shared.metrics.disconnects.fetch_add(1, Ordering::Relaxed);
+    shared.routes.link_down(&node, link);
+    tracing::info!(agent = %node, link, why, "agent disconnected");
+    let down = Write::LinkDown { node, number: link, reason: why.clone(), at: shared.clock.now() };
+    if let Err(error) = shared.store.write(down).await {
+        tracing::debug!(%error, "note the end of a link");
+    }
+    why
+}
+
+/// Hello, a committed link number, welcome.
+async fn greet(
+    shared: &Shared,
+    node: &NodeName,
+    instance: &str,
+    socket: &mut socket::Socket,
+) -> Result<i64, String> {
+    let first = tokio::time::timeout(GREETING, socket::next(socket)).await;
+    let message = first.map_err(|_| "it did not greet in time".to_owned())??;
+    let info: Box<AgentInfo> = match Frame::decode(message).map_err(|e| e.to_string())? {
+        Frame::Hello(info) if info.instance == instance => info,
+        _ => return Err("its first frame was not the greeting that its headers announced".to_owned()),
+    };
+    let info = serde_json::to_string(&info).map_err(|e| e.to_string())?;
+    let holder = shared.cluster.me().clone();
+    let up = Write::LinkUp {
+        node: node.clone(),
+        holder,
+        instance: instance.to_owned(),
+        info,
+        at: shared.clock.now(),
+    };
+    let number = match shared.store.write(up).await {
+        Ok(Answer::Linked { number }) => number,
+        Ok(other) => return Err(format!("the store answered {other:?}")),
+        Err(error) => return Err(format!("the link could not be noted: {error}")),
+    };
+    let replica = shared.cluster.me().name.to_string();
+    let welcome = Frame::Welcome(Welcome { replica, link: number });
+    socket.send(Message::Binary(welcome.encode())).await.map_err(|e| e.to_string())?;
+    Ok(number)
+}
+
+async fn carry(
+    shared: &Arc<Shared>,
+    node: &NodeName,
+    socket: socket::Socket,
+    mut queue: mpsc::Receiver<ToSocket>,
+) -> String {
+    let (mut sink, mut source) = socket.split();
+    let (pong_to, mut pongs) = mpsc::channel::<u64>(8);
+    let (beat_to, beats) = mpsc::channel::<Frame>(8);
+    let reading = async {
+        loop {
+            let message = match socket::next(&mut source).await {
+                Ok(message) => message,
+                Err(why) => return why,
+            };
+            match Frame::decode(message) {
+                Ok(Frame::Report(report)) => shared.routes.report(node, report).await,
+                Ok(Frame::Pong(n)) => {
+                    let _late = pong_to.try_send(n);
+                }
+                Ok(Frame::Ping(n)) => {
+                    let _full = beat_to.try_send(Frame::Pong(n));
+                }
+                Ok(Frame::Bye { reason }) => return format!("the agent left: {reason}"),
+                Ok(other) => return format!("protocol error: an agent may not send {}", kind(&other)),
+                Err(error) => return format!("protocol error: {error}"),
+            }
+        }
+    };
+    let writing = async {
+        let mut beats = beats;
+        loop {
+            let frame = tokio::select! {
+                biased;
+                Some(beat) = beats.recv() => beat,
+                next = queue.recv() => match next {
+                    Some(ToSocket::Frame(frame)) => *frame,
+                    Some(ToSocket::Close(why)) => {
+                        let bye = Frame::Bye { reason: why.clone() };
+                        let _gone = sink.send(Message::Binary(bye.encode())).await;
+                        socket::close(&mut sink, &why).await;
+                        return why;
+                    }
+                    None => return "this replica ends".to_owned(),
+                },
+            };
+            let sent =
+                tokio::time::timeout(IDLE_PING * INTERVALS, sink.send(Message::Binary(frame.encode()))).await;
+            match sent {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return format!("the connection broke: {error}"),
+                Err(_) => return "write blocked".to_owned(),
+            }
+        }
+    };
+    let pinging = ping(shared, node, &beat_to, &mut pongs);
+    tokio::select! {
+        why = reading => why,
+        why = writing => why,
+        why = pinging => why,
+    }
+}
+
+/// Pings; ends when three intervals passed without an answer.
+async fn ping(
+    shared: &Arc<Shared>,
+    node: &NodeName,
+    beats: &mpsc::Sender<Frame>,
+    pongs: &mut mpsc::Receiver<u64>,
+) -> String {
+    let (mut number, mut told) = (0u64, IDLE_PING);
+    let mut heard = shared.clock.elapsed();
+    loop {
+        let interval = if shared.routes.busy(node) { BUSY_PING } else { IDLE_PING };
+        if interval != told {
+            told = interval;
+            heard = shared.clock.elapsed();
+            let millis = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+            let _full = beats.try_send(Frame::Interval { millis });
+        }
+        number += 1;
+        let _full = beats.try_send(Frame::Ping(number));
+        let asked = shared.clock.elapsed();
+        let until = asked + interval;
+        // A build may attach meanwhile: look again at least every busy interval.
+        loop {
+            let left = until.saturating_sub(shared.clock.elapsed()).min(BUSY_PING);
+            match tokio::time::timeout(left, pongs.recv()).await {
+                Ok(Some(n)) => {
+                    heard = shared.clock.elapsed();
+                    if n == number {
+                        let micros = u64::try_from((heard - asked).as_micros()).unwrap_or(u64::MAX);
+                        shared.metrics.ping_micros.fetch_add(micros, Ordering::Relaxed);
+                        shared.metrics.pings.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+                Ok(None) => return "this replica ends".to_owned(),
+                Err(_) => {}
+            }
+            let now = shared.clock.elapsed();
+            if now.saturating_sub(heard) >= told * INTERVALS {
+                return format!("ping unanswered for {} s", (told * INTERVALS).as_secs());
+            }
+            if now >= until || (told == IDLE_PING && shared.routes.busy(node)) {
+                break;
+            }
+        }
+    }
+}
+
+fn kind(frame: &Frame) -> &'static str {
+    match frame {
+        Frame::Hello(_) => "a second greeting",
+        Frame::Welcome(_) => "a welcome",
+        Frame::Interval { .. } => "an interval",
+        Frame::Command(_) => "a command",
+        Frame::Ping(_) | Frame::Pong(_) | Frame::Bye { .. } | Frame::Report(_) => "this",
+    }
+}
+
+/// Closes local links that are not the newest any more, or whose node is gone: a lost hint costs a second.
+pub(crate) async fn watch_store(shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(cluster::LOOK * 2).await;
+        let held = shared.routes.held();
+        if held.is_empty() {
+            continue;
+        }
+        let Ok(links) = shared.store.links().await else { continue };
+        let newest: BTreeMap<&NodeName, i64> = links.iter().map(|l| (&l.node, l.number)).collect();
+        for (node, link) in held {
+            match newest.get(&node) {
+                None => shared.routes.close(&node, Some(link + 1), "the node was deleted"),
+                Some(number) => {
+                    shared.routes.close(
+                        &node,
+                        Some(*number),
+                        "replaced by a newer connection of the same agent",
+                    );
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Connections between replicas: each dials each. Whoever dialled asks for agents, whoever answered holds them.
+//!
+//! A peer whose connection ends and whose address then refuses is dead at once, not after a lease.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use model::{ReplicaId, ReplicaState};
+use parking_lot::Mutex;
+use remoting::native::Frame;
+use remoting::peer::{MAX_PEER_MESSAGE, Peer, PeerHint};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::Message;
+
+use crate::Shared;
+use crate::routes::Outgoing;
+use crate::socket::{self, Stream};
+
+const PING: Duration = Duration::from_secs(1);
+/// A peer that was silent for that long is not used; its membership decides about the rest.
+const SILENCE: Duration = Duration::from_secs(4);
+const DIAL: Duration = Duration::from_secs(2);
+const REDIAL: Duration = Duration::from_millis(200);
+/// Messages that wait for a peer.
+const QUEUE: usize = 8192;
+
+static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
+
+/// Keeps a connection to every live peer.
+pub(crate) async fn dial_all(shared: Arc<Shared>) {
+    let dialled = Arc::new(Mutex::new(BTreeSet::<ReplicaId>::new()));
+    let mut views = shared.cluster.view();
+    let mut tasks = tokio::task::JoinSet::new();
+    loop {
+        let view = Arc::clone(&views.borrow_and_update());
+        let others = view.members.iter().filter(|m| m.live() && m.id != *shared.cluster.me());
+        for member in others.filter(|m| !m.address.is_empty()) {
+            if dialled.lock().insert(member.id.clone()) {
+                let (shared, dialled) = (Arc::clone(&shared), Arc::clone(&dialled));
+                let (id, address) = (member.id.clone(), member.address.clone());
+                tasks.spawn(async move {
+                    keep(&shared, &id, &address).await;
+                    dialled.lock().remove(&id);
+                });
+            }
+        }
+        while tasks.try_join_next().is_some() {}
+        if views.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Dials one peer again and again until it is no live member.
+async fn keep(shared: &Arc<Shared>, id: &ReplicaId, address: &str) {
+    let mut met = false;
+    loop {
+        let live = shared.cluster.view().borrow().member(id).is_some_and(store::Member::live);
+        if !live {
+            return;
+        }
+        match tokio::time::timeout(DIAL, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                met = true;
+                let why = talk(shared, id, address, stream).await;
+                tracing::debug!(peer = %id, why, "connection to a peer ended");
+            }
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+                // Its listener was there before it joined: nobody listens, so the process is gone.
+                tracing::debug!(peer = %id, met, "a peer refuses connections");
+                shared.cluster.ended(id.clone(), "its address refuses connections").await;
+            }
+            Ok(Err(error)) => tracing::debug!(peer = %id, %error, "dial a peer"),
+            Err(_) => {}
+        }
+        tokio::time::sleep(REDIAL).await;
+    }
+}
+
+/// One dialled connection, until it ends.
+async fn talk(shared: &Arc<Shared>, id: &ReplicaId, address: &str, stream: TcpStream) -> String {
+    let _best_effort = stream.set_nodelay(true);
+    let Ok(mut request) = format!("ws://{address}/peer/ws").into_client_request() else {
+        return "its address is no host and port".to_owned();
+    };
+    if let Ok(value) = format!("Bearer {}", shared.token).parse() {
+        request.headers_mut().insert("Authorization", value);
+    }
+    let handshake =
+        tokio_tungstenite::client_async_with_config(request, stream, Some(socket::config(MAX_PEER_MESSAGE)));
+    let mut socket = match tokio::time::timeout(DIAL, handshake).await {
+        Ok(Ok((socket, _))) => socket,
+        Ok(Err(error)) => return format!("the handshake was refused: {error}"),
+        Err(_) => return "the handshake took too long".to_owned(),
+    };
+    let iam = Peer::Iam(shared.cluster.me().clone());
+    if let Err(error) = socket.send(Message::Binary(iam.encode())).await {
+        return error.to_string();
+    }
+    let (to, mut queue) = Outgoing::new(QUEUE);
+    let overflow = Arc::clone(&to.overflow);
+    shared.routes.peer_up(id.incarnation, to);
+    let (mut sink, mut source) = socket.split();
+    let writing = async {
+        let (mut beat, mut number) = (tokio::time::interval(PING), 0u64);
+        loop {
+            let message = tokio::select! {
+                Some(message) = queue.recv() => message,
+                _ = beat.tick() => { number += 1; Peer::Ping(number) }
+            };
+            match tokio::time::timeout(SILENCE, sink.send(Message::Binary(message.encode()))).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return format!("the connection broke: {error}"),
+                Err(_) => return "write blocked".to_owned(),
+            }
+        }
+    };
+    let reading = async {
+        loop {
+            let message = match tokio::time::timeout(SILENCE, socket::next(&mut source)).await {
+                Ok(Ok(message)) => message,
+                Ok(Err(why)) => return why,
+                Err(_) => return "silent".to_owned(),
+            };
+            match Peer::decode(message) {
+                Ok(message) => answered(shared, id, message),
+                Err(error) => return format!("protocol error: {error}"),
+            }
+        }
+    };
+    let why = tokio::select! {
+        why = writing => why,
+        why = reading => why,
+        () = overflow.notified() => "write blocked: the queue to the peer is full".to_owned(),
+    };
+    shared.routes.peer_down(id.incarnation);
+    why
+}
+
+/// What a peer that we dialled says.
+fn answered(shared: &Shared, id: &ReplicaId, message: Peer) {
+    match message {
+        Peer::Up { build, fence, node, instance, link } => {
+            shared.routes.peer_reaches(id.incarnation, (build, fence), &node, &instance, link);
+        }
+        Peer::Down { build, fence, node, link } => {
+            shared.routes.peer_lost(id.incarnation, (build, fence), &node, link);
+        }
+        Peer::Relay { node, frame: Frame::Report(report) } => shared.routes.relayed(node, report),
+        Peer::Hint(hint) => hinted(shared, hint),
+        Peer::Iam(_)
+        | Peer::Attach { .. }
+        | Peer::Detach { .. }
+        | Peer::Relay { .. }
+        | Peer::Ping(_)
+        | Peer::Pong(_) => {}
+    }
+}
+
+fn hinted(shared: &Shared, hint: PeerHint) {
+    if let PeerHint::Linked { node, number } = &hint {
+        shared.routes.close(node, Some(*number), "the agent connected to another replica");
+    }
+    let _nobody_listens = shared.hints.send(hint);
+}
+
+/// A connection that a peer has dialled, until it ends.
+pub(crate) async fn serve(shared: &Arc<Shared>, stream: Stream) {
+    let socket = socket::upgraded(stream, MAX_PEER_MESSAGE).await;
+    let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+    let (to, mut queue) = Outgoing::<Peer>::new(QUEUE);
+    let overflow = Arc::clone(&to.overflow);
+    let (mut sink, mut source) = socket.split();
+    let writing = async {
+        while let Some(message) = queue.recv().await {
+            if sink.send(Message::Binary(message.encode())).await.is_err() {
+                return;
+            }
+        }
+    };
+    let reading = async {
+        while let Ok(Ok(message)) = tokio::time::timeout(SILENCE * 2, socket::next(&mut source)).await {
+            let Ok(message) = Peer::decode(message) else { return };
+            match message {
+                Peer::Iam(id) => newcomer(shared, &id),
+                Peer::Hint(hint) => hinted(shared, hint),
+                Peer::Attach { build, fence, node } => {
+                    shared.routes.attach_remote((build, fence), &node, connection, &to)
+                }
+                Peer::Detach { build, fence } => shared.routes.detach_remote((build, fence), connection),
+                Peer::Relay { node, frame: Frame::Command(command) } => shared.routes.relay(&node, command),
+                Peer::Ping(n) => {
+                    to.tell(Peer::Pong(n));
+                }
+                Peer::Up { .. } | Peer::Down { .. } | Peer::Relay { .. } | Peer::Pong(_) => {}
+            }
+        }
+    };
+    tokio::select! { () = writing => {}, () = reading => {}, () = overflow.notified() => {} }
+    shared.routes.connection_gone(connection);
+}
+
+/// Somebody joined whom we may not know yet.
+fn newcomer(shared: &Shared, id: &ReplicaId) {
+    let known = shared.cluster.view().borrow().member(id).is_some_and(|m| m.state != ReplicaState::Stopped);
+    if !known {
+        shared.cluster.look();
+    }
+}

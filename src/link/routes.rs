@@ -1,0 +1,330 @@
+//! Who is reached where: local links, peers, and the builds that want them. A table behind one lock, no I/O.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use model::{BuildId, Fence, NodeName};
+use parking_lot::Mutex;
+use remoting::native::Frame;
+use remoting::ops::{FromAgent, ToAgent};
+use remoting::peer::Peer;
+use tokio::sync::{Notify, mpsc};
+
+use crate::{AgentEvent, ToSocket};
+
+/// A build as links know it.
+type Owner = (BuildId, Fence);
+
+#[derive(Default)]
+pub(crate) struct Routes {
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    local: BTreeMap<NodeName, Local>,
+    /// What our own builds want.
+    ours: HashMap<Owner, Interest>,
+    /// What builds of peers want of our links, by the connection they came over.
+    theirs: HashMap<(Owner, NodeName), Remote>,
+    /// Connections that we have dialled, by incarnation.
+    peers: BTreeMap<i64, Outgoing<Peer>>,
+}
+
+struct Local {
+    link: i64,
+    instance: String,
+    to: Outgoing<ToSocket>,
+}
+
+struct Interest {
+    to: mpsc::UnboundedSender<AgentEvent>,
+    /// How each wanted agent is reached now.
+    nodes: HashMap<NodeName, Option<Path>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Path {
+    link: i64,
+    /// `None`: our own socket.
+    peer: Option<i64>,
+}
+
+#[derive(Clone)]
+struct Remote {
+    connection: u64,
+    to: Outgoing<Peer>,
+}
+
+/// A queue towards a socket. One that is full belongs to a socket that does not drain: its connection is ended, and all
+/// is said again over the next one. Messages to our own builds are not limited here: the credit of each step does that.
+#[derive(Clone)]
+pub(crate) struct Outgoing<T> {
+    pub(crate) queue: mpsc::Sender<T>,
+    pub(crate) overflow: Arc<Notify>,
+}
+
+impl<T> Outgoing<T> {
+    pub(crate) fn new(size: usize) -> (Outgoing<T>, mpsc::Receiver<T>) {
+        let (queue, receiver) = mpsc::channel(size);
+        (Outgoing { queue, overflow: Arc::new(Notify::new()) }, receiver)
+    }
+
+    pub(crate) fn tell(&self, message: T) {
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.queue.try_send(message) {
+            self.overflow.notify_one();
+        }
+    }
+}
+
+/// The build may have ended meanwhile.
+fn tell(to: &mpsc::UnboundedSender<AgentEvent>, event: AgentEvent) {
+    let _ended = to.send(event);
+}
+
+impl Routes {
+    pub(crate) fn attach(
+        &self,
+        build: BuildId,
+        fence: Fence,
+        node: &NodeName,
+        to: &mpsc::UnboundedSender<AgentEvent>,
+    ) {
+        let mut table = self.table.lock();
+        let path = table.local.get(node).map(|l| (Path { link: l.link, peer: None }, l.instance.clone()));
+        let interest = table
+            .ours
+            .entry((build, fence))
+            .or_insert_with(|| Interest { to: to.clone(), nodes: HashMap::new() });
+        interest.nodes.insert(node.clone(), path.as_ref().map(|(path, _)| *path));
+        match path {
+            Some((_, instance)) => {
+                tell(&interest.to, AgentEvent::Up { node: node.clone(), instance });
+            }
+            None => {
+                tell(&interest.to, AgentEvent::Down { node: node.clone() });
+                for peer in table.peers.values() {
+                    peer.tell(Peer::Attach { build, fence, node: node.clone() });
+                }
+            }
+        }
+    }
+
+    pub(crate) fn detach(&self, build: BuildId, fence: Fence) {
+        let mut table = self.table.lock();
+        if table.ours.remove(&(build, fence)).is_some() {
+            for peer in table.peers.values() {
+                peer.tell(Peer::Detach { build, fence });
+            }
+        }
+    }
+
+    pub(crate) fn send(&self, node: &NodeName, command: ToAgent) {
+        let table = self.table.lock();
+        let owner = (command.build, command.fence);
+        let Some(path) = table.ours.get(&owner).and_then(|i| i.nodes.get(node)).copied().flatten() else {
+            return;
+        };
+        match path.peer {
+            None => {
+                if let Some(local) = table.local.get(node).filter(|l| l.link == path.link) {
+                    to_agent(local, Frame::Command(command));
+                }
+            }
+            Some(peer) => {
+                if let Some(peer) = table.peers.get(&peer) {
+                    peer.tell(Peer::Relay { node: node.clone(), frame: Frame::Command(command) });
+                }
+            }
+        }
+    }
+
+    // -- our sockets -------------------------------------------------------------------------
+
+    /// A new local link; an older one of the same node is closed.
+    pub(crate) fn link_up(&self, node: &NodeName, link: i64, instance: &str, to: Outgoing<ToSocket>) {
+        let mut table = self.table.lock();
+        let new = Local { link, instance: instance.to_owned(), to };
+        if let Some(old) = table.local.insert(node.clone(), new) {
+            old.to.tell(ToSocket::Close("replaced by a newer connection of the same agent".to_owned()));
+        }
+        let path = Path { link, peer: None };
+        table.reached(node, path, instance, |_| true);
+        for ((owner, wanted), remote) in &table.theirs {
+            if wanted == node {
+                let (build, fence) = *owner;
+                let (node, instance) = (node.clone(), instance.to_owned());
+                remote.to.tell(Peer::Up { build, fence, node, instance, link });
+            }
+        }
+    }
+
+    pub(crate) fn link_down(&self, node: &NodeName, link: i64) {
+        let mut table = self.table.lock();
+        if table.local.get(node).is_some_and(|l| l.link == link) {
+            table.local.remove(node);
+        }
+        table.unreached(node, |path| path.peer.is_none() && path.link == link);
+        for ((owner, wanted), remote) in &table.theirs {
+            if wanted == node {
+                let (build, fence) = *owner;
+                remote.to.tell(Peer::Down { build, fence, node: node.clone(), link });
+            }
+        }
+    }
+
+    /// Something that an agent reported over our socket. Waits while the receiver is busy.
+    pub(crate) async fn report(&self, node: &NodeName, report: FromAgent) {
+        let owner = (report.build, report.fence);
+        let (ours, theirs) = {
+            let table = self.table.lock();
+            let ours = table.ours.get(&owner).map(|i| i.to.clone());
+            (ours, table.theirs.get(&(owner, node.clone())).map(|r| r.to.clone()))
+        };
+        if let Some(to) = ours {
+            tell(&to, AgentEvent::Report { node: node.clone(), report });
+        } else if let Some(to) = theirs {
+            let _gone = to.queue.send(Peer::Relay { node: node.clone(), frame: Frame::Report(report) }).await;
+        }
+    }
+
+    /// Whether a build wants the agent: then it is pinged more often.
+    pub(crate) fn busy(&self, node: &NodeName) -> bool {
+        let table = self.table.lock();
+        table.ours.values().any(|i| i.nodes.contains_key(node)) || table.theirs.keys().any(|(_, n)| n == node)
+    }
+
+    pub(crate) fn held(&self) -> Vec<(NodeName, i64)> {
+        self.table.lock().local.iter().map(|(node, l)| (node.clone(), l.link)).collect()
+    }
+
+    /// Closes the link of a node; only one older than `below` when given.
+    pub(crate) fn close(&self, node: &NodeName, below: Option<i64>, reason: &str) {
+        let table = self.table.lock();
+        if let Some(local) = table.local.get(node).filter(|l| below.is_none_or(|b| l.link < b)) {
+            local.to.tell(ToSocket::Close(reason.to_owned()));
+        }
+    }
+
+    pub(crate) fn shed(&self, most: usize, reason: &str) -> usize {
+        let table = self.table.lock();
+        for local in table.local.values().take(most) {
+            local.to.tell(ToSocket::Close(reason.to_owned()));
+        }
+        table.local.len().saturating_sub(most)
+    }
+
+    // -- connections that we have dialled ----------------------------------------------------
+
+    /// A peer answers: it is asked for all that our builds want.
+    pub(crate) fn peer_up(&self, incarnation: i64, to: Outgoing<Peer>) {
+        let mut table = self.table.lock();
+        for ((build, fence), interest) in &table.ours {
+            for node in interest.nodes.keys() {
+                to.tell(Peer::Attach { build: *build, fence: *fence, node: node.clone() });
+            }
+        }
+        table.peers.insert(incarnation, to);
+    }
+
+    pub(crate) fn peer_down(&self, incarnation: i64) {
+        let mut table = self.table.lock();
+        table.peers.remove(&incarnation);
+        let nodes: Vec<NodeName> = table.ours.values().flat_map(|i| i.nodes.keys().cloned()).collect();
+        for node in nodes {
+            table.unreached(&node, |path| path.peer == Some(incarnation));
+        }
+    }
+
+    pub(crate) fn to_peers(&self, to: Option<i64>, message: &Peer) {
+        let table = self.table.lock();
+        for (_, peer) in table.peers.iter().filter(|(id, _)| to.is_none_or(|to| to == **id)) {
+            peer.tell(message.clone());
+        }
+    }
+
+    pub(crate) fn peer_reaches(
+        &self,
+        incarnation: i64,
+        owner: Owner,
+        node: &NodeName,
+        instance: &str,
+        link: i64,
+    ) {
+        let path = Path { link, peer: Some(incarnation) };
+        self.table.lock().reached(node, path, instance, |o| *o == owner);
+    }
+
+    pub(crate) fn peer_lost(&self, incarnation: i64, owner: Owner, node: &NodeName, link: i64) {
+        let mut table = self.table.lock();
+        if let Some(interest) = table.ours.get_mut(&owner)
+            && interest.nodes.get(node) == Some(&Some(Path { link, peer: Some(incarnation) }))
+        {
+            interest.nodes.insert(node.clone(), None);
+            tell(&interest.to, AgentEvent::Down { node: node.clone() });
+        }
+    }
+
+    /// Something that an agent reported over a peer's socket.
+    pub(crate) fn relayed(&self, node: NodeName, report: FromAgent) {
+        let to = self.table.lock().ours.get(&(report.build, report.fence)).map(|i| i.to.clone());
+        if let Some(to) = to {
+            tell(&to, AgentEvent::Report { node, report });
+        }
+    }
+
+    // -- connections that peers have dialled -------------------------------------------------
+
+    pub(crate) fn attach_remote(&self, owner: Owner, node: &NodeName, connection: u64, to: &Outgoing<Peer>) {
+        let mut table = self.table.lock();
+        table.theirs.insert((owner, node.clone()), Remote { connection, to: to.clone() });
+        if let Some(local) = table.local.get(node) {
+            let (build, fence) = owner;
+            let (instance, link) = (local.instance.clone(), local.link);
+            to.tell(Peer::Up { build, fence, node: node.clone(), instance, link });
+        }
+    }
+
+    pub(crate) fn detach_remote(&self, owner: Owner, connection: u64) {
+        self.table.lock().theirs.retain(|(o, _), remote| *o != owner || remote.connection != connection);
+    }
+
+    pub(crate) fn connection_gone(&self, connection: u64) {
+        self.table.lock().theirs.retain(|_, remote| remote.connection != connection);
+    }
+
+    /// A command of a peer's build for an agent of ours.
+    pub(crate) fn relay(&self, node: &NodeName, command: ToAgent) {
+        let table = self.table.lock();
+        if let Some(local) = table.local.get(node) {
+            to_agent(local, Frame::Command(command));
+        }
+    }
+}
+
+fn to_agent(local: &Local, frame: Frame) {
+    local.to.tell(ToSocket::Frame(Box::new(frame)));
+}
+
+impl Table {
+    /// An agent is reached over a new path; a path with a lower link number is an old one.
+    fn reached(&mut self, node: &NodeName, path: Path, instance: &str, who: impl Fn(&Owner) -> bool) {
+        for (_, interest) in self.ours.iter_mut().filter(|(owner, _)| who(owner)) {
+            let Some(now) = interest.nodes.get_mut(node) else { continue };
+            if now.is_none_or(|old| old.link < path.link || old == path) && *now != Some(path) {
+                *now = Some(path);
+                tell(&interest.to, AgentEvent::Up { node: node.clone(), instance: instance.to_owned() });
+            }
+        }
+    }
+
+    fn unreached(&mut self, node: &NodeName, over: impl Fn(&Path) -> bool) {
+        for interest in self.ours.values_mut() {
+            let Some(now) = interest.nodes.get_mut(node) else { continue };
+            if now.as_ref().is_some_and(&over) {
+                *now = None;
+                tell(&interest.to, AgentEvent::Down { node: node.clone() });
+            }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! WebSocket framing over any byte stream, with small buffers: an idle link must cost little.
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
+
+/// A connected byte stream: what is left of a socket after the upgrade.
+pub type Stream = Box<dyn Io>;
+
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+pub(crate) type Socket = WebSocketStream<Stream>;
+
+pub(crate) fn config(max: usize) -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(4 * 1024)
+        .write_buffer_size(0)
+        .max_write_buffer_size(max + 64 * 1024)
+        .max_message_size(Some(max))
+        .max_frame_size(Some(max))
+}
+
+/// The controller's side of an upgraded connection.
+pub(crate) async fn upgraded(stream: Stream, max: usize) -> Socket {
+    WebSocketStream::from_raw_socket(stream, Role::Server, Some(config(max))).await
+}
+
+/// The next binary message. `Err` says why there is none any more.
+pub(crate) async fn next<S>(socket: &mut S) -> Result<Bytes, String>
+where
+    S: futures_util::Stream<Item = Result<Message, tokio_tungstenite::tungstenite::Error>> + Unpin,
+{
+    loop {
+        match socket.next().await {
+            Some(Ok(Message::Binary(bytes))) => return Ok(bytes),
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+            Some(Ok(Message::Text(_))) => return Err("it sent a text message".to_owned()),
+            Some(Ok(Message::Close(frame))) => {
+                let said = frame.map(|f| f.reason.to_string()).filter(|r| !r.is_empty());
+                return Err(said.map_or("closed by the other side".to_owned(), |r| {
+                    format!("closed by the other side: {r}")
+                }));
+            }
+            Some(Err(error)) => return Err(format!("the connection broke: {error}")),
+            None => return Err("the connection ended".to_owned()),
+        }
+    }
+}
+
+/// Closes with a reason; the other side's answer is not waited for.
+pub(crate) async fn close<S>(socket: &mut S, reason: &str)
+where
+    S: futures_util::Sink<Message> + Unpin,
+{
+    let mut end = reason.len().min(120);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    let frame = CloseFrame { code: CloseCode::Normal, reason: reason[..end].to_owned().into() };
+    let closing = socket.send(Message::Close(Some(frame)));
+    let _gone_or_slow = tokio::time::timeout(std::time::Duration::from_secs(1), closing).await;
+}

@@ -26,6 +26,7 @@ pub mod objects;
 pub mod progress;
 pub mod queue;
 pub mod support;
+pub mod together;
 
 /// Expands to one test per story of the contract of a store. See the module for what to give.
 #[macro_export]
@@ -162,6 +163,15 @@ macro_rules! contract_suite {
                 deliveries_come_in_order,
                 nothing_is_delivered_to_an_ended_build,
                 builds_with_an_inbox_are_found_by_owner,
+            }
+            together {
+                one_of_many_takes_a_lease,
+                one_of_many_takes_a_build,
+                equal_items_enqueued_at_once_are_one,
+                builds_taken_at_once_have_numbers_without_gap,
+                one_of_many_gets_an_executor,
+                a_refused_write_takes_no_other_with_it,
+                an_adoption_and_a_write_at_once_are_one_after_the_other,
             }
             again {
                 a_write_done_again_changes_nothing,

@@ -227,7 +227,9 @@ pub async fn raw_offsets_are_the_highest_of_each_step<S: Store>(store: &S) {
     build.write(store, Progress { chunks, log_end: 13, ..build.progress() }).await;
     let mut late = chunk(13, "10", 2, "****\n");
     late.raw_to = 40;
-    build.write(store, Progress { chunks: vec![late], log_end: 18, ..build.progress() }).await;
+    let mut noted = chunk(18, "2", 1, "note\n");
+    noted.raw_to = 1;
+    build.write(store, Progress { chunks: vec![late, noted], log_end: 23, ..build.progress() }).await;
     let expected = [("10".to_owned(), 40), ("2".to_owned(), 4)];
     assert_eq!(store.raw_offsets(build.build).await.unwrap(), expected);
 }

@@ -6,7 +6,7 @@ use crate::ast::{AgentSpec, ExprKind, Stmt};
 
 const TYPES: &str = "[any, label, node, none]";
 
-impl Checker {
+impl Checker<'_> {
     pub(super) fn agent(&mut self, section: &Section<'_>) -> Option<AgentSpec> {
         if let Some(body) = section.block() {
             return self.agent_type(section, body);

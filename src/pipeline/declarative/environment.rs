@@ -8,7 +8,7 @@ const VALUES: &str =
     "Environment variable values must either be single quoted, double quoted, or function calls.";
 const JOINED: &str = "Environment variable values can only be joined together with '+'s.";
 
-impl Checker {
+impl Checker<'_> {
     pub(super) fn environment(&mut self, section: &Section<'_>) -> Vec<(String, Expr)> {
         let Some(body) = self.block(section) else { return Vec::new() };
         if body.is_empty() {

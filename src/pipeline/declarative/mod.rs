@@ -5,6 +5,7 @@
 
 mod agent;
 mod environment;
+mod known;
 mod option;
 mod parameter;
 mod post;
@@ -16,7 +17,9 @@ mod tests;
 mod value;
 mod when;
 
-use crate::ast::{AgentSpec, Declarative, Pos, Script, Stmt};
+use std::collections::HashSet;
+
+use crate::ast::{AgentSpec, Declarative, Options, Pos, Script, Stmt};
 use crate::diagnostic::Diagnostic;
 use section::{Once, Section};
 
@@ -25,8 +28,15 @@ use section::{Once, Section};
 /// What stands before and after it (`def`, functions, `@Library`, calls) is ordinary Groovy and not looked at.
 pub fn check(script: &Script) -> Result<Option<Declarative>, Vec<Diagnostic>> {
     let mut blocks = script.statements.iter().filter_map(pipeline_block);
-    let Some(first) = blocks.next() else { return Ok(None) };
-    let mut checker = Checker::default();
+    let Some(first) = blocks.next() else {
+        let nested = script.statements.iter().find_map(nested_pipeline);
+        return match nested {
+            Some(pos) => Err(vec![Diagnostic::new(pos, NOT_AT_TOP)]),
+            None => Ok(None),
+        };
+    };
+    let functions = script.functions.iter().map(|function| function.name.as_str()).collect();
+    let mut checker = Checker { errors: Vec::new(), functions };
     let pipeline = checker.pipeline(&first);
     for other in blocks {
         checker.error(other.pos, "Only one pipeline { ... } block can be executed in a single run.");
@@ -39,7 +49,7 @@ pub fn check(script: &Script) -> Result<Option<Declarative>, Vec<Diagnostic>> {
 }
 
 /// Whether this statement is the `pipeline { … }` of a Declarative script.
-pub(crate) fn is_pipeline(statement: &Stmt) -> bool {
+pub fn is_pipeline(statement: &Stmt) -> bool {
     pipeline_block(statement).is_some()
 }
 
@@ -48,13 +58,25 @@ fn pipeline_block(statement: &Stmt) -> Option<Section<'_>> {
     (section.name == "pipeline" && section.block().is_some()).then_some(section)
 }
 
-/// Collects what is wrong. Its methods return `None` only after they have said why.
-#[derive(Default)]
-struct Checker {
-    errors: Vec<Diagnostic>,
+/// Where a `pipeline { … }` stands inside other blocks.
+fn nested_pipeline(statement: &Stmt) -> Option<Pos> {
+    let body = Section::of(statement)?.last_block()?;
+    body.iter().find_map(|inner| match pipeline_block(inner) {
+        Some(pipeline) => Some(pipeline.pos),
+        None => nested_pipeline(inner),
+    })
 }
 
-impl Checker {
+const NOT_AT_TOP: &str = "pipeline block must be at the top-level, not within another block.";
+
+/// Collects what is wrong. Its methods return `None` only after they have said why.
+struct Checker<'s> {
+    errors: Vec<Diagnostic>,
+    /// Functions of the script, which hide steps of the same name.
+    functions: HashSet<&'s str>,
+}
+
+impl Checker<'_> {
     fn error(&mut self, pos: Pos, message: impl Into<String>) {
         self.errors.push(Diagnostic::new(pos, message));
     }
@@ -69,7 +91,7 @@ impl Checker {
             pos: pipeline.pos,
             agent: AgentSpec::Any,
             environment: Vec::new(),
-            options: crate::ast::Options::default(),
+            options: Options::default(),
             parameters: Vec::new(),
             stages: Vec::new(),
             post: Vec::new(),

@@ -60,7 +60,7 @@ const HARMLESS: &[&str] = &[
 const UNITS: &[&str] =
     &["NANOSECONDS", "MICROSECONDS", "MILLISECONDS", "SECONDS", "MINUTES", "HOURS", "DAYS"];
 
-impl Checker {
+impl Checker<'_> {
     pub(super) fn options(&mut self, section: &Section<'_>, scope: Scope) -> Options {
         let mut options = Options::default();
         let Some(body) = self.filled_block(section) else { return options };

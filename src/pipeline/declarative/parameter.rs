@@ -24,7 +24,7 @@ const NOT_YET: &[&str] = &[
     "separator",
 ];
 
-impl Checker {
+impl Checker<'_> {
     pub(super) fn parameters(&mut self, section: &Section<'_>) -> Vec<ParameterDefinition> {
         let Some(body) = self.filled_block(section) else { return Vec::new() };
         let mut once = Once::default();

@@ -6,7 +6,7 @@ use crate::ast::{Post, PostCondition};
 
 const CONDITIONS: &str = "[always, changed, fixed, regression, aborted, success, unsuccessful, unstable, failure, notBuilt, cleanup]";
 
-impl Checker {
+impl Checker<'_> {
     /// The conditions in the order in which they run.
     pub(super) fn post(&mut self, section: &Section<'_>) -> Vec<Post> {
         let Some(body) = self.filled_block(section) else { return Vec::new() };

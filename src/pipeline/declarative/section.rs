@@ -84,7 +84,7 @@ impl Once {
     }
 }
 
-impl Checker {
+impl Checker<'_> {
     /// The statements of a block, each of which has to be a call.
     pub(super) fn sections<'a>(&mut self, body: &'a [Stmt], otherwise: &str) -> Vec<Section<'a>> {
         let mut sections = Vec::new();
@@ -133,8 +133,10 @@ impl Checker {
     pub(super) fn known_keys(&mut self, section: &Section<'_>, known: &[&str]) {
         for (key, value) in section.keys() {
             if !known.contains(&key) {
-                let nearest = known.iter().min_by_key(|k| distance(k, key)).copied().unwrap_or_default();
-                self.error(value.pos, format!("Invalid parameter \"{key}\", did you mean \"{nearest}\"?"));
+                let nearest = known.iter().min_by_key(|k| distance(k, key));
+                let hint =
+                    nearest.map(|nearest| format!(", did you mean \"{nearest}\"?")).unwrap_or_default();
+                self.error(value.pos, format!("Invalid parameter \"{key}\"{hint}"));
             }
         }
     }

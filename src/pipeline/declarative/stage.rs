@@ -26,7 +26,7 @@ struct Found<'a> {
     fail_fast: Option<Section<'a>>,
 }
 
-impl Checker {
+impl Checker<'_> {
     pub(super) fn stages(&mut self, section: &Section<'_>, place: Place) -> Vec<StageSpec> {
         let Some(body) = self.block(section) else { return Vec::new() };
         if body.is_empty() {
@@ -50,11 +50,11 @@ impl Checker {
     }
 
     fn stage(&mut self, stage: &Section<'_>, place: Place) -> Option<StageSpec> {
-        let name = self.stage_name(stage);
         let Some(body) = stage.last_block() else {
             self.error(stage.pos, "Expected a block for stage");
             return None;
         };
+        let name = self.stage_name(stage);
         let mut spec = StageSpec {
             pos: stage.pos,
             name: name.unwrap_or_default(),

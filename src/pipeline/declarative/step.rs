@@ -1,10 +1,10 @@
 //! `steps { … }`: outside `script`, every statement is a step.
 
 use super::Checker;
-use super::section::{Section, block_of};
+use super::section::{Once, Section, block_of};
 use crate::ast::{Expr, ExprKind, Pos, Stmt, StmtKind};
 
-impl Checker {
+impl Checker<'_> {
     /// Checks the steps of a stage, a branch or a `post` condition: at least one.
     pub(super) fn steps(&mut self, pos: Pos, body: &[Stmt]) {
         if body.is_empty() {
@@ -54,15 +54,15 @@ impl Checker {
         let block = usize::from(step.last_block().is_some());
         let positional = &step.arguments.positional;
         let positional = positional.get(..positional.len() - block).unwrap_or_default();
-        if !positional.is_empty() && !step.arguments.named.is_empty() {
-            self.error(step.pos, "Can't mix named and unnamed parameters");
-        }
         for value in positional.iter().chain(step.arguments.named.iter().map(|(_, value)| value)) {
             if Section::of_expr(value).is_some_and(|call| call.name == "$") {
                 self.error(value.pos, "${…} outside of quotes is no value: write \"${…}\"");
             }
         }
-        let mut keys = super::section::Once::default();
+        if !self.functions.contains(step.name) {
+            self.known_step(step, positional);
+        }
+        let mut keys = Once::default();
         for (key, value) in step.keys() {
             if !keys.add(key) {
                 self.error(value.pos, format!("Duplicate named parameter '{key}' found"));

@@ -29,7 +29,7 @@ fn shown(value: &Expr) -> String {
     }
 }
 
-impl Checker {
+impl Checker<'_> {
     fn wrong_type(&mut self, value: &Expr, key: &str, wanted: &str) {
         let message =
             format!("Expecting \"{wanted}\" for parameter \"{key}\" but got {} instead", shown(value));

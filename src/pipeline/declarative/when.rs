@@ -2,12 +2,12 @@
 
 use super::Checker;
 use super::section::{Once, Section};
-use crate::ast::{Expr, ExprKind, When, WhenCondition};
+use crate::ast::{Expr, ExprKind, Stmt, When, WhenCondition};
 
 const VALID: &str = "allOf, anyOf, branch, buildingTag, changeRequest, changelog, changeset, environment, equals, \
     expression, isRestartedRun, not, tag, triggeredBy";
 
-impl Checker {
+impl Checker<'_> {
     pub(super) fn when(&mut self, section: &Section<'_>) -> Option<When> {
         let body = self.block(section)?;
         let mut when = When { conditions: Vec::new(), before_agent: false };
@@ -33,7 +33,7 @@ impl Checker {
         Some(when)
     }
 
-    fn when_sections<'a>(&mut self, body: &'a [crate::ast::Stmt]) -> Vec<Section<'a>> {
+    fn when_sections<'a>(&mut self, body: &'a [Stmt]) -> Vec<Section<'a>> {
         let mut sections = Vec::new();
         for statement in body {
             match Section::of(statement) {

@@ -1,7 +1,7 @@
 //! Classes, interfaces and enums.
 
 use super::{Parsed, Parser, scan};
-use crate::ast::{Class, Field, Pos};
+use crate::ast::{Class, Field, Function, Pos};
 use crate::lexer::Tok;
 
 impl Parser<'_> {
@@ -118,8 +118,9 @@ impl Parser<'_> {
 
     fn class_member(&mut self, class: &mut Class) -> Parsed<()> {
         let pos = self.pos();
-        let modifiers = self.skip_modifiers();
+        let mut is_static = self.skip_modifiers().is_static;
         self.eat_word("def");
+        is_static |= self.skip_modifiers().is_static;
         if self.at("<")
             && let Some(after) = self.scan_generics(0)
         {
@@ -130,9 +131,9 @@ impl Parser<'_> {
         }
         let ty = self.declared_type()?;
         if self.token(1).tok == Tok::Punct("(") {
-            return self.method(class, pos, modifiers.is_static, ty.is_none());
+            return self.method(class, pos, is_static, ty.is_none());
         }
-        self.fields(class, modifiers.is_static)
+        self.fields(class, is_static)
     }
 
     /// A method; one without a body is a promise of an interface and is dropped.
@@ -146,7 +147,7 @@ impl Parser<'_> {
             return Ok(());
         }
         let body = self.block()?;
-        class.methods.push(crate::ast::Function { pos, name, parameters, body, is_static });
+        class.methods.push(Function { pos, name, parameters, body, is_static });
         Ok(())
     }
 

@@ -63,6 +63,7 @@ impl Parser<'_> {
         let pos = self.pos();
         self.skip_modifiers();
         self.eat_word("def");
+        self.skip_modifiers();
         if self.at("<")
             && let Some(after) = self.scan_generics(0)
         {

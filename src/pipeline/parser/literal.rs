@@ -1,8 +1,9 @@
 //! Where an expression begins: literals, names, parentheses, lists, maps, `new`, strings with holes.
 
 use super::call::Entry;
+use super::postfix::call_value;
 use super::{Parsed, Parser, expr, scan};
-use crate::ast::{Arguments, Expr, ExprKind, Part, Pos};
+use crate::ast::{Arguments, Expr, ExprKind, Part, Pos, Stmt, StmtKind};
 use crate::lexer::Tok;
 
 impl Parser<'_> {
@@ -158,27 +159,28 @@ impl Parser<'_> {
         Ok(expr(pos, ExprKind::GString(parts)))
     }
 
-    /// `${value}`, `${-> value}`, `${}`
+    /// `${value}`, `${-> value}`, `${}`; several statements are a closure that is called at once.
     fn hole(&mut self) -> Parsed<Expr> {
         let pos = self.pos();
         self.next();
         self.skip_separators();
-        let value = if self.at("->") {
-            self.next();
-            self.blocks += 1;
-            let body = self.statements(|p| *p.peek() == Tok::HoleEnd || p.at_end())?;
-            self.blocks -= 1;
-            expr(pos, ExprKind::Closure { parameters: Some(Vec::new()), body })
-        } else if *self.peek() == Tok::HoleEnd {
-            expr(pos, ExprKind::Null)
-        } else {
-            self.expression_statement()?
-        };
-        self.skip_separators();
+        let lazy = self.eat("->");
+        self.blocks += 1;
+        let mut body = self.statements(|p| *p.peek() == Tok::HoleEnd || p.at_end())?;
+        self.blocks -= 1;
         if *self.peek() != Tok::HoleEnd {
             return Err(self.expecting("'}'"));
         }
         self.next();
-        Ok(value)
+        if let ([Stmt { kind: StmtKind::Expr(_), .. }], false) = (body.as_slice(), lazy)
+            && let Some(Stmt { kind: StmtKind::Expr(value), .. }) = body.pop()
+        {
+            return Ok(value);
+        }
+        if body.is_empty() && !lazy {
+            return Ok(expr(pos, ExprKind::Null));
+        }
+        let closure = expr(pos, ExprKind::Closure { parameters: Some(Vec::new()), body });
+        Ok(if lazy { closure } else { call_value(closure, Arguments::default()) })
     }
 }

@@ -17,10 +17,23 @@ impl Parser<'_> {
         }
     }
 
+    /// Whether the `{` of a block stands here or on a later line and belongs to `value`.
+    fn at_block(&self, value: &Expr) -> bool {
+        let callable = matches!(
+            value.kind,
+            ExprKind::Name(_)
+                | ExprKind::Property { .. }
+                | ExprKind::Call { .. }
+                | ExprKind::CallValue { .. }
+        );
+        callable && *self.after_newlines() == Tok::Punct("{")
+    }
+
     /// All that hangs on a value.
     fn attached(&mut self, mut value: Expr, parenthesized: bool) -> Parsed<Expr> {
         loop {
-            if self.at("(") || self.at("{") {
+            let block = self.at_block(&value);
+            if block || self.at("(") || self.at("{") {
                 if is_literal(&value) {
                     break;
                 }
@@ -118,7 +131,8 @@ impl Parser<'_> {
             self.expect(")")?;
             self.leave(outer);
         }
-        while self.at("{") {
+        while *self.after_newlines() == Tok::Punct("{") {
+            self.skip_newlines();
             let closure = self.closure()?;
             arguments.positional.push(closure);
         }
@@ -151,7 +165,7 @@ pub(super) fn call(callee: Expr, arguments: Arguments) -> Expr {
     expr(pos, kind)
 }
 
-fn call_value(callee: Expr, arguments: Arguments) -> Expr {
+pub(super) fn call_value(callee: Expr, arguments: Arguments) -> Expr {
     let pos: Pos = callee.pos;
     expr(pos, ExprKind::CallValue { callee: Box::new(callee), arguments })
 }

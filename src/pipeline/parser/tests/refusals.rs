@@ -44,7 +44,7 @@ fn what_cannot_be_read_is_said_with_its_place() {
         ),
         ("try { }", "error: WorkflowScript: 1: expecting 'catch' or 'finally', found '' @ line 1, column 8."),
         (
-            "stage('x')\n{\n}",
+            "x = 1\n{\n}",
             "error: WorkflowScript: 2: ambiguous: a '{' at the begin of a statement is neither a block nor a closure; put it on the line of what it belongs to, give it parameters ('{ -> …'), or a label @ line 2, column 1.",
         ),
         ("if a { }", "error: WorkflowScript: 1: expecting '(', found 'a' @ line 1, column 4."),

@@ -1,1 +1,93 @@
 //! The store on SQLite and PostgreSQL, objects on object_store.
+//!
+//! [`open`] gives a [`Home`], which is the whole of `store::Store`. Writes go through one task that commits in groups
+//! (`writer`), applied by `apply`; reads go through a small pool (`read`). The SQL is one text for both engines; what
+//! differs is in `db`, `session`, `trouble`, `open` and the migrations. Nothing is decided here.
+
+mod apply;
+mod db;
+mod migrate;
+mod objects;
+mod open;
+mod read;
+mod session;
+mod stats;
+mod trouble;
+mod turnstile;
+mod writer;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use store::{Answer, Objects, Write, Writer};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+pub use open::{OpenError, open};
+pub use stats::{GROUP_BOUNDS, Snapshot, Stats};
+
+use read::Pool;
+use session::{Place, Session};
+
+/// Which engine keeps a home.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// An open home; clones are the same one. The writer ends when the last clone is gone, or at [`Home::close`].
+#[derive(Clone)]
+pub struct Home {
+    engine: Engine,
+    writer: writer::Handle,
+    pool: Arc<Pool>,
+    objects: Arc<dyn Objects>,
+    stats: Arc<Stats>,
+    stop: watch::Sender<bool>,
+    task: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+impl Home {
+    fn start(engine: Engine, place: Place, pool: Pool, objects: Arc<dyn Objects>) -> Home {
+        let stats = Arc::new(Stats::default());
+        let (writer, service) = writer::new(Session::new(place), Arc::clone(&stats));
+        let (stop, stopped) = watch::channel(false);
+        // The home is the supervisor of its writer: it ends with the home, and never by an error.
+        let task = tokio::spawn(service.run(stopped));
+        let task = Arc::new(Mutex::new(Some(task)));
+        Home { engine, writer, pool: Arc::new(pool), objects, stats, stop, task }
+    }
+
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// Large things by key.
+    pub fn objects(&self) -> Arc<dyn Objects> {
+        Arc::clone(&self.objects)
+    }
+
+    /// What the writer did so far.
+    pub fn stats(&self) -> Snapshot {
+        self.stats.snapshot()
+    }
+
+    /// Writes what is queued, then gives the connections back. Later calls are refused as unavailable.
+    pub async fn close(&self) {
+        self.stop.send_replace(true);
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task
+            && let Err(error) = task.await
+        {
+            tracing::error!(%error, "the writer ended in disorder");
+        }
+        self.pool.close().await;
+    }
+}
+
+#[async_trait::async_trait]
+impl Writer for Home {
+    async fn write(&self, write: Write) -> store::Result<Answer> {
+        self.writer.write(write).await
+    }
+}

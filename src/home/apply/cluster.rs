@@ -1,0 +1,151 @@
+//! Identity of the home, users, membership, failovers.
+
+use model::{Millis, ReplicaId, ReplicaState};
+use store::{Answer, Error, Join, Load, User};
+
+use super::{Applied, no_meta, note_loss};
+use crate::db::{Conn, Lock, args};
+
+const STOPPED: &str = "stopped";
+
+/// The membership is over, or never was.
+fn fenced() -> Error {
+    Error::Fenced { current: None }
+}
+
+pub(super) async fn identify(conn: &mut Conn, controller: &str) -> Applied {
+    conn.run("UPDATE meta SET controller = $1 WHERE id = 1 AND controller = ''", args![controller]).await?;
+    let row = conn.row("SELECT controller FROM meta", args![]).await?.ok_or_else(no_meta)?;
+    Ok(Answer::Controller(row.text(0)?))
+}
+
+pub(super) async fn raise_epoch(conn: &mut Conn, above: u32) -> Applied {
+    let wanted = above.saturating_add(1);
+    if wanted > store::MAX_EPOCH {
+        return Err(Error::Limit(format!("no epoch is above {}", store::MAX_EPOCH)).into());
+    }
+    conn.run("UPDATE meta SET epoch = $1 WHERE id = 1 AND epoch < $1", args![wanted]).await?;
+    let row = conn.row("SELECT epoch FROM meta", args![]).await?.ok_or_else(no_meta)?;
+    Ok(Answer::Epoch(row.small(0)?))
+}
+
+pub(super) async fn create_user(conn: &mut Conn, user: &User) -> Applied {
+    let created = conn
+        .run(
+            "INSERT INTO account (user_key, id, full_name, password) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (user_key) DO NOTHING",
+            args![&user.id.to_lowercase(), &user.id, &user.full_name, &user.password],
+        )
+        .await?;
+    Ok(Answer::Bool(created > 0))
+}
+
+pub(super) async fn join(conn: &mut Conn, join: &Join) -> Applied {
+    // The member's row first, then meta: the order of `beat`.
+    let older = conn
+        .locked(
+            Lock::Change,
+            "SELECT incarnation, state FROM member WHERE name = $1",
+            args![join.name.as_str()],
+        )
+        .await?;
+    if let Some(older) = older.first()
+        && older.text(1)? != STOPPED
+    {
+        let who = ReplicaId { name: join.name.clone(), incarnation: older.int(0)? };
+        note_loss(conn, &who, join.at).await?;
+    }
+    let row = conn
+        .row(
+            "UPDATE meta SET incarnation = incarnation + 1 WHERE id = 1 RETURNING incarnation, epoch",
+            args![],
+        )
+        .await?
+        .ok_or_else(no_meta)?;
+    let (incarnation, epoch) = (row.int(0)?, row.small(1)?);
+    conn.run(
+        "INSERT INTO member (name, incarnation, ordinal, pid, address, state, since, revision, version, level, \
+         behaviour, beat, load_builds, load_agents, load_cpu) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, 0, 0, 0) \
+         ON CONFLICT (name) DO UPDATE SET incarnation = excluded.incarnation, ordinal = excluded.ordinal, \
+         pid = excluded.pid, address = excluded.address, state = excluded.state, since = excluded.since, \
+         revision = excluded.revision, version = excluded.version, level = excluded.level, \
+         behaviour = excluded.behaviour, beat = 0, load_builds = 0, load_agents = 0, load_cpu = 0",
+        args![
+            join.name.as_str(),
+            incarnation,
+            join.ordinal,
+            join.pid,
+            &join.address,
+            ReplicaState::Waiting.as_str(),
+            join.at,
+            &join.revision,
+            &join.version,
+            join.level,
+            join.behaviour,
+        ],
+    )
+    .await?;
+    Ok(Answer::Joined { incarnation, epoch })
+}
+
+pub(super) async fn beat(conn: &mut Conn, me: &ReplicaId, load: &Load) -> Applied {
+    let live = conn
+        .run(
+            "UPDATE member SET beat = beat + 1, load_builds = $3, load_agents = $4, load_cpu = $5 \
+             WHERE name = $1 AND incarnation = $2 AND state <> 'stopped'",
+            args![me.name.as_str(), me.incarnation, load.builds, load.agents, load.cpu_millis],
+        )
+        .await?;
+    if live == 0 {
+        return Err(fenced().into());
+    }
+    conn.run("UPDATE meta SET tick = tick + 1 WHERE id = 1", args![]).await?;
+    Ok(Answer::Unit)
+}
+
+pub(super) async fn set_state(conn: &mut Conn, me: &ReplicaId, state: ReplicaState, at: Millis) -> Applied {
+    let live = conn
+        .run(
+            "UPDATE member SET since = CASE WHEN state = $3 THEN since ELSE $4 END, state = $3 \
+             WHERE name = $1 AND incarnation = $2 AND state <> 'stopped'",
+            args![me.name.as_str(), me.incarnation, state.as_str(), at],
+        )
+        .await?;
+    if live == 0 { Err(fenced().into()) } else { Ok(Answer::Unit) }
+}
+
+pub(super) async fn lapse(conn: &mut Conn, who: &ReplicaId, beat: Option<i64>, at: Millis) -> Applied {
+    let live = conn
+        .run(
+            "UPDATE member SET state = 'stopped', since = $3 \
+             WHERE name = $1 AND incarnation = $2 AND state <> 'stopped' AND beat = COALESCE($4, beat)",
+            args![who.name.as_str(), who.incarnation, at, beat],
+        )
+        .await?;
+    if live > 0 {
+        note_loss(conn, who, at).await?;
+    }
+    Ok(Answer::Bool(live > 0))
+}
+
+pub(super) async fn note_failover(
+    conn: &mut Conn,
+    lost: i64,
+    adopted_at: Option<Millis>,
+    resumed_at: Option<Millis>,
+) -> Applied {
+    let rows = conn
+        .locked(Lock::Change, "SELECT noted_at, adopted, resumed FROM failover WHERE lost = $1", args![lost])
+        .await?;
+    let Some(row) = rows.first() else {
+        return Ok(Answer::Unit);
+    };
+    let noted_at = row.int(0)?;
+    let later =
+        |had: Option<i64>, at: Option<Millis>| had.max(at.map(|at| at.0.saturating_sub(noted_at).max(0)));
+    let (adopted, resumed) = (later(row.int_or_null(1)?, adopted_at), later(row.int_or_null(2)?, resumed_at));
+    conn.run("UPDATE failover SET adopted = $2, resumed = $3 WHERE lost = $1", args![lost, adopted, resumed])
+        .await?;
+    Ok(Answer::Unit)
+}

@@ -1,0 +1,172 @@
+//! What each write does to the tables. Nothing here begins or commits a transaction: that is `writer`'s.
+//!
+//! A refused write leaves no change, though the transaction goes on with its companions: each function looks first and
+//! changes then. On PostgreSQL (READ COMMITTED, several writers) what it looked at is held by a row lock, a unique key or
+//! the condition of an UPDATE; rows are locked in one order (`order`), so that groups seldom wait for each other in
+//! a circle.
+
+mod cluster;
+mod effects;
+mod finish;
+mod history;
+mod jobs;
+mod leases;
+mod nodes;
+mod order;
+mod progress;
+mod queue;
+
+use store::{Answer, Error, Progress, Write};
+
+use crate::db::{Conn, args};
+
+pub(crate) use queue::Room;
+
+/// Why one write was not applied.
+pub(crate) enum Stop {
+    /// It may not be; its companions go on.
+    Refused(Error),
+    /// The engine could not; the transaction is lost.
+    Engine(sqlx::Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Refused(error)
+    }
+}
+
+impl From<sqlx::Error> for Stop {
+    fn from(error: sqlx::Error) -> Stop {
+        Stop::Engine(error)
+    }
+}
+
+type Applied<T = Answer> = Result<T, Stop>;
+
+/// Applies a group inside the transaction that `conn` is in. The answers stand in the order of the writes.
+pub(crate) async fn group(
+    conn: &mut Conn,
+    room: &mut Room,
+    writes: &[&Write],
+) -> sqlx::Result<Vec<store::Result<Answer>>> {
+    order::lock(conn, writes).await?;
+    let mut answers: Vec<store::Result<Answer>> = vec![Ok(Answer::Unit); writes.len()];
+    let mut batch: Vec<(usize, &Progress)> = Vec::new();
+    for at in order::sorted(writes) {
+        let write = writes[at];
+        if let Write::Progress(progress) = write {
+            // Writes of one build keep their order, so one batch holds at most one of each build.
+            if batch.iter().any(|(_, p)| p.build == progress.build) {
+                progress::batch(conn, &std::mem::take(&mut batch), &mut answers).await?;
+            }
+            batch.push((at, progress));
+            continue;
+        }
+        progress::batch(conn, &std::mem::take(&mut batch), &mut answers).await?;
+        answers[at] = match one(conn, room, write).await {
+            Ok(answer) => Ok(answer),
+            Err(Stop::Refused(error)) => Err(error),
+            Err(Stop::Engine(error)) => return Err(error),
+        };
+    }
+    progress::batch(conn, &batch, &mut answers).await?;
+    Ok(answers)
+}
+
+async fn one(conn: &mut Conn, room: &mut Room, write: &Write) -> Applied {
+    match write {
+        Write::Identify { controller } => cluster::identify(conn, controller).await,
+        Write::RaiseEpoch { above } => cluster::raise_epoch(conn, *above).await,
+        Write::CreateUser(user) => cluster::create_user(conn, user).await,
+        Write::Join(join) => cluster::join(conn, join).await,
+        Write::Beat { me, load } => cluster::beat(conn, me, load).await,
+        Write::SetState { me, state, at } => cluster::set_state(conn, me, *state, *at).await,
+        Write::Lapse { who, beat, at } => cluster::lapse(conn, who, *beat, *at).await,
+        Write::AcquireLease { lease, me, seen, at } => leases::acquire(conn, lease, me, *seen, *at).await,
+        Write::ReleaseLease { lease, me, fence } => leases::release(conn, lease, me, *fence).await,
+        Write::NoteFailover { lost, adopted_at, resumed_at } => {
+            cluster::note_failover(conn, *lost, *adopted_at, *resumed_at).await
+        }
+        Write::CreateItem { name, kind, config, disabled, at } => {
+            jobs::create(conn, name, *kind, config, *disabled, *at).await
+        }
+        Write::ConfigureItem { name, config, disabled } => {
+            jobs::configure(conn, name, config, *disabled).await
+        }
+        Write::DeleteItem { name } => history::delete_item(conn, name).await,
+        Write::CreateNode(node) => nodes::create(conn, node).await,
+        Write::ConfigureNode(node) => nodes::configure(conn, node).await,
+        Write::DeleteNode { name } => nodes::delete(conn, name).await,
+        Write::SetNodeOffline { name, offline } => nodes::set_offline(conn, name, offline.as_ref()).await,
+        Write::LinkUp { node, holder, instance, info, at } => {
+            nodes::link_up(conn, node, holder, (instance, info), *at).await
+        }
+        Write::LinkDown { node, number, reason, at } => {
+            nodes::link_down(conn, node, *number, reason, *at).await
+        }
+        Write::Enqueue(enqueue) => queue::enqueue(conn, room, enqueue).await,
+        Write::CancelQueued { id, at } => queue::cancel(conn, *id, *at).await,
+        Write::TakeBuild { id, owner, exclusive, behaviour, at } => {
+            queue::take(
+                conn,
+                *id,
+                owner,
+                &queue::Take { exclusive: *exclusive, behaviour: *behaviour, at: *at },
+            )
+            .await
+        }
+        Write::Grant { wait, node, slot, body } => queue::grant(conn, *wait, node, *slot, body).await,
+        Write::ForgetLeft { before } => queue::forget_left(conn, *before).await,
+        Write::Progress(progress) => {
+            let mut answers = [Ok(Answer::Unit)];
+            progress::batch(conn, &[(0, progress)], &mut answers).await?;
+            let [answer] = answers;
+            Ok(answer?)
+        }
+        Write::Adopt { build, seen, owner } => progress::adopt(conn, *build, *seen, owner).await,
+        Write::Deliver { build, key, body } => progress::deliver(conn, *build, key, body).await,
+        Write::DeleteBuild { job, number } => history::delete_build(conn, job, *number).await,
+        Write::KeepBuild { job, number, keep } => history::keep(conn, job, *number, *keep).await,
+        Write::ForgetObjects { keys } => history::forget_objects(conn, keys).await,
+    }
+}
+
+/// The epoch, and whether `who` is live.
+async fn epoch_and_live(conn: &mut Conn, who: &model::ReplicaId) -> Applied<(u32, bool)> {
+    let row = conn
+        .row(
+            "SELECT epoch, (SELECT COUNT(*) FROM member WHERE name = $1 AND incarnation = $2 AND state <> 'stopped') \
+             FROM meta",
+            args![who.name.as_str(), who.incarnation],
+        )
+        .await?
+        .ok_or_else(no_meta)?;
+    Ok((row.small(0)?, row.yes(1)?))
+}
+
+fn no_meta() -> Error {
+    Error::Corrupt("the table “meta” is empty".to_owned())
+}
+
+/// A number that the store keeps for the builds or items of one job, as the row's condition.
+fn unsigned(value: i64) -> Result<u64, Error> {
+    u64::try_from(value).map_err(|_| Error::Corrupt(format!("{value} where no negative number can be")))
+}
+
+/// JSON of a value that always has one.
+fn json<T: serde::Serialize>(value: &T) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|e| Error::Limit(format!("a value has no JSON: {e}")))
+}
+
+/// Notes the loss of an incarnation, if it owned builds; once.
+async fn note_loss(conn: &mut Conn, who: &model::ReplicaId, at: model::Millis) -> Applied<()> {
+    conn.run(
+        "INSERT INTO failover (lost, name, noted_at, builds, adopted, resumed) \
+         SELECT $1, $2, $3, owned, NULL, NULL FROM (SELECT COUNT(*) AS owned FROM running WHERE owner = $1) AS c \
+         WHERE owned > 0 ON CONFLICT (lost) DO NOTHING",
+        args![who.incarnation, who.name.as_str(), at],
+    )
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,242 @@
+//! The build protocol (DESIGN §4.1): the guard is an UPDATE of the `running` row, which adoption updates too, so that the
+//! two are serial on every engine. The writes of a group share their statements: one for all guards, one for all journal
+//! records, one for all chunks.
+
+use std::collections::{BTreeMap, HashSet};
+
+use model::{BuildId, Fence, ReplicaId};
+use store::{Adopted, Answer, Effect, Error, MAX_RECORD, MAX_RECORDS, Progress};
+
+use super::{Applied, effects, epoch_and_live, finish, unsigned};
+use crate::db::{Arg, Conn, args, int, values_sql};
+
+/// A write whose numbers were checked.
+struct Checked<'a> {
+    /// Where its answer goes.
+    at: usize,
+    progress: &'a Progress,
+    /// Where its chunks begin.
+    log_start: i64,
+    log_end: i64,
+}
+
+/// Applies writes of different builds and puts each answer in its place. An error is the engine's.
+pub(super) async fn batch(
+    conn: &mut Conn,
+    writes: &[(usize, &Progress)],
+    answers: &mut [store::Result<Answer>],
+) -> sqlx::Result<()> {
+    let mut checked = Vec::with_capacity(writes.len());
+    for (at, progress) in writes {
+        match check(progress) {
+            Ok((log_start, log_end)) => checked.push(Checked { at: *at, progress, log_start, log_end }),
+            Err(error) => answers[*at] = Err(error),
+        }
+    }
+    if checked.is_empty() {
+        return Ok(());
+    }
+    let passed = guard(conn, &checked).await?;
+    let (passed, refused): (Vec<_>, Vec<_>) =
+        checked.into_iter().partition(|c| passed.contains(&c.progress.build.0));
+    for write in refused {
+        answers[write.at] = diagnose(conn, write.progress).await?;
+    }
+    append(conn, &passed).await?;
+    let mut ended = Vec::new();
+    for write in &passed {
+        let build = write.progress.build;
+        for effect in &write.progress.effects {
+            match effect {
+                Effect::Finish { result, at } => {
+                    ended.push(finish::Ended { build, result: *result, at: *at, log_end: write.log_end });
+                }
+                other => effects::apply(conn, build, other).await?,
+            }
+        }
+        answers[write.at] = Ok(Answer::Unit);
+    }
+    finish::batch(conn, &ended).await
+}
+
+/// What can be seen without the store; where the chunks begin and end.
+fn check(progress: &Progress) -> Result<(i64, i64), Error> {
+    let build = progress.build;
+    if progress.records.iter().any(|r| r.len() > MAX_RECORD) {
+        return Err(Error::Limit(format!("a record of build {build} is larger than {MAX_RECORD} bytes")));
+    }
+    let records = int(progress.records.len() as u64)?;
+    if progress.first_record.saturating_add(records) > MAX_RECORDS {
+        return Err(Error::Limit(format!("the journal of build {build} has {MAX_RECORDS} records")));
+    }
+    let start = progress.chunks.first().map_or(progress.log_end, |c| c.offset);
+    let mut end = start;
+    for chunk in &progress.chunks {
+        if chunk.offset != end || chunk.bytes.is_empty() {
+            return Err(Error::Corrupt(format!("the log of build {build} would have a gap at {end}")));
+        }
+        end += chunk.bytes.len() as u64;
+    }
+    if end != progress.log_end {
+        return Err(Error::Corrupt(format!(
+            "the log of build {build} would end at {end}, not at {}",
+            progress.log_end
+        )));
+    }
+    let last = progress.effects.iter().position(|e| matches!(e, Effect::Finish { .. }));
+    if last.is_some_and(|at| at + 1 != progress.effects.len()) {
+        return Err(Error::Corrupt(format!("something follows the end of build {build}")));
+    }
+    Ok((int(start)?, int(end)?))
+}
+
+/// The builds whose guard held. Journal length and log end are conditions too, so that a refused write changes nothing.
+async fn guard(conn: &mut Conn, writes: &[Checked<'_>]) -> sqlx::Result<HashSet<i64>> {
+    let mut passed = HashSet::with_capacity(writes.len());
+    let mut rest = writes;
+    while !rest.is_empty() {
+        let rows = 1_usize << rest.len().min(256).ilog2();
+        let (now, later) = rest.split_at(rows);
+        let args: Vec<Arg<'_>> = now
+            .iter()
+            .flat_map(|w| {
+                let p = w.progress;
+                [
+                    Arg::from(p.build),
+                    Arg::from(p.fence),
+                    Arg::from(p.seq),
+                    Arg::from(p.first_record),
+                    Arg::Int(i64::try_from(p.records.len()).ok()),
+                    Arg::from(w.log_start),
+                    Arg::from(w.log_end),
+                ]
+            })
+            .collect();
+        let sql = values_sql(
+            "WITH v (build, fence, seq, first_record, records, log_start, log_end) AS (VALUES",
+            rows,
+            7,
+            ") UPDATE running SET seq = running.seq + 1, log_end = v.log_end, records = running.records + v.records \
+             FROM v WHERE running.build = v.build AND running.fence = v.fence AND running.seq = v.seq \
+             AND running.log_end = v.log_start AND (v.records = 0 OR running.records = v.first_record) \
+             RETURNING running.build",
+        );
+        for row in conn.rows(sql, &args).await? {
+            passed.insert(row.int(0)?);
+        }
+        rest = later;
+    }
+    Ok(passed)
+}
+
+/// Why the guard of a write did not hold.
+async fn diagnose(conn: &mut Conn, progress: &Progress) -> sqlx::Result<store::Result<Answer>> {
+    let row = conn.row("SELECT fence, seq FROM running WHERE build = $1", args![progress.build]).await?;
+    let Some(row) = row else {
+        return Ok(Err(Error::Fenced { current: None }));
+    };
+    let (fence, seq) = (Fence::from_i64(row.int(0)?), row.int(1)?);
+    Ok(match seq.saturating_sub(progress.seq) {
+        // The lost answer of a commit that happened.
+        1 if fence == progress.fence => Ok(Answer::Unit),
+        0 if fence == progress.fence => Err(Error::Corrupt(format!(
+            "build {}: journal or log do not go on where they ended",
+            progress.build
+        ))),
+        _ => Err(Error::Fenced { current: Some(fence) }),
+    })
+}
+
+/// Journal records, chunks, and how far each step's raw output got.
+async fn append(conn: &mut Conn, writes: &[Checked<'_>]) -> sqlx::Result<()> {
+    let mut records = Vec::new();
+    let mut chunks = Vec::new();
+    let mut raw: BTreeMap<(i64, &str), i64> = BTreeMap::new();
+    for write in writes {
+        let p = write.progress;
+        for (number, record) in (p.first_record..).zip(&p.records) {
+            records.extend([Arg::from(p.build), Arg::from(number), Arg::from(record)]);
+        }
+        for chunk in &p.chunks {
+            chunks.extend([
+                Arg::from(p.build),
+                signed(chunk.offset)?,
+                Arg::from(&chunk.step),
+                signed(chunk.raw_from)?,
+                signed(chunk.raw_to)?,
+                Arg::from(chunk.at),
+                Arg::from(&chunk.bytes),
+            ]);
+            if !chunk.step.is_empty() {
+                let to = raw.entry((p.build.0, chunk.step.as_str())).or_default();
+                *to = (*to).max(i64::try_from(chunk.raw_to).unwrap_or(i64::MAX));
+            }
+        }
+    }
+    conn.insert_many("INSERT INTO journal (build, number, body) VALUES", 3, &records, "").await?;
+    conn.insert_many(
+        "INSERT INTO log (build, start, step, raw_from, raw_to, written_at, body) VALUES",
+        7,
+        &chunks,
+        "",
+    )
+    .await?;
+    let raw: Vec<Arg<'_>> = raw
+        .iter()
+        .flat_map(|((build, step), to)| [Arg::from(*build), Arg::from(*step), Arg::from(*to)])
+        .collect();
+    conn.insert_many(
+        "INSERT INTO raw (build, step, raw_to) VALUES",
+        3,
+        &raw,
+        "ON CONFLICT (build, step) DO UPDATE SET raw_to = \
+         CASE WHEN excluded.raw_to > raw.raw_to THEN excluded.raw_to ELSE raw.raw_to END",
+    )
+    .await
+}
+
+/// An offset of raw output that no process can reach is an argument that cannot be stored.
+fn signed<'a>(value: u64) -> sqlx::Result<Arg<'a>> {
+    int(value).map(Arg::from).map_err(|e| sqlx::Error::Encode(e.into()))
+}
+
+pub(super) async fn adopt(conn: &mut Conn, build: BuildId, seen: Fence, owner: &ReplicaId) -> Applied {
+    let (epoch, live) = epoch_and_live(conn, owner).await?;
+    if !live {
+        return Err(Error::Fenced { current: None }.into());
+    }
+    let fence = seen.next(epoch);
+    let row = conn
+        .row(
+            "UPDATE running SET owner = $3, fence = $4 WHERE build = $1 AND fence = $2 RETURNING seq, log_end",
+            args![build, seen, owner.incarnation, fence],
+        )
+        .await?;
+    if let Some(row) = row {
+        return Ok(Answer::Adopted(Adopted { fence, seq: row.int(0)?, log_end: unsigned(row.int(1)?)? }));
+    }
+    let row = conn
+        .row("SELECT fence, owner, seq, log_end FROM running WHERE build = $1", args![build])
+        .await?
+        .ok_or(Error::Fenced { current: None })?;
+    let current = Fence::from_i64(row.int(0)?);
+    if current == fence && row.int(1)? == owner.incarnation {
+        return Ok(Answer::Adopted(Adopted { fence, seq: row.int(2)?, log_end: unsigned(row.int(3)?)? }));
+    }
+    Err(Error::Fenced { current: Some(current) }.into())
+}
+
+pub(super) async fn deliver(conn: &mut Conn, build: BuildId, key: &str, body: &str) -> Applied {
+    // Changes nothing, and keeps the build from ending before the commit.
+    if conn.run("UPDATE running SET owner = owner WHERE build = $1", args![build]).await? == 0 {
+        return Err(Error::NotFound(format!("the running build {build}")).into());
+    }
+    let new = conn
+        .run(
+            "INSERT INTO inbox (build, row_key, body, consumed) VALUES ($1, $2, $3, 0) \
+             ON CONFLICT (build, row_key) DO NOTHING",
+            args![build, key, body],
+        )
+        .await?;
+    Ok(Answer::Bool(new > 0))
+}

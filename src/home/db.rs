@@ -1,0 +1,301 @@
+//! One small interface to both engines: arguments in, rows out. The SQL above it is the same text for both; what
+//! differs is here, in `sqlite`, `postgres` and the migrations. No meaning of any table is known here.
+
+use std::fmt::Write as _;
+
+use model::{BuildId, Fence, Millis, QueueId};
+use sqlx::error::BoxDynError;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{Arguments, AssertSqlSafe, PgConnection, Row as _, SqlSafeStr, SqlStr, SqliteConnection};
+use store::Error;
+
+/// Most rows of one statement made by [`Conn::insert_many`]; keeps it far below both engines' limits on arguments.
+const MAX_ROWS: usize = 256;
+
+/// A value for a placeholder.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Arg<'a> {
+    Int(Option<i64>),
+    Text(Option<&'a str>),
+    Bytes(&'a [u8]),
+}
+
+macro_rules! arg {
+    ($($from:ty, $value:ident => $arg:expr;)*) => {$(
+        impl<'a> From<$from> for Arg<'a> {
+            fn from($value: $from) -> Arg<'a> {
+                $arg
+            }
+        }
+    )*};
+}
+arg! {
+    i64, v => Arg::Int(Some(v));
+    Option<i64>, v => Arg::Int(v);
+    u32, v => Arg::Int(Some(i64::from(v)));
+    bool, v => Arg::Int(Some(i64::from(v)));
+    Millis, v => Arg::Int(Some(v.0));
+    Option<Millis>, v => Arg::Int(v.map(|m| m.0));
+    BuildId, v => Arg::Int(Some(v.0));
+    QueueId, v => Arg::Int(Some(v.0));
+    Fence, v => Arg::Int(Some(v.to_i64()));
+    &'a str, v => Arg::Text(Some(v));
+    Option<&'a str>, v => Arg::Text(v);
+    &'a String, v => Arg::Text(Some(v));
+    &'a [u8], v => Arg::Bytes(v);
+    &'a bytes::Bytes, v => Arg::Bytes(v);
+}
+
+/// `args![a, b]`: the values of `$1`, `$2`.
+macro_rules! args {
+    ($($value:expr),* $(,)?) => {
+        &[$($crate::db::Arg::from($value)),*]
+    };
+}
+pub(crate) use args;
+
+/// An unsigned number as the store keeps it.
+pub(crate) fn int(value: u64) -> Result<i64, Error> {
+    i64::try_from(value).map_err(|_| Error::Limit(format!("{value} is too large to be stored")))
+}
+
+/// How a row that was read is kept from changing until the commit. SQLite needs nothing: there is one writer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lock {
+    /// It will be changed.
+    Change,
+    /// It must not be deleted.
+    Keep,
+    /// The row of this table in a join must not be deleted.
+    KeepOf(&'static str),
+    /// It will be deleted.
+    Delete,
+}
+
+impl Lock {
+    fn postgres(self, sql: &str) -> String {
+        match self {
+            Lock::Change => format!("{sql} FOR NO KEY UPDATE"),
+            Lock::Keep => format!("{sql} FOR KEY SHARE"),
+            Lock::KeepOf(table) => format!("{sql} FOR KEY SHARE OF {table}"),
+            Lock::Delete => format!("{sql} FOR UPDATE"),
+        }
+    }
+}
+
+/// The connection that writes.
+pub(crate) enum Conn {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+impl Conn {
+    /// Executes a statement that gives no rows; answers how many rows it changed.
+    pub(crate) async fn run(&mut self, sql: impl SqlSafeStr, args: &[Arg<'_>]) -> sqlx::Result<u64> {
+        let sql = sql.into_sql_str();
+        Ok(match self {
+            Conn::Sqlite(c) => sqlx::query_with(sql, sqlite_args(args)?).execute(c).await?.rows_affected(),
+            Conn::Postgres(c) => {
+                sqlx::query_with(sql, postgres_args(args)?).execute(c).await?.rows_affected()
+            }
+        })
+    }
+
+    pub(crate) async fn rows(&mut self, sql: impl SqlSafeStr, args: &[Arg<'_>]) -> sqlx::Result<Vec<Row>> {
+        let sql = sql.into_sql_str();
+        Ok(match self {
+            Conn::Sqlite(c) => {
+                let rows = sqlx::query_with(sql, sqlite_args(args)?).fetch_all(c).await?;
+                rows.into_iter().map(Row::Sqlite).collect()
+            }
+            Conn::Postgres(c) => {
+                let rows = sqlx::query_with(sql, postgres_args(args)?).fetch_all(c).await?;
+                rows.into_iter().map(Row::Postgres).collect()
+            }
+        })
+    }
+
+    /// The first row.
+    pub(crate) async fn row(&mut self, sql: impl SqlSafeStr, args: &[Arg<'_>]) -> sqlx::Result<Option<Row>> {
+        Ok(self.rows(sql, args).await?.into_iter().next())
+    }
+
+    /// As `rows`, and keeps them from others until the commit. The statement must end where a `FOR UPDATE` may stand.
+    pub(crate) async fn locked(
+        &mut self,
+        lock: Lock,
+        sql: &'static str,
+        args: &[Arg<'_>],
+    ) -> sqlx::Result<Vec<Row>> {
+        match self {
+            Conn::Sqlite(_) => self.rows(sql, args).await,
+            Conn::Postgres(_) => self.rows(AssertSqlSafe(lock.postgres(sql)), args).await,
+        }
+    }
+
+    /// Several statements in one message, without arguments and answers.
+    pub(crate) async fn script(&mut self, sql: impl SqlSafeStr) -> sqlx::Result<()> {
+        let sql = sqlx::raw_sql(sql);
+        match self {
+            Conn::Sqlite(c) => sql.execute(c).await.map(drop),
+            Conn::Postgres(c) => sql.execute(c).await.map(drop),
+        }
+    }
+
+    /// `{head} ($1, $2), ($3, $4) {tail}` with `args` as rows of `width` values, in few statements whose texts repeat,
+    /// so that the engine has them prepared.
+    pub(crate) async fn insert_many(
+        &mut self,
+        head: &str,
+        width: usize,
+        args: &[Arg<'_>],
+        tail: &str,
+    ) -> sqlx::Result<()> {
+        let mut rest = args;
+        while !rest.is_empty() {
+            let rows = piece(rest.len() / width);
+            let (now, later) = rest.split_at(rows * width);
+            self.run(values_sql(head, rows, width, tail), now).await?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// `{head} ($1, $2, …) {tail}` for each of `ids`, in few statements whose texts repeat.
+    pub(crate) async fn run_in(&mut self, head: &str, ids: &[i64], tail: &str) -> sqlx::Result<()> {
+        for ids in ids.chunks(MAX_ROWS) {
+            // Repeated up to a power of two, so that there are few texts.
+            let args: Vec<Arg<'_>> =
+                (0..ids.len().next_power_of_two()).map(|i| Arg::from(ids[i % ids.len()])).collect();
+            self.run(values_sql(head, 1, args.len(), tail), &args).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn close(self) {
+        let closed = match self {
+            Conn::Sqlite(c) => sqlx::Connection::close(c).await,
+            Conn::Postgres(c) => sqlx::Connection::close(c).await,
+        };
+        if let Err(error) = closed {
+            tracing::debug!(%error, "the store's connection did not close in order");
+        }
+    }
+}
+
+/// The largest power of two that is not above `rows`.
+fn piece(rows: usize) -> usize {
+    if rows >= MAX_ROWS { MAX_ROWS } else { 1 << rows.max(1).ilog2() }
+}
+
+/// `{head} ($1, …, $width), (…) {tail}` with `rows` rows. Callers pass literals only.
+pub(crate) fn values_sql(head: &str, rows: usize, width: usize, tail: &str) -> SqlStr {
+    let mut sql = String::with_capacity(head.len() + tail.len() + rows * (width * 6 + 4));
+    sql.push_str(head);
+    for row in 0..rows {
+        sql.push_str(if row == 0 { " (" } else { ", (" });
+        for column in 0..width {
+            let comma = if column == 0 { "" } else { ", " };
+            // Writing to a string cannot fail.
+            let _ = write!(sql, "{comma}${}", row * width + column + 1);
+        }
+        sql.push(')');
+    }
+    sql.push(' ');
+    sql.push_str(tail);
+    AssertSqlSafe(sql).into_sql_str()
+}
+
+/// Engine errors say nothing about the argument, so they need no context.
+fn encode(error: BoxDynError) -> sqlx::Error {
+    sqlx::Error::Encode(error)
+}
+
+pub(crate) fn sqlite_args(args: &[Arg<'_>]) -> sqlx::Result<SqliteArguments> {
+    let mut out = SqliteArguments::default();
+    out.reserve(args.len(), 0);
+    for arg in args {
+        match arg {
+            Arg::Int(value) => out.add(value),
+            Arg::Text(value) => out.add(value),
+            Arg::Bytes(value) => out.add(value),
+        }
+        .map_err(encode)?;
+    }
+    Ok(out)
+}
+
+pub(crate) fn postgres_args(args: &[Arg<'_>]) -> sqlx::Result<PgArguments> {
+    let mut out = PgArguments::default();
+    out.reserve(args.len(), 0);
+    for arg in args {
+        match arg {
+            Arg::Int(value) => out.add(value),
+            Arg::Text(value) => out.add(value),
+            Arg::Bytes(value) => out.add(value),
+        }
+        .map_err(encode)?;
+    }
+    Ok(out)
+}
+
+/// A row as the engine gave it; columns are asked for by position.
+pub(crate) enum Row {
+    Sqlite(SqliteRow),
+    Postgres(PgRow),
+}
+
+macro_rules! column {
+    ($($(#[$doc:meta])* $name:ident: $type:ty;)*) => {$(
+        $(#[$doc])*
+        pub(crate) fn $name(&self, at: usize) -> sqlx::Result<$type> {
+            match self {
+                Row::Sqlite(row) => row.try_get_unchecked(at),
+                Row::Postgres(row) => row.try_get_unchecked(at),
+            }
+        }
+    )*};
+}
+
+impl Row {
+    column! {
+        int: i64;
+        int_or_null: Option<i64>;
+        text: String;
+        text_or_null: Option<String>;
+        bytes: Vec<u8>;
+    }
+
+    pub(crate) fn yes(&self, at: usize) -> sqlx::Result<bool> {
+        Ok(self.int(at)? != 0)
+    }
+
+    /// A number that is never negative.
+    pub(crate) fn size(&self, at: usize) -> sqlx::Result<u64> {
+        self.int(at)?.try_into().map_err(|e: std::num::TryFromIntError| sqlx::Error::Decode(e.into()))
+    }
+
+    pub(crate) fn small(&self, at: usize) -> sqlx::Result<u32> {
+        self.int(at)?.try_into().map_err(|e: std::num::TryFromIntError| sqlx::Error::Decode(e.into()))
+    }
+
+    /// What `parse` makes of a text.
+    pub(crate) fn parsed<T, E: std::error::Error + Send + Sync + 'static>(
+        &self,
+        at: usize,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> sqlx::Result<T> {
+        parse(&self.text(at)?).map_err(|e| sqlx::Error::Decode(e.into()))
+    }
+
+    /// A word of a fixed list.
+    pub(crate) fn word<T>(&self, at: usize, parse: impl FnOnce(&str) -> Option<T>) -> sqlx::Result<T> {
+        let word = self.text(at)?;
+        parse(&word).ok_or_else(|| sqlx::Error::Decode(format!("“{word}” is not a word known here").into()))
+    }
+
+    pub(crate) fn json<T: serde::de::DeserializeOwned>(&self, at: usize) -> sqlx::Result<T> {
+        self.parsed(at, |text| serde_json::from_str(text))
+    }
+}

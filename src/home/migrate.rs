@@ -1,0 +1,103 @@
+//! Schema: numbered SQL files, each applied once, in order, in one transaction. Several processes may do it at once: on
+//! SQLite they pass the turnstile, on PostgreSQL the row 0 of `migration` is locked (no advisory lock, DESIGN D3).
+//!
+//! Files expand first and contract a release later (DESIGN D13), so a home that a newer binary has expanded is served.
+
+use sha2::{Digest, Sha256};
+
+use crate::db::{Conn, args};
+use crate::open::OpenError;
+
+/// One step; its file never changes once it is released.
+struct Migration {
+    number: i64,
+    name: &'static str,
+    sqlite: &'static str,
+    postgres: &'static str,
+}
+
+const MIGRATIONS: [Migration; 1] = [Migration {
+    number: 1,
+    name: "first",
+    sqlite: include_str!("migrations/sqlite/0001_first.sql"),
+    postgres: include_str!("migrations/postgres/0001_first.sql"),
+}];
+
+/// Both engines understand it. The row 0 is the lock.
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS migration (number BIGINT PRIMARY KEY, name TEXT NOT NULL, \
+                     checksum TEXT NOT NULL, applied_at BIGINT NOT NULL)";
+const LOCK_ROW: &str = "INSERT INTO migration (number, name, checksum, applied_at) VALUES (0, 'lock', '', 0) \
+                        ON CONFLICT (number) DO NOTHING";
+
+/// How often two processes may create the table at the same moment; PostgreSQL refuses one of them then.
+const TRIES: u32 = 5;
+
+pub(crate) async fn migrate(conn: &mut Conn, now: i64) -> Result<(), OpenError> {
+    let mut tries = 0;
+    while let Err(error) = create_table(conn).await {
+        tries += 1;
+        if tries == TRIES {
+            return Err(error.into());
+        }
+    }
+    conn.run(begin(conn), args![]).await?;
+    match apply(conn, now).await {
+        Ok(()) => {
+            conn.run("COMMIT", args![]).await?;
+            Ok(())
+        }
+        Err(error) => {
+            // The error that is told is the first one; a connection that cannot roll back is closed by the caller.
+            let _ = conn.run("ROLLBACK", args![]).await;
+            Err(error)
+        }
+    }
+}
+
+fn begin(conn: &Conn) -> &'static str {
+    match conn {
+        Conn::Sqlite(_) => "BEGIN IMMEDIATE",
+        Conn::Postgres(_) => "BEGIN",
+    }
+}
+
+async fn create_table(conn: &mut Conn) -> sqlx::Result<()> {
+    if conn.run("SELECT number FROM migration WHERE number = 0", args![]).await.is_ok_and(|rows| rows > 0) {
+        return Ok(());
+    }
+    conn.run(TABLE, args![]).await?;
+    conn.run(LOCK_ROW, args![]).await.map(drop)
+}
+
+async fn apply(conn: &mut Conn, now: i64) -> Result<(), OpenError> {
+    conn.run("UPDATE migration SET applied_at = $1 WHERE number = 0", args![now]).await?;
+    let rows = conn.rows("SELECT number, checksum FROM migration WHERE number > 0", args![]).await?;
+    let mut applied = Vec::with_capacity(rows.len());
+    for row in &rows {
+        applied.push((row.int(0)?, row.text(1)?));
+    }
+    for migration in &MIGRATIONS {
+        let sql = match conn {
+            Conn::Sqlite(_) => migration.sqlite,
+            Conn::Postgres(_) => migration.postgres,
+        };
+        let checksum = hex::encode(Sha256::digest(sql.as_bytes()));
+        match applied.iter().find(|(number, _)| *number == migration.number) {
+            Some((_, stored)) if *stored == checksum => {}
+            Some(_) => return Err(OpenError::Changed { number: migration.number }),
+            None => {
+                conn.script(sql).await?;
+                conn.run(
+                    "INSERT INTO migration (number, name, checksum, applied_at) VALUES ($1, $2, $3, $4)",
+                    args![migration.number, migration.name, &checksum, now],
+                )
+                .await?;
+            }
+        }
+    }
+    let row = conn.row("SELECT level FROM meta", args![]).await?;
+    match row.map(|r| r.int(0)).transpose()? {
+        Some(level) if level > store::LEVEL => Err(OpenError::Level { home: level, known: store::LEVEL }),
+        _ => Ok(()),
+    }
+}

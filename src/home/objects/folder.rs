@@ -1,0 +1,116 @@
+//! Objects as files of a local folder. What was answered is on the disk: files and folders are synced.
+
+use std::io;
+use std::ops::Range;
+use std::path::Path as FsPath;
+
+use bytes::{Bytes, BytesMut};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
+use store::{Error, Objects, Result, Upload};
+
+use super::check;
+
+/// What an upload collects before it writes.
+const PIECE: usize = 1024 * 1024;
+
+/// A folder that is there.
+pub(crate) struct Folder {
+    files: LocalFileSystem,
+}
+
+impl Folder {
+    /// Creates the folder if need be.
+    pub(crate) fn open(path: &FsPath) -> io::Result<Folder> {
+        std::fs::create_dir_all(path)?;
+        let files = LocalFileSystem::new_with_prefix(path).map_err(io::Error::other)?;
+        Ok(Folder { files: files.with_fsync(true).with_automatic_cleanup(true) })
+    }
+}
+
+fn path(key: &str) -> Result<Path> {
+    check(key)?;
+    Path::parse(key).map_err(|e| Error::Conflict(e.to_string()))
+}
+
+fn away(error: object_store::Error) -> Error {
+    Error::Unavailable(error.to_string())
+}
+
+#[async_trait::async_trait]
+impl Objects for Folder {
+    async fn put(&self, key: &str, bytes: Bytes) -> Result<()> {
+        self.files.put(&path(key)?, PutPayload::from_bytes(bytes)).await.map_err(away)?;
+        Ok(())
+    }
+
+    async fn upload(&self, key: &str) -> Result<Box<dyn Upload>> {
+        let parts = self.files.put_multipart(&path(key)?).await.map_err(away)?;
+        Ok(Box::new(FileUpload { parts, piece: BytesMut::new() }))
+    }
+
+    async fn get(&self, key: &str, from: u64, max: usize) -> Result<Option<Bytes>> {
+        let path = path(key)?;
+        let size = match self.files.head(&path).await {
+            Ok(meta) => meta.size,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(away(error)),
+        };
+        let range: Range<u64> = from.min(size)..from.saturating_add(max as u64).min(size);
+        if range.is_empty() {
+            return Ok(Some(Bytes::new()));
+        }
+        match self.files.get_range(&path, range).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            // Deleted meanwhile.
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(away(error)),
+        }
+    }
+
+    async fn delete(&self, key: &str) -> Result<()> {
+        let Ok(path) = path(key) else {
+            return Ok(());
+        };
+        match self.files.delete(&path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(away(error)),
+        }
+    }
+}
+
+/// A file being written beside its place; object_store removes it when this is dropped.
+struct FileUpload {
+    parts: Box<dyn MultipartUpload>,
+    piece: BytesMut,
+}
+
+impl FileUpload {
+    async fn write_out(&mut self) -> Result<()> {
+        let piece = self.piece.split().freeze();
+        self.parts.put_part(PutPayload::from_bytes(piece)).await.map_err(away)
+    }
+}
+
+#[async_trait::async_trait]
+impl Upload for FileUpload {
+    async fn write(&mut self, mut bytes: Bytes) -> Result<()> {
+        while !bytes.is_empty() {
+            let room = PIECE - self.piece.len();
+            self.piece.extend_from_slice(&bytes.split_to(room.min(bytes.len())));
+            if self.piece.len() == PIECE {
+                self.write_out().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<()> {
+        if !self.piece.is_empty() {
+            self.write_out().await?;
+        }
+        self.parts.complete().await.map_err(away)?;
+        Ok(())
+    }
+}

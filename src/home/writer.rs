@@ -1,0 +1,336 @@
+//! The writer that commits in groups (DESIGN D4): one task of the process owns a connection, applies whatever is queued
+//! in one transaction, waits for nobody, and answers each write after the commit.
+//!
+//! While the store is away, writes wait in the queue, each for [`PATIENCE`]; then their callers take them back, which is
+//! only possible before the writer has taken them into a transaction.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use store::{Answer, Effect, Error, Write};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::apply::{self, Room};
+use crate::session::{Commit, Session};
+use crate::stats::Stats;
+use crate::trouble::Trouble;
+
+/// How long a call waits for a store that is away (DESIGN D17).
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// Most writes of one transaction.
+const GROUP: usize = 256;
+/// Most bytes of one transaction, but for the last write of it.
+const GROUP_BYTES: usize = 1024 * 1024;
+/// Writes that wait in the channel; more wait in their callers.
+const QUEUE: usize = 1024;
+/// How often a whole group is tried again before its members are tried singly.
+const GROUP_TRIES: u32 = 3;
+const BACK_OFF: Duration = Duration::from_millis(50);
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(1);
+
+const WAITING: u8 = 0;
+const TAKEN: u8 = 1;
+const WITHDRAWN: u8 = 2;
+
+/// Who has a write: its caller, who may still withdraw it, or the writer.
+struct Ticket(AtomicU8);
+
+impl Ticket {
+    fn turn(&self, from: u8, to: u8) -> bool {
+        self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+struct Queued {
+    write: Write,
+    since: Instant,
+    ticket: Arc<Ticket>,
+    answer: oneshot::Sender<store::Result<Answer>>,
+}
+
+impl Queued {
+    fn tell(self, answer: store::Result<Answer>) {
+        // A caller that has gone away needs no answer.
+        let _ = self.answer.send(answer);
+    }
+}
+
+/// Why the store is away, for those who give up.
+type Why = Arc<Mutex<Option<String>>>;
+
+fn why_away(why: &Why) -> Error {
+    let why = why.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    Error::Unavailable(why.unwrap_or_else(|| "it is too busy".to_owned()))
+}
+
+/// What callers have of the writer.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    queue: mpsc::Sender<Queued>,
+    why: Why,
+}
+
+impl Handle {
+    pub(crate) async fn write(&self, write: Write) -> store::Result<Answer> {
+        let since = Instant::now();
+        let deadline = since + PATIENCE;
+        let closed = || Error::Unavailable("this process has closed it".to_owned());
+        let permit = match timeout_at(deadline, self.queue.reserve()).await {
+            Ok(permit) => permit.map_err(|_| closed())?,
+            Err(_) => return Err(why_away(&self.why)),
+        };
+        let ticket = Arc::new(Ticket(AtomicU8::new(WAITING)));
+        let (answer, mut answered) = oneshot::channel();
+        permit.send(Queued { write, since, ticket: Arc::clone(&ticket), answer });
+        match timeout_at(deadline, &mut answered).await {
+            Ok(answer) => answer.map_err(|_| closed())?,
+            Err(_) if ticket.turn(WAITING, WITHDRAWN) => Err(why_away(&self.why)),
+            // It is in a transaction: only the writer knows what becomes of it.
+            Err(_) => answered.await.map_err(|_| Error::Unknown("the writer has ended".to_owned()))?,
+        }
+    }
+}
+
+/// The task's own state.
+pub(crate) struct Service {
+    session: Session,
+    queue: mpsc::Receiver<Queued>,
+    /// Received and not taken, or given back.
+    backlog: VecDeque<Queued>,
+    room: Room,
+    stats: Arc<Stats>,
+    why: Why,
+    back_off: Duration,
+}
+
+/// What became of one transaction.
+enum Done {
+    Committed,
+    Unknown(String),
+    Failed(Trouble),
+}
+
+pub(crate) fn new(session: Session, stats: Arc<Stats>) -> (Handle, Service) {
+    let (send, receive) = mpsc::channel(QUEUE);
+    let why = Why::default();
+    let handle = Handle { queue: send, why: Arc::clone(&why) };
+    let service = Service {
+        session,
+        queue: receive,
+        backlog: VecDeque::new(),
+        room: Room::default(),
+        stats,
+        why,
+        back_off: BACK_OFF,
+    };
+    (handle, service)
+}
+
+impl Service {
+    /// Until `stop` is true or all handles are gone; what is queued then is still written.
+    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        while self.wait_for_one(&mut stop).await {
+            if let Err(trouble) = self.session.begin().await {
+                self.away(trouble).await;
+                continue;
+            }
+            // Taken only now: until here callers may withdraw, and more may have come.
+            let group = self.collect();
+            if group.is_empty() {
+                self.session.rollback().await;
+                continue;
+            }
+            self.perform(group).await;
+        }
+        self.session.close().await;
+    }
+
+    async fn wait_for_one(&mut self, stop: &mut watch::Receiver<bool>) -> bool {
+        if !self.backlog.is_empty() {
+            return true;
+        }
+        loop {
+            tokio::select! {
+                queued = self.queue.recv() => {
+                    let some = queued.is_some();
+                    self.backlog.extend(queued);
+                    return some;
+                }
+                // Cancel-safe: `recv` and `wait_for` lose nothing.
+                stopped = stop.wait_for(|stop| *stop), if !self.queue.is_closed() => {
+                    let _ = stopped;
+                    self.queue.close();
+                }
+            }
+        }
+    }
+
+    /// Whatever is queued, up to the limits of a group.
+    fn collect(&mut self) -> Vec<Queued> {
+        let mut group = Vec::new();
+        let mut bytes = 0;
+        while group.len() < GROUP && bytes < GROUP_BYTES {
+            let Some(queued) = self.backlog.pop_front().or_else(|| self.queue.try_recv().ok()) else {
+                break;
+            };
+            if !queued.answer.is_closed() && queued.ticket.turn(WAITING, TAKEN) {
+                bytes += size(&queued.write);
+                group.push(queued);
+            }
+        }
+        group
+    }
+
+    /// The group as a whole, then singly. The transaction has begun.
+    async fn perform(&mut self, mut group: Vec<Queued>) {
+        for attempt in 1.. {
+            match self.attempt(&mut group).await {
+                Done::Committed => return,
+                Done::Unknown(why) => return unknown(group, &why),
+                Done::Failed(trouble @ Trouble::Lost(_)) => return self.give_back(group, trouble).await,
+                Done::Failed(Trouble::Again(why)) if attempt < GROUP_TRIES => {
+                    tracing::debug!(attempt, why, "another transaction was in the way of a group");
+                }
+                Done::Failed(_) => break,
+            }
+            self.stats.retried();
+            sleep(pause(attempt)).await;
+            if let Err(trouble) = self.session.begin().await {
+                return self.give_back(group, trouble).await;
+            }
+        }
+        let mut rest = VecDeque::from(group);
+        while let Some(queued) = rest.pop_front() {
+            if let Err((queued, trouble)) = self.single(queued).await {
+                rest.push_front(queued);
+                return self.give_back(rest.into(), trouble).await;
+            }
+        }
+    }
+
+    /// One write in a transaction of its own. An error gives it back: the connection is lost.
+    async fn single(&mut self, queued: Queued) -> Result<(), (Queued, Trouble)> {
+        let mut group = vec![queued];
+        for attempt in 1.. {
+            let done = match self.session.begin().await {
+                Ok(()) => self.attempt(&mut group).await,
+                Err(trouble) => Done::Failed(trouble),
+            };
+            let Some(queued) = group.pop() else { return Ok(()) };
+            match done {
+                Done::Committed => {}
+                Done::Unknown(why) => unknown(vec![queued], &why),
+                Done::Failed(trouble @ Trouble::Lost(_)) => return Err((queued, trouble)),
+                Done::Failed(Trouble::Again(_)) if queued.since.elapsed() < PATIENCE => {
+                    self.stats.retried();
+                    sleep(pause(attempt)).await;
+                    group.push(queued);
+                    continue;
+                }
+                Done::Failed(trouble) => {
+                    tracing::warn!(write = name(&queued.write), ?trouble, "a write could not be applied");
+                    queued.tell(Err(trouble.into_error()));
+                }
+            }
+            return Ok(());
+        }
+        Ok(())
+    }
+
+    /// Applies and commits; the transaction is over afterwards. After `Committed` the group is empty and answered.
+    async fn attempt(&mut self, group: &mut Vec<Queued>) -> Done {
+        let begun = Instant::now();
+        let room = &mut self.room;
+        let writes: Vec<&Write> = group.iter().map(|q| &q.write).collect();
+        let applied = self.session.within(async |conn| apply::group(conn, room, &writes).await).await;
+        let answers = match applied {
+            Ok(answers) => answers,
+            Err(trouble) => return Done::Failed(trouble),
+        };
+        let applied = Instant::now();
+        match self.session.commit().await {
+            Commit::Done => {}
+            Commit::Unknown(why) => return Done::Unknown(why),
+            Commit::Failed(trouble) => return Done::Failed(trouble),
+        }
+        self.back(&answers, applied.elapsed(), begun.elapsed());
+        for (queued, answer) in group.drain(..).zip(answers) {
+            queued.tell(answer);
+        }
+        Done::Committed
+    }
+
+    /// The store has answered.
+    fn back(&mut self, answers: &[store::Result<Answer>], commit: Duration, round: Duration) {
+        let refused = answers.iter().filter(|a| a.is_err()).count();
+        self.stats.committed(answers.len() as u64, refused as u64, commit, round);
+        if self.back_off != BACK_OFF {
+            tracing::info!("the store is back");
+            self.back_off = BACK_OFF;
+            *self.why.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+
+    /// Nothing of these writes has happened: they wait for the store like all others.
+    async fn give_back(&mut self, group: Vec<Queued>, trouble: Trouble) {
+        for queued in group.into_iter().rev() {
+            queued.ticket.turn(TAKEN, WAITING);
+            self.backlog.push_front(queued);
+        }
+        self.away(trouble).await;
+    }
+
+    async fn away(&mut self, trouble: Trouble) {
+        self.stats.connection_lost();
+        let (Trouble::Lost(text)
+        | Trouble::Again(text)
+        | Trouble::Value(text)
+        | Trouble::Corrupt(text)
+        | Trouble::Other(text)) = trouble;
+        if self.back_off == BACK_OFF {
+            tracing::warn!(why = text, "the store is away");
+        }
+        *self.why.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+        sleep(self.back_off).await;
+        self.back_off = (self.back_off * 2).min(LONGEST_BACK_OFF);
+    }
+}
+
+fn unknown(group: Vec<Queued>, why: &str) {
+    tracing::warn!(writes = group.len(), why, "the store did not say whether it committed");
+    for queued in group {
+        queued.tell(Err(Error::Unknown(why.to_owned())));
+    }
+}
+
+/// Before the next attempt; differs between processes, so that they do not meet again.
+fn pause(attempt: u32) -> Duration {
+    Duration::from_millis(u64::from(attempt.min(20)) * u64::from(2 + std::process::id() % 7))
+}
+
+/// For the log: the variant, nothing of its content.
+fn name(write: &Write) -> String {
+    let text = format!("{write:?}");
+    text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned()
+}
+
+/// About how many bytes a write carries.
+fn size(write: &Write) -> usize {
+    let carried = match write {
+        Write::Progress(p) => {
+            let sources =
+                p.effects.iter().map(|e| if let Effect::Source { text, .. } = e { text.len() } else { 0 });
+            p.records.iter().map(bytes::Bytes::len).sum::<usize>()
+                + p.chunks.iter().map(|c| c.bytes.len()).sum::<usize>()
+                + sources.sum::<usize>()
+        }
+        Write::CreateItem { config, .. } | Write::ConfigureItem { config, .. } => config.len(),
+        Write::CreateNode(node) | Write::ConfigureNode(node) => node.config.len(),
+        Write::Deliver { body, .. } | Write::Grant { body, .. } => body.len(),
+        _ => 0,
+    };
+    carried + 256
+}

@@ -5,7 +5,13 @@
 
 pub mod act;
 pub mod ast;
+mod compile;
 pub mod declarative;
 pub mod diagnostic;
+pub mod journal;
 mod lexer;
+mod library;
+pub mod machine;
 pub mod parser;
+pub mod program;
+mod vm;

@@ -1,0 +1,293 @@
+//! What the Groovy part of the library asks of the machine. Scripts cannot call these.
+
+use std::sync::Arc;
+
+use super::globals::{result_name, result_of};
+use super::methods;
+use crate::act::{ActKind, BlockKind, BuildResult, Scm, StepId};
+use crate::vm::value::{Object, Value};
+use crate::vm::{Context, Fault, NodeContext, Raise, Vm, Why, class, compare};
+
+pub(crate) fn call(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<(), Fault> {
+    let mut args = args.into_iter();
+    let mut next = || args.next().unwrap_or(Value::Null);
+    let value = match name {
+        "$node" => {
+            let (label, workspace) = (next(), next());
+            let label = optional(vm, &label);
+            let custom_workspace = optional(vm, &workspace);
+            return vm.want(ActKind::Node { label, custom_workspace });
+        }
+        "$inNode" => return in_node(vm, &next(), next()),
+        "$release" => {
+            let node = step(vm, &next());
+            return vm.want(ActKind::ReleaseNode { node });
+        }
+        "$stageStart" => return stage_start(vm, &next(), &next()),
+        "$branchStart" => {
+            let name = vm.text(&next());
+            return vm.want(ActKind::BlockStart { block: BlockKind::Branch, name });
+        }
+        "$inStage" => {
+            let (id, name, body) = (step(vm, &next()), vm.text(&next()), next());
+            let mut context = context(vm);
+            context.stage = Some(id);
+            Arc::make_mut(&mut context.env).insert("STAGE_NAME".into(), name);
+            return vm.call_within(body, Vec::new(), context);
+        }
+        "$blockEnd" => return block_end(vm, &next(), &next(), &next()),
+        "$inDir" => {
+            let (path, body) = (vm.text(&next()), next());
+            let mut context = context(vm);
+            let unix = vm.node()?.grant.unix;
+            context.dir = joined(&context.dir, &path, unix);
+            return vm.call_within(body, Vec::new(), context);
+        }
+        "$inEnv" => {
+            let (settings, body) = (next(), next());
+            let settings = vm.items(&settings)?;
+            let settings: Vec<String> = settings.iter().map(|s| vm.text(s)).collect();
+            let env = vm.overlaid(&settings)?;
+            return vm.call_within(body, Vec::new(), Context { env, ..context(vm) });
+        }
+        "$timer" => {
+            let (time, unit) = (next(), next());
+            let millis = millis(vm, &time, &unit, "MINUTES")?;
+            return vm.want(ActKind::Timer { millis });
+        }
+        "$inTimer" => {
+            let (timer, body) = (step(vm, &next()), next());
+            let mut context = context(vm);
+            context.timers.push(timer);
+            return vm.call_within(body, Vec::new(), context);
+        }
+        "$timerEnd" => return timer_end(vm, &next()),
+        "$sleep" => {
+            let millis = millis(vm, &next(), &Value::str("MILLISECONDS"), "MILLISECONDS")?;
+            return vm.want(ActKind::Sleep { millis });
+        }
+        "$note" => {
+            let text = vm.text(&next());
+            return vm.want_closing(ActKind::Echo { text }, 0);
+        }
+        "$setResult" => {
+            let result = result_of(&vm.text(&next()))?;
+            if result == BuildResult::Success || vm.globals.result.is_some_and(|old| old >= result) {
+                Value::Null
+            } else {
+                vm.globals.result = Some(result);
+                let line = vm.line();
+                return vm.want_closing(ActKind::SetResult { result }, line);
+            }
+        }
+        "$parallel" => {
+            let (map, fail_fast) = (next(), next());
+            let bodies = vm.pairs(&map).into_iter().map(|(name, body)| (vm.text(&name), body)).collect();
+            let fail_fast = vm.truth(&fail_fast);
+            return vm.fork(bodies, fail_fast);
+        }
+        "$checkoutScm" => {
+            let place = vm.place()?;
+            return vm.want(ActKind::Checkout { place, scm: Scm::Job });
+        }
+        "$with" => return with(vm, next(), &next()),
+        _ => return plain(vm, name, args.collect()),
+    };
+    vm.push(value);
+    Ok(())
+}
+
+/// Those that only answer.
+fn plain(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<(), Fault> {
+    let first = args.first().cloned().unwrap_or(Value::Null);
+    let second = args.get(1).cloned().unwrap_or(Value::Null);
+    let value = match name {
+        "$stageResult" => {
+            let result = result_of(&vm.text(&first))?;
+            if let Some(stage) = vm.cur.context().stage.clone() {
+                let worst = vm.globals.stages.entry(stage).or_insert(result);
+                *worst = result.max(*worst);
+            }
+            Value::Null
+        }
+        "$resultOf" => Value::str(result_name(vm.thrown_result(&first))),
+        "$currentResult" => Value::str(result_name(vm.globals.result.unwrap_or(BuildResult::Success))),
+        "$interruption" => Value::Bool(vm.is_interruption(&first)),
+        "$fatal" => Value::Bool(vm.thrown(&first).is_some_and(|t| t.fatal)),
+        "$shown" => {
+            let words = vm.last_words(&first);
+            Value::from(words)
+        }
+        "$applies" => Value::Bool(applies(vm, &vm.text(&first), &second)),
+        "$hasScm" => Value::Bool(vm.began.has_scm),
+        "$env" => vm.env(&vm.text(&first)).map_or(Value::Null, Value::from),
+        "$text" => Value::from(vm.text(&first)),
+        "$arity" => Value::Int(match vm.heap.object(&first) {
+            Some(Object::Closure(closure)) => {
+                let code = &vm.program.image.codes[closure.code as usize];
+                let params = if code.implicit_it { 1 } else { code.params.len() };
+                i64::try_from(params.saturating_sub(closure.bound.len())).unwrap_or(1)
+            }
+            _ => 1,
+        }),
+        "$isCase" if methods::is_closure(vm, &first) => {
+            return vm.call_value(first, vec![second], crate::vm::Ret::Truth);
+        }
+        "$isCase" => match &first {
+            Value::Class(class) => Value::Bool(vm.instance_of(&second, &class.clone())),
+            Value::Pattern(regex) => Value::Bool(regex.whole(&vm.text(&second))?.is_some()),
+            first if vm.is_collection(first) => Value::Bool(vm.contains(first, &second)?),
+            first => Value::Bool(vm.equal(first, &second)),
+        },
+        "$matcher" => {
+            let regex = vm.regex(&second)?;
+            let text = Arc::from(vm.text(&first));
+            vm.heap.add(Object::Matcher(crate::vm::value::Matcher { regex, text, current: None, from: 0 }))
+        }
+        _ => return Err(Fault::new(class::NO_STEP, format!("{name} is not a part of the machine"))),
+    };
+    vm.push(value);
+    Ok(())
+}
+
+fn context(vm: &Vm) -> Context {
+    (*vm.cur.context()).clone()
+}
+
+fn step(vm: &Vm, value: &Value) -> StepId {
+    StepId(vm.text(value))
+}
+
+fn optional(vm: &Vm, value: &Value) -> Option<String> {
+    Some(vm.text(value)).filter(|text| !value.is_null() && !text.trim().is_empty())
+}
+
+fn in_node(vm: &mut Vm, granted: &Value, body: Value) -> Result<(), Fault> {
+    let act = step(vm, granted);
+    let Some(grant) = vm.globals.grants.get(&act).cloned() else {
+        return Err(Fault::new(class::STATE, format!("no executor was granted at step {act}")));
+    };
+    let mut context = context(vm);
+    context.dir.clone_from(&grant.workspace);
+    context.node = Some(Arc::new(NodeContext { act, grant }));
+    vm.call_within(body, Vec::new(), context)
+}
+
+fn stage_start(vm: &mut Vm, name: &Value, line: &Value) -> Result<(), Fault> {
+    let name = vm.text(name);
+    let line = compare::whole(line).and_then(|l| u32::try_from(l).ok()).filter(|l| *l > 0);
+    let line = line.unwrap_or_else(|| vm.line());
+    vm.want_at(ActKind::BlockStart { block: BlockKind::Stage, name }, line)
+}
+
+fn block_end(vm: &mut Vm, id: &Value, error: &Value, skipped: &Value) -> Result<(), Fault> {
+    let start = step(vm, id);
+    let skipped = vm.truth(skipped);
+    let kept = vm.globals.stages.remove(&start);
+    let failed = (!error.is_null()).then(|| vm.thrown_result(error));
+    let plain = if skipped { BuildResult::NotBuilt } else { BuildResult::Success };
+    let result = kept.into_iter().chain(failed).max().unwrap_or(plain);
+    let error = match vm.thrown(error) {
+        Some(thrown) => Some(thrown.message.as_deref().map_or_else(|| vm.text(error), str::to_owned)),
+        None => None,
+    };
+    let line = vm.line();
+    vm.want_closing(ActKind::BlockEnd { start, result, error, skipped }, line)
+}
+
+/// Takes the clock off; when it has struck while the body was leaving, the block still fails.
+fn timer_end(vm: &mut Vm, timer: &Value) -> Result<(), Fault> {
+    let timer = step(vm, timer);
+    if vm.globals.fired.remove(&timer) {
+        let mine = |why: &Why| matches!(why, Why::Timeout(at) if *at == timer);
+        if let Some(interrupt) = vm.cur.interrupt.take_if(|i| mine(&i.why)) {
+            return Err(vm.interruption(&interrupt));
+        }
+        vm.push(Value::Null);
+        return Ok(());
+    }
+    let line = vm.line();
+    vm.want_closing(ActKind::CancelTimer { timer }, line)
+}
+
+fn with(vm: &mut Vm, me: Value, body: &Value) -> Result<(), Fault> {
+    let Some(Object::Closure(closure)) = vm.heap.object(body) else {
+        return Err(Fault::argument("with takes a closure"));
+    };
+    let mut closure = closure.clone();
+    closure.delegate = me.clone();
+    closure.delegate_first = true;
+    let closure = vm.heap.add(Object::Closure(closure));
+    vm.call_value(closure, vec![me], crate::vm::Ret::Push)
+}
+
+/// A folder below another one, or an absolute one.
+fn joined(base: &str, path: &str, unix: bool) -> String {
+    let separator = if unix { '/' } else { '\\' };
+    let drive = path.chars().nth(1) == Some(':');
+    if path.starts_with('/') || !unix && (path.starts_with('\\') || drive) {
+        return path.to_owned();
+    }
+    if path.is_empty() || path == "." {
+        return base.to_owned();
+    }
+    format!("{}{separator}{path}", base.trim_end_matches(['/', '\\']))
+}
+
+/// A duration in milliseconds.
+pub(super) fn millis(vm: &Vm, time: &Value, unit: &Value, default: &str) -> Result<u64, Fault> {
+    let number = match time {
+        Value::Str(text) => {
+            text.trim().parse::<f64>().map_err(|_| Fault::argument(format!("{text:?} is no duration")))?
+        }
+        time if compare::is_number(time) => compare::double(time),
+        _ => return Err(Fault::argument("a duration is a number")),
+    };
+    let unit = if unit.is_null() { default.to_owned() } else { vm.text(unit) };
+    let each = match unit.as_str() {
+        "NANOSECONDS" => 1e-6,
+        "MICROSECONDS" => 1e-3,
+        "MILLISECONDS" => 1.0,
+        "SECONDS" => 1e3,
+        "MINUTES" => 60e3,
+        "HOURS" => 3_600e3,
+        "DAYS" => 86_400e3,
+        unit => return Err(Fault::argument(format!("there is no unit of time {unit:?}"))),
+    };
+    let millis = (number * each).clamp(0.0, 1e15);
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped above")]
+    Ok(millis as u64)
+}
+
+/// Whether a `post` condition holds now.
+fn applies(vm: &Vm, condition: &str, error: &Value) -> bool {
+    use BuildResult::{Aborted, Failure, NotBuilt, Success, Unstable};
+    let failed = (!error.is_null()).then(|| vm.thrown_result(error));
+    let now = vm.globals.result.into_iter().chain(failed).max().unwrap_or(Success);
+    let before = vm.began.previous;
+    match condition {
+        "always" | "cleanup" => true,
+        "changed" => before != Some(now),
+        "fixed" => now == Success && matches!(before, Some(Failure | Unstable)),
+        "regression" => {
+            before.is_some_and(|before| before < now) && matches!(now, Failure | Unstable | Aborted)
+        }
+        "aborted" => now == Aborted,
+        "failure" => now == Failure,
+        "success" => now == Success,
+        "unstable" => now == Unstable,
+        "unsuccessful" => now != Success,
+        "notBuilt" => now == NotBuilt,
+        _ => false,
+    }
+}
+
+/// An interruption as an exception, for steps that ended because they were told to.
+pub(crate) fn cancelled() -> Fault {
+    Fault::Raised(Box::new(Raise {
+        class: class::INTERRUPTED,
+        message: "The step was cancelled".into(),
+        result: Some(BuildResult::Aborted),
+        fatal: false,
+    }))
+}

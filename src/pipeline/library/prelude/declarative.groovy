@@ -1,0 +1,243 @@
+// Declarative: `pipeline { }` comes as one tree of maps, lists and closures, and is walked here.
+
+def $pipeline(p) {
+    $wrapped(p.options, {
+        $withAgent(p.agent, p, true, {
+            $environment(p.environment, {
+                def error = null
+                try {
+                    $stages(p.stages, p)
+                } catch (Throwable e) {
+                    if ($fatal(e)) {
+                        throw e
+                    }
+                    $setResult($resultOf(e))
+                    error = e
+                }
+                error = $postStage(p.post, error)
+                if (error != null) {
+                    throw error
+                }
+            })
+        })
+    })
+}
+
+def $wrapped(options, body) {
+    if (options.timeout != null) {
+        def limit = options.timeout
+        return timeout([time: limit.time(), unit: limit.unit], { $retried(options, body) })
+    }
+    return $retried(options, body)
+}
+
+def $retried(options, body) {
+    if (options.retry != null) {
+        return retry([count: options.retry()], body)
+    }
+    return body()
+}
+
+def $withAgent(agent, root, top, body) {
+    if (agent == null || agent.kind == 'none') {
+        return body()
+    }
+    def label = agent.label == null ? null : agent.label()
+    def workspace = agent.customWorkspace == null ? null : agent.customWorkspace()
+    return node([label: label, customWorkspace: workspace], {
+        if ($hasScm() && !root.skipCheckout) {
+            if (top) {
+                stage([name: 'Declarative: Checkout SCM'], { $checkoutScm() })
+            } else {
+                $checkoutScm()
+            }
+        }
+        return body()
+    })
+}
+
+def $environment(pairs, body) {
+    if (pairs.isEmpty()) {
+        return body()
+    }
+    def all = []
+    for (pair in pairs) {
+        def value = $inEnv(all, pair[1])
+        all.add("${pair[0]}=${value}")
+    }
+    return $inEnv(all, body)
+}
+
+def $stages(stages, root) {
+    def error = null
+    for (s in stages) {
+        def skip = null
+        if (error != null) {
+            skip = 'earlier failure(s)'
+        } else if (root.skipAfterUnstable && $currentResult() == 'UNSTABLE') {
+            skip = 'earlier stage(s) marking the build as unstable'
+        }
+        try {
+            $stage(s, root, skip)
+        } catch (Throwable e) {
+            if ($fatal(e)) {
+                throw e
+            }
+            $setResult($resultOf(e))
+            error = error ?: e
+        }
+    }
+    if (error != null) {
+        throw error
+    }
+}
+
+def $stage(s, root, skip) {
+    def id = $stageStart(s.name, s.line)
+    def error = null
+    def state = [skipped: false]
+    try {
+        if (skip != null) {
+            state.skipped = true
+            $skip(s, root, skip)
+            return null
+        }
+        return $inStage(id, s.name, {
+            $wrapped(s.options, {
+                if (s.when != null && s.beforeAgent && !$holds(s.when)) {
+                    state.skipped = true
+                    return $skip(s, root, 'when conditional')
+                }
+                $withAgent(s.agent, [skipCheckout: root.skipCheckout || s.skipCheckout], false, {
+                    $environment(s.environment, {
+                        if (s.when != null && !s.beforeAgent && !$holds(s.when)) {
+                            state.skipped = true
+                            return $skip(s, root, 'when conditional')
+                        }
+                        $stageBody(s, root)
+                    })
+                })
+            })
+        })
+    } catch (Throwable e) {
+        error = e
+        throw e
+    } finally {
+        $blockEnd(id, error, state.skipped)
+    }
+}
+
+def $skip(s, root, why) {
+    $note("Stage \"${s.name}\" skipped due to ${why}")
+    for (inner in (s.stages ?: s.parallel ?: [])) {
+        $stage(inner, root, why)
+    }
+}
+
+def $stageBody(s, root) {
+    def error = null
+    try {
+        if (s.steps != null) {
+            s.steps()
+        } else if (s.stages != null) {
+            $stages(s.stages, root)
+        } else {
+            $parallelStages(s, root)
+        }
+    } catch (Throwable e) {
+        if ($fatal(e)) {
+            throw e
+        }
+        $setResult($resultOf(e))
+        error = e
+    }
+    error = $post(s.post, error)
+    if (error != null) {
+        throw error
+    }
+}
+
+def $parallelStages(s, root) {
+    def branches = [:]
+    for (inner in s.parallel) {
+        def mine = inner
+        branches[mine.name] = { $stage(mine, root, null) }
+    }
+    $parallel(branches, s.failFast || root.failFast)
+}
+
+def $holds(conditions) {
+    for (c in conditions) {
+        if (!$condition(c)) {
+            return false
+        }
+    }
+    return true
+}
+
+def $condition(c) {
+    switch (c.kind) {
+        case 'expression':
+            return c.test() ? true : false
+        case 'equals':
+            return c.expected() == c.actual()
+        case 'environment':
+            def value = $env($text(c.name()))
+            def wanted = $text(c.value())
+            return value != null && (c.ignoreCase ? value.equalsIgnoreCase(wanted) : value == wanted)
+        case 'not':
+            return !$condition(c.of[0])
+        case 'anyOf':
+            for (inner in c.of) {
+                if ($condition(inner)) {
+                    return true
+                }
+            }
+            return false
+        default:
+            return $holds(c.of)
+    }
+}
+
+def $post(post, error) {
+    for (p in post) {
+        if ($applies(p.condition, error)) {
+            try {
+                p.body()
+            } catch (Throwable e) {
+                if ($fatal(e)) {
+                    throw e
+                }
+                $setResult($resultOf(e))
+                $note("Error when executing ${p.condition} post condition:")
+                $note($shown(e))
+                error = error ?: e
+            }
+        }
+    }
+    return error
+}
+
+def $postStage(post, error) {
+    def any = false
+    for (p in post) {
+        any = any || $applies(p.condition, error)
+    }
+    if (!any) {
+        return error
+    }
+    try {
+        stage([name: 'Declarative: Post Actions'], {
+            def later = $post(post, error)
+            if (error == null && later != null) {
+                throw later
+            }
+        })
+    } catch (Throwable e) {
+        if ($fatal(e)) {
+            throw e
+        }
+        return error ?: e
+    }
+    return error
+}

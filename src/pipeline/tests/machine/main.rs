@@ -1,0 +1,4 @@
+//! Stories of builds, told through the public face of the machine.
+
+mod language;
+mod support;

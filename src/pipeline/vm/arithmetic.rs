@@ -1,0 +1,339 @@
+//! Operators.
+
+use std::sync::Arc;
+
+use super::Vm;
+use super::branch::Ret;
+use super::compare;
+use super::decimal::Decimal;
+use super::fault::{Fault, class};
+use super::value::{HEAP_LIMIT, Matcher, Object, Value};
+use crate::ast::{BinaryOp, UnaryOp};
+use crate::library::regex::Regex;
+
+impl Vm {
+    pub(crate) fn binary(&mut self, op: BinaryOp, left: Value, right: Value) -> Result<(), Fault> {
+        if let Some(done) = self.own_operator(op, &left, &right) {
+            return done;
+        }
+        let value = match op {
+            BinaryOp::Add => self.add(&left, &right)?,
+            BinaryOp::Sub => self.sub(&left, &right)?,
+            BinaryOp::Mul => self.mul(&left, &right)?,
+            BinaryOp::Div | BinaryOp::Rem | BinaryOp::Pow => self.number_op(op, &left, &right)?,
+            BinaryOp::Equal => Value::Bool(self.equal(&left, &right)),
+            BinaryOp::NotEqual => Value::Bool(!self.equal(&left, &right)),
+            BinaryOp::Identical => Value::Bool(left == right),
+            BinaryOp::NotIdentical => Value::Bool(left != right),
+            BinaryOp::Less
+            | BinaryOp::LessEqual
+            | BinaryOp::Greater
+            | BinaryOp::GreaterEqual
+            | BinaryOp::Compare => Vm::ordered(op, self.compare(&left, &right)?),
+            BinaryOp::And => Value::Bool(self.truth(&left) && self.truth(&right)),
+            BinaryOp::Or => Value::Bool(self.truth(&left) || self.truth(&right)),
+            BinaryOp::Elvis => {
+                if self.truth(&left) {
+                    left
+                } else {
+                    right
+                }
+            }
+            BinaryOp::BitAnd | BinaryOp::BitOr | BinaryOp::BitXor => self.bits(op, &left, &right)?,
+            BinaryOp::ShiftLeft | BinaryOp::ShiftRight | BinaryOp::ShiftRightUnsigned => {
+                self.shift(op, left, right)?
+            }
+            BinaryOp::In => Value::Bool(self.is_in(&left, &right)?),
+            BinaryOp::NotIn => Value::Bool(!self.is_in(&left, &right)?),
+            BinaryOp::Find => {
+                let regex = self.regex(&right)?;
+                let text = Arc::from(self.text(&left));
+                self.heap.add(Object::Matcher(Matcher { regex, text, current: None, from: 0 }))
+            }
+            BinaryOp::Match => {
+                let regex = self.regex(&right)?;
+                Value::Bool(regex.whole(&self.text(&left))?.is_some())
+            }
+        };
+        self.push(value);
+        Ok(())
+    }
+
+    /// Operators that a class of the script defines.
+    fn own_operator(&mut self, op: BinaryOp, left: &Value, right: &Value) -> Option<Result<(), Fault>> {
+        let (name, ret) = match op {
+            BinaryOp::Equal => ("equals", Ret::Truth),
+            BinaryOp::NotEqual => ("equals", Ret::Not),
+            BinaryOp::Less
+            | BinaryOp::LessEqual
+            | BinaryOp::Greater
+            | BinaryOp::GreaterEqual
+            | BinaryOp::Compare => ("compareTo", Ret::Compare(op)),
+            BinaryOp::Add => ("plus", Ret::Push),
+            BinaryOp::Sub => ("minus", Ret::Push),
+            BinaryOp::Mul => ("multiply", Ret::Push),
+            BinaryOp::Div => ("div", Ret::Push),
+            BinaryOp::ShiftLeft => ("leftShift", Ret::Push),
+            _ => return None,
+        };
+        let code = self.own_method(left, name, 1)?;
+        Some(self.call_code(code, vec![right.clone()], left.clone(), ret))
+    }
+
+    pub(crate) fn regex(&self, value: &Value) -> Result<Arc<Regex>, Fault> {
+        match value {
+            Value::Pattern(regex) => Ok(regex.clone()),
+            value => Ok(Arc::new(Regex::new(&self.text(value))?)),
+        }
+    }
+
+    fn is_in(&mut self, value: &Value, all: &Value) -> Result<bool, Fault> {
+        match all {
+            Value::Class(class) => Ok(self.instance_of(value, &class.clone())),
+            all => self.contains(all, value),
+        }
+    }
+
+    pub(crate) fn add(&mut self, left: &Value, right: &Value) -> Result<Value, Fault> {
+        if compare::is_number(left) && compare::is_number(right) {
+            return self.number_op(BinaryOp::Add, left, right);
+        }
+        if matches!(left, Value::Str(_)) || matches!(right, Value::Str(_)) && !self.is_collection(left) {
+            let text = self.text(left) + &self.text(right);
+            self.limit_text(text.len())?;
+            self.heap.charge(text.len());
+            return Ok(Value::from(text));
+        }
+        if let Some(Object::Map(map)) = self.heap.object(left) {
+            let sum = Object::Map(map.clone());
+            let sum = self.heap.add(sum);
+            for (key, value) in self.pairs(right) {
+                self.map_put(&sum, key, value);
+            }
+            return Ok(sum);
+        }
+        if self.is_collection(left) {
+            let mut items = self.items(left)?;
+            if self.is_collection(right) && !matches!(self.heap.object(right), Some(Object::Map(_))) {
+                items.extend(self.items(right)?);
+            } else {
+                items.push(right.clone());
+            }
+            let set = matches!(self.heap.object(left), Some(Object::Set(_)));
+            return Ok(if set { self.set_of(items) } else { self.heap.list(items) });
+        }
+        Err(self.no_operator("plus", left, right))
+    }
+
+    fn sub(&mut self, left: &Value, right: &Value) -> Result<Value, Fault> {
+        if let Value::Str(text) = left {
+            let gone = self.text(right);
+            return Ok(Value::from(text.replacen(&gone, "", 1)));
+        }
+        if let Some(Object::Map(map)) = self.heap.object(left) {
+            let mut map = map.clone();
+            for (key, _) in self.pairs(right) {
+                map.remove(&self.key(&key));
+            }
+            return Ok(self.heap.add(Object::Map(map)));
+        }
+        if self.is_collection(left) {
+            let gone = if self.is_collection(right) { self.items(right)? } else { vec![right.clone()] };
+            let gone: std::collections::HashSet<_> = gone.iter().map(|v| self.key(v)).collect();
+            let mut items = self.items(left)?;
+            items.retain(|v| !gone.contains(&self.key(v)));
+            let set = matches!(self.heap.object(left), Some(Object::Set(_)));
+            return Ok(if set { self.set_of(items) } else { self.heap.list(items) });
+        }
+        self.number_op(BinaryOp::Sub, left, right)
+    }
+
+    fn mul(&mut self, left: &Value, right: &Value) -> Result<Value, Fault> {
+        if let (Value::Str(text), Some(times)) = (left, compare::whole(right)) {
+            let times = usize::try_from(times)
+                .map_err(|_| Fault::argument("a text cannot be repeated less than 0 times"))?;
+            self.limit_text(text.len().saturating_mul(times))?;
+            self.heap.charge(text.len() * times);
+            return Ok(Value::from(text.repeat(times)));
+        }
+        if self.is_collection(left) && compare::is_number(right) {
+            let items = self.items(left)?;
+            let times = usize::try_from(compare::whole(right).unwrap_or(0)).unwrap_or(0);
+            self.limit_text(items.len().saturating_mul(times).saturating_mul(24))?;
+            let items = items.iter().cloned().cycle().take(items.len() * times).collect();
+            return Ok(self.heap.list(items));
+        }
+        self.number_op(BinaryOp::Mul, left, right)
+    }
+
+    /// Refuses what could never fit.
+    pub(crate) fn limit_text(&self, bytes: usize) -> Result<(), Fault> {
+        if bytes > HEAP_LIMIT {
+            let message =
+                format!("a value of {bytes} bytes is larger than the {} MiB of a build", HEAP_LIMIT >> 20);
+            return Err(Fault::new(class::MEMORY, message));
+        }
+        Ok(())
+    }
+
+    fn no_operator(&self, name: &str, left: &Value, right: &Value) -> Fault {
+        let message = format!(
+            "No signature of method: {}.{name}() is applicable for argument types: ({}) values: [{}]",
+            self.type_name(left),
+            self.type_name(right),
+            self.text(right)
+        );
+        if left.is_null() {
+            return Fault::new(class::NULL, format!("Cannot invoke method {name}() on null object"));
+        }
+        Fault::new(class::METHOD, message)
+    }
+
+    pub(crate) fn number_op(&self, op: BinaryOp, left: &Value, right: &Value) -> Result<Value, Fault> {
+        let name = match op {
+            BinaryOp::Add => "plus",
+            BinaryOp::Sub => "minus",
+            BinaryOp::Mul => "multiply",
+            BinaryOp::Div => "div",
+            BinaryOp::Rem => "mod",
+            _ => "power",
+        };
+        if !compare::is_number(left) || !compare::is_number(right) {
+            return Err(self.no_operator(name, left, right));
+        }
+        if let (Value::Double(_), _) | (_, Value::Double(_)) = (left, right) {
+            let (l, r) = (compare::double(left), compare::double(right));
+            return Ok(Value::Double(match op {
+                BinaryOp::Add => l + r,
+                BinaryOp::Sub => l - r,
+                BinaryOp::Mul => l * r,
+                BinaryOp::Div => l / r,
+                BinaryOp::Rem => l % r,
+                _ => l.powf(r),
+            }));
+        }
+        if let (Value::Int(l), Value::Int(r)) = (left, right)
+            && let Some(value) = whole_op(op, *l, *r)?
+        {
+            return Ok(Value::Int(value));
+        }
+        let (l, r) = (compare::decimal(left), compare::decimal(right));
+        let zero = r.is_zero() && matches!(op, BinaryOp::Div | BinaryOp::Rem);
+        if zero {
+            return Err(Fault::new(class::ARITHMETIC, "Division by zero"));
+        }
+        let value = match op {
+            BinaryOp::Add => l.add(r),
+            BinaryOp::Sub => l.sub(r),
+            BinaryOp::Mul => l.mul(r),
+            BinaryOp::Div => l.div(r),
+            BinaryOp::Rem => l.rem(r),
+            _ => match (power(l, r), compare::whole(right)) {
+                (None, Some(n)) if n < 0 => return Ok(Value::Double(l.to_f64().powf(r.to_f64()))),
+                (None, None) => return Ok(Value::Double(l.to_f64().powf(r.to_f64()))),
+                (value, _) => value,
+            },
+        };
+        value.map(|v| Value::Decimal(Arc::new(v))).ok_or_else(|| {
+            Fault::new(class::ARITHMETIC, "the number has more digits than Majordomo keeps (38)")
+        })
+    }
+
+    fn bits(&mut self, op: BinaryOp, left: &Value, right: &Value) -> Result<Value, Fault> {
+        if let (Value::Bool(l), Value::Bool(r)) = (left, right) {
+            return Ok(Value::Bool(match op {
+                BinaryOp::BitAnd => l & r,
+                BinaryOp::BitOr => l | r,
+                _ => l ^ r,
+            }));
+        }
+        match (left, right) {
+            (Value::Int(l), Value::Int(r)) => Ok(Value::Int(match op {
+                BinaryOp::BitAnd => l & r,
+                BinaryOp::BitOr => l | r,
+                _ => l ^ r,
+            })),
+            _ => Err(self.no_operator(if op == BinaryOp::BitAnd { "and" } else { "or" }, left, right)),
+        }
+    }
+
+    fn shift(&mut self, op: BinaryOp, left: Value, right: Value) -> Result<Value, Fault> {
+        if let (Value::Int(l), Value::Int(r)) = (&left, &right) {
+            let by = u32::try_from(r & 63).unwrap_or(0);
+            return Ok(Value::Int(match op {
+                BinaryOp::ShiftLeft => l.wrapping_shl(by),
+                BinaryOp::ShiftRight => l.wrapping_shr(by),
+                _ => l.cast_unsigned().wrapping_shr(by).cast_signed(),
+            }));
+        }
+        let key = self.key(&right);
+        let closure = matches!(self.heap.object(&right), Some(Object::Closure(_)));
+        self.heap.charge(120);
+        let piece = if matches!(self.heap.object(&left), Some(Object::Builder(_))) {
+            self.text(&right)
+        } else {
+            String::new()
+        };
+        match (self.heap.object_mut(&left), op) {
+            (Some(Object::List(items)), BinaryOp::ShiftLeft) => items.push(right),
+            (Some(Object::Set(set)), BinaryOp::ShiftLeft) => {
+                set.put(key, right, Value::Null);
+            }
+            (Some(Object::Builder(text)), BinaryOp::ShiftLeft) => text.push_str(&piece),
+            (Some(Object::Map(_)), BinaryOp::ShiftLeft) => {
+                for (key, value) in self.pairs(&right) {
+                    self.map_put(&left, key, value);
+                }
+            }
+            (Some(Object::Closure(first)), BinaryOp::ShiftRight) if closure => {
+                let mut first = first.clone();
+                first.then.push(right);
+                return Ok(self.heap.add(Object::Closure(first)));
+            }
+            _ if matches!(left, Value::Str(_)) => return self.add(&left, &right),
+            _ => return Err(self.no_operator("leftShift", &left, &right)),
+        }
+        Ok(left)
+    }
+
+    pub(crate) fn unary(&mut self, op: UnaryOp, value: &Value) -> Result<Value, Fault> {
+        Ok(match (op, value) {
+            (UnaryOp::Not, value) => Value::Bool(!self.truth(value)),
+            (UnaryOp::Minus, Value::Int(n)) => Value::Int(n.wrapping_neg()),
+            (UnaryOp::Minus, Value::Double(n)) => Value::Double(-n),
+            (UnaryOp::Minus, Value::Decimal(n)) => Value::Decimal(Arc::new(n.neg())),
+            (UnaryOp::Plus, value) if compare::is_number(value) => value.clone(),
+            (UnaryOp::BitNot, Value::Int(n)) => Value::Int(!n),
+            (UnaryOp::BitNot, Value::Str(pattern)) => Value::Pattern(Arc::new(Regex::new(pattern)?)),
+            (_, value) => return Err(self.no_operator("negative", value, &Value::Null)),
+        })
+    }
+}
+
+/// `None` where the result is no whole number of 64 bits.
+fn whole_op(op: BinaryOp, left: i64, right: i64) -> Result<Option<i64>, Fault> {
+    Ok(match op {
+        BinaryOp::Add => left.checked_add(right),
+        BinaryOp::Sub => left.checked_sub(right),
+        BinaryOp::Mul => left.checked_mul(right),
+        BinaryOp::Rem if right == 0 => return Err(Fault::new(class::ARITHMETIC, "Division by zero")),
+        BinaryOp::Rem => left.checked_rem(right),
+        BinaryOp::Pow => u32::try_from(right).ok().and_then(|r| left.checked_pow(r)),
+        _ => None,
+    })
+}
+
+fn power(base: Decimal, exponent: Decimal) -> Option<Decimal> {
+    let mut times = u32::try_from(exponent.whole())
+        .ok()
+        .filter(|_| exponent.rem(Decimal::from_int(1)).is_some_and(Decimal::is_zero))?;
+    let mut value = Decimal::from_int(1);
+    while times > 0 {
+        value = value.mul(base)?;
+        times -= 1;
+        if times > 200 {
+            return None;
+        }
+    }
+    Some(value)
+}

@@ -1,0 +1,425 @@
+//! Calls: by name, of methods, of closures, of constructors; and what happens when one returns.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use super::branch::{Frame, Ret};
+use super::fault::{Fault, class};
+use super::ordered::OrderedMap;
+use super::value::{Closure, Global, Instance, Object, Ref, Value};
+use super::{Context, Vm};
+use crate::compile::code::Code;
+use crate::library;
+
+/// Frames of one branch.
+const DEPTH: usize = 1_000;
+
+impl Vm {
+    // -- by name ---------------------------------------------------------------------------------
+
+    pub(crate) fn call_name(&mut self, name: &str, args: Vec<Value>, named: bool) -> Result<(), Fault> {
+        let Some(frame) = self.cur.frames.last() else { return Ok(()) };
+        if self.program.image.codes[frame.code as usize].prelude {
+            return match self.program.image.library(name) {
+                Some(code) => self.call_code(code, args, Value::Global(Global::Script), Ret::Push),
+                None => library::intrinsics::call(self, name, args),
+            };
+        }
+        let (this, closure) = (frame.this.clone(), frame.closure.clone());
+        let delegate = self.delegate(&closure);
+        if let Some((delegate, true)) = &delegate
+            && self.responds(delegate, name, args.len())
+        {
+            return self.call_method(delegate.clone(), name, args, named);
+        }
+        let own = match &this {
+            Value::Class(class) => {
+                let method = self.program.image.method(class, name, args.len());
+                method.filter(|m| m.is_static).map(|m| m.code)
+            }
+            this => self.own_method(this, name, args.len()),
+        };
+        if let Some(code) = own {
+            return self.call_code(code, args, this, Ret::Push);
+        }
+        if let Some(code) = self.program.image.function(name, args.len()) {
+            return self.call_code(code, args, Value::Global(Global::Script), Ret::Push);
+        }
+        if let Some(value) = self.variable_named(&this, name)
+            && self.is_callable(&value)
+        {
+            return self.call_value(value, args, Ret::Push);
+        }
+        if let Some((delegate, false)) = delegate
+            && !library::steps::is_step(name)
+            && self.responds(&delegate, name, args.len())
+        {
+            return self.call_method(delegate, name, args, named);
+        }
+        library::steps::call(self, name, args, named)
+    }
+
+    /// A field of `this` or a variable of the script.
+    fn variable_named(&self, this: &Value, name: &str) -> Option<Value> {
+        if let Some(Object::Instance(instance)) = self.heap.object(this)
+            && let Some(value) = instance.fields.get_str(name)
+        {
+            return Some(value.clone());
+        }
+        self.binding.get(name).cloned()
+    }
+
+    pub(crate) fn delegate(&self, closure: &Value) -> Option<(Value, bool)> {
+        match self.heap.object(closure)? {
+            Object::Closure(c) if !c.delegate.is_null() => Some((c.delegate.clone(), c.delegate_first)),
+            _ => None,
+        }
+    }
+
+    fn responds(&self, object: &Value, name: &str, argc: usize) -> bool {
+        match object {
+            Value::Global(Global::Script | Global::Steps) => false,
+            object => {
+                self.own_method(object, name, argc).is_some()
+                    || library::methods::has(self, object, name)
+                    || matches!(self.heap.object(object), Some(Object::Map(map)) if map.get_str(name).is_some())
+            }
+        }
+    }
+
+    /// The method that the class of an object of the script defines.
+    pub(crate) fn own_method(&self, object: &Value, name: &str, argc: usize) -> Option<u32> {
+        match self.heap.object(object)? {
+            Object::Instance(instance) => {
+                self.program.image.method(&instance.class, name, argc).map(|m| m.code)
+            }
+            _ => None,
+        }
+    }
+
+    fn is_callable(&self, value: &Value) -> bool {
+        matches!(self.heap.object(value), Some(Object::Closure(_) | Object::Pointer(..)))
+            || self.own_method(value, "call", 0).is_some()
+    }
+
+    // -- methods ---------------------------------------------------------------------------------
+
+    pub(crate) fn call_method(
+        &mut self,
+        object: Value,
+        name: &str,
+        args: Vec<Value>,
+        named: bool,
+    ) -> Result<(), Fault> {
+        if object.is_null() && !matches!(name, "toString" | "equals" | "is" | "with" | "getClass") {
+            return Err(Fault::new(class::NULL, format!("Cannot invoke method {name}() on null object")));
+        }
+        match &object {
+            Value::Global(Global::Script | Global::Steps) => {
+                return match name {
+                    "getClass" | "toString" | "hashCode" | "getBinding" => {
+                        library::methods::call(self, object, name, args)
+                    }
+                    _ => self.call_name(name, args, named),
+                };
+            }
+            Value::Class(class) => {
+                if let Some(method) =
+                    self.program.image.method(class, name, args.len()).filter(|m| m.is_static)
+                {
+                    let code = method.code;
+                    return self.call_code(code, args, object, Ret::Push);
+                }
+            }
+            _ => {}
+        }
+        if let Some(code) = self.own_method(&object, name, args.len()) {
+            return self.call_code(code, args, object, Ret::Push);
+        }
+        let called = match self.heap.object(&object) {
+            Some(Object::Closure(_) | Object::Pointer(..)) if matches!(name, "call" | "doCall") => {
+                Some(object.clone())
+            }
+            Some(Object::Map(map)) => map.get_str(name).cloned().filter(|v| self.is_callable(v)),
+            Some(Object::Instance(instance)) => {
+                instance.fields.get_str(name).cloned().filter(|v| self.is_callable(v))
+            }
+            _ => None,
+        };
+        match called {
+            Some(called) => self.call_value(called, args, Ret::Push),
+            None => library::methods::call(self, object, name, args),
+        }
+    }
+
+    pub(crate) fn call_super(&mut self, this: Value, name: &str, args: Vec<Value>) -> Result<(), Fault> {
+        let Some(frame) = self.cur.frames.last() else { return Ok(()) };
+        let at = self.program.image.codes[frame.code as usize].class;
+        let def = at.and_then(|at| self.program.image.classes.get(at as usize)).cloned().unwrap_or_default();
+        let parent = def.parent.clone().unwrap_or_else(|| Arc::from("Object"));
+        let (from, method) = match name {
+            "super" => (&parent, "<init>"),
+            "this" => (&def.name, "<init>"),
+            name => (&parent, name),
+        };
+        if let Some(code) = self.program.image.method(from, method, args.len()).map(|m| m.code) {
+            return self.call_code(code, args, this, Ret::Push);
+        }
+        if method == "<init>" {
+            self.set_thrown(&this, &args);
+            self.push(Value::Null);
+            return Ok(());
+        }
+        library::methods::call(self, this, method, args)
+    }
+
+    // -- closures and functions ------------------------------------------------------------------
+
+    pub(crate) fn call_value(&mut self, callee: Value, mut args: Vec<Value>, ret: Ret) -> Result<(), Fault> {
+        match self.heap.object(&callee) {
+            Some(Object::Closure(closure)) => {
+                let closure = closure.clone();
+                if !closure.bound.is_empty() {
+                    args.splice(0..0, closure.bound.iter().cloned());
+                }
+                let ret = if closure.then.is_empty() { ret } else { Ret::Then(closure.then.clone()) };
+                self.enter_closure(callee, &closure, args, ret)
+            }
+            Some(Object::Pointer(object, name)) => {
+                let (object, name) = (object.clone(), name.clone());
+                self.call_method(object, &name, args, false)
+            }
+            _ => {
+                if let Some(code) = self.own_method(&callee, "call", args.len()) {
+                    return self.call_code(code, args, callee, ret);
+                }
+                let what = self.type_name(&callee);
+                Err(Fault::new(class::METHOD, format!("No signature of method: {what}.call() is applicable")))
+            }
+        }
+    }
+
+    fn enter_closure(
+        &mut self,
+        me: Value,
+        closure: &Closure,
+        args: Vec<Value>,
+        ret: Ret,
+    ) -> Result<(), Fault> {
+        let program = self.program.clone();
+        let code = &program.image.codes[closure.code as usize];
+        let args = self.spread_args(code, args);
+        let locals = self.bind(code, args)?;
+        self.enter(closure.code, locals, closure.this.clone(), closure.captures.clone(), me, ret)
+    }
+
+    /// A closure of several parameters takes a list, or an entry of a map, apart.
+    fn spread_args(&mut self, code: &Code, args: Vec<Value>) -> Vec<Value> {
+        let wanted = code.params.len();
+        if wanted <= args.len() || code.params.last().is_some_and(|p| p.varargs) {
+            return args;
+        }
+        let Some((last, before)) = args.split_last() else { return args };
+        let parts = match self.heap.object(last) {
+            Some(Object::Entry(key, value)) if args.len() + 1 == wanted => vec![key.clone(), value.clone()],
+            Some(Object::List(items)) if args.len() == 1 && items.len() == wanted => items.clone(),
+            _ => return args,
+        };
+        before.iter().cloned().chain(parts).collect()
+    }
+
+    pub(crate) fn call_code(
+        &mut self,
+        code: u32,
+        args: Vec<Value>,
+        this: Value,
+        ret: Ret,
+    ) -> Result<(), Fault> {
+        let program = self.program.clone();
+        let locals = self.bind(&program.image.codes[code as usize], args)?;
+        self.enter(code, locals, this, Arc::from([]), Value::Null, ret)
+    }
+
+    /// Arguments become the first locals.
+    fn bind(&mut self, code: &Code, mut args: Vec<Value>) -> Result<Vec<Value>, Fault> {
+        if code.implicit_it {
+            if args.len() > 1 {
+                return Err(self.no_signature(code, &args));
+            }
+            args.resize(1, Value::Null);
+            return Ok(args);
+        }
+        let wanted = code.params.len();
+        if let Some(rest) = code.params.last().filter(|p| p.varargs) {
+            let _ = rest;
+            let one_list = args.len() == wanted && self.list_items(&args[wanted - 1]).is_some();
+            if !one_list && args.len() + 1 >= wanted {
+                let rest = args.split_off(wanted - 1);
+                let rest = self.heap.list(rest);
+                args.push(rest);
+            }
+        }
+        if args.len() > wanted {
+            return Err(self.no_signature(code, &args));
+        }
+        let mut left_out = wanted - args.len();
+        if left_out == 0 {
+            return Ok(args);
+        }
+        if left_out == 1 && args.is_empty() && wanted == 1 && !code.params[0].optional {
+            return Ok(vec![Value::Null]);
+        }
+        let mut absent = vec![false; wanted];
+        for (at, param) in code.params.iter().enumerate().rev() {
+            if left_out > 0 && param.optional {
+                absent[at] = true;
+                left_out -= 1;
+            }
+        }
+        if left_out > 0 {
+            return Err(self.no_signature(code, &args));
+        }
+        let mut given = args.into_iter();
+        let fill = absent
+            .into_iter()
+            .map(|absent| if absent { Value::Absent } else { given.next().unwrap_or(Value::Null) });
+        Ok(fill.collect())
+    }
+
+    fn no_signature(&self, code: &Code, args: &[Value]) -> Fault {
+        let types: Vec<String> = args.iter().map(|a| self.type_name(a)).collect();
+        let values: Vec<String> = args.iter().map(|a| self.text(a)).collect();
+        let message = format!(
+            "No signature of method: {}() is applicable for argument types: ({}) values: [{}]",
+            code.name,
+            types.join(", "),
+            values.join(", ")
+        );
+        Fault::new(class::METHOD, message)
+    }
+
+    fn enter(
+        &mut self,
+        code: u32,
+        locals: Vec<Value>,
+        this: Value,
+        captures: Arc<[Ref]>,
+        closure: Value,
+        ret: Ret,
+    ) -> Result<(), Fault> {
+        if self.cur.frames.len() >= DEPTH {
+            return Err(Fault::new(class::STACK, format!("calls are nested more than {DEPTH} deep")));
+        }
+        let context = self.cur.context();
+        let base = self.cur.stack.len();
+        let program = self.program.clone();
+        let def = &program.image.codes[code as usize];
+        self.cur.stack.extend(locals);
+        self.cur.stack.resize(base + def.locals as usize, Value::Null);
+        for slot in &def.boxed {
+            let at = base + *slot as usize;
+            let value = std::mem::replace(&mut self.cur.stack[at], Value::Null);
+            self.cur.stack[at] = self.heap.add(Object::Cell(value));
+        }
+        self.cur.frames.push(Frame { code, pc: 0, base, this, captures, closure, context, ret });
+        Ok(())
+    }
+
+    /// Calls a closure with other surroundings.
+    pub(crate) fn call_within(
+        &mut self,
+        body: Value,
+        args: Vec<Value>,
+        context: Context,
+    ) -> Result<(), Fault> {
+        let before = self.cur.frames.len();
+        self.call_value(body, args, Ret::Push)?;
+        if self.cur.frames.len() > before
+            && let Some(frame) = self.cur.frames.last_mut()
+        {
+            frame.context = Arc::new(context);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn returns(&mut self, value: Value) -> Result<(), Fault> {
+        let Some(frame) = self.cur.frames.pop() else { return Ok(()) };
+        self.cur.stack.truncate(frame.base);
+        if self.cur.frames.is_empty() {
+            self.branch_ends(Ok(value));
+            return Ok(());
+        }
+        let value = match frame.ret {
+            Ret::Push => value,
+            Ret::Discard => return Ok(()),
+            Ret::Truth => Value::Bool(self.truth(&value)),
+            Ret::Not => Value::Bool(!self.truth(&value)),
+            Ret::Compare(op) => {
+                let sign = super::compare::whole(&value).unwrap_or(0).cmp(&0);
+                Vm::ordered(op, if sign == Ordering::Equal { Ordering::Equal } else { sign })
+            }
+            Ret::Then(mut closures) => {
+                let next = closures.remove(0);
+                let ret = if closures.is_empty() { Ret::Push } else { Ret::Then(closures) };
+                return self.call_value(next, vec![value], ret);
+            }
+        };
+        self.push(value);
+        Ok(())
+    }
+
+    // -- objects ---------------------------------------------------------------------------------
+
+    /// `new Name(…)`
+    pub(crate) fn construct(&mut self, name: &str, args: Vec<Value>, named: bool) -> Result<(), Fault> {
+        if self.program.image.class(name).is_none() {
+            let value = library::classes::construct(self, name, args)?;
+            self.push(value);
+            return Ok(());
+        }
+        let program = self.program.clone();
+        let mut chain = Vec::new();
+        let mut at = program.image.class(name);
+        let mut thrown = false;
+        while let Some(def) = at {
+            chain.push(def);
+            let parent = def.parent.as_deref();
+            thrown |= parent.is_some_and(library::classes::is_exception);
+            at = parent.and_then(|p| program.image.class(p)).filter(|_| chain.len() < 64);
+        }
+        let mut fields = OrderedMap::default();
+        for field in chain.iter().rev().flat_map(|c| &c.fields) {
+            fields.put_str(field, Value::Null);
+        }
+        let thrown = thrown.then(|| Box::new(self.empty_thrown()));
+        let object =
+            self.heap.add(Object::Instance(Instance { class: chain[0].name.clone(), fields, thrown }));
+        self.push(object.clone());
+        let constructor = program.image.method(name, "<init>", args.len()).map(|m| m.code);
+        match constructor {
+            Some(code) => self.call_code(code, args, object.clone(), Ret::Discard)?,
+            None if named
+                || matches!(args.as_slice(), [one] if matches!(self.heap.object(one), Some(Object::Map(_)))) =>
+            {
+                for (key, value) in self.pairs(&args[0]) {
+                    let key = self.text(&key);
+                    self.put_field(&object, &key, value);
+                }
+            }
+            None => self.set_thrown(&object, &args),
+        }
+        for def in chain {
+            if let Some(init) = def.init {
+                self.call_code(init, Vec::new(), object.clone(), Ret::Discard)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn put_field(&mut self, object: &Value, name: &str, value: Value) {
+        self.heap.charge(120);
+        if let Some(Object::Instance(instance)) = self.heap.object_mut(object) {
+            instance.fields.put_str(name, value);
+        }
+    }
+}

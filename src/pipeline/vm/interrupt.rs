@@ -1,0 +1,115 @@
+//! How a branch is stopped from outside: abort, time-out, a sibling that failed.
+
+use super::branch::State;
+use super::fault::{Fault, Raise, class};
+use super::{Branch, Vm};
+use crate::act::{BuildResult, Class, StepId};
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Interrupt {
+    pub(crate) why: Why,
+    /// The second abort: only our own clean-up runs.
+    pub(crate) fatal: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Why {
+    Abort(String),
+    Timeout(StepId),
+    FailFast(String),
+}
+
+impl Interrupt {
+    pub(crate) fn reason(&self) -> String {
+        match &self.why {
+            Why::Abort(by) => format!("Aborted by {by}"),
+            Why::Timeout(_) => "Cancelling nested steps due to timeout".into(),
+            Why::FailFast(name) => format!("Failed in branch {name}"),
+        }
+    }
+
+    fn message(&self) -> String {
+        match &self.why {
+            Why::Timeout(_) => "Timeout has been exceeded".into(),
+            _ => self.reason(),
+        }
+    }
+}
+
+impl Vm {
+    pub(crate) fn interruption(&self, interrupt: &Interrupt) -> Fault {
+        Fault::Raised(Box::new(Raise {
+            class: class::INTERRUPTED,
+            message: interrupt.message(),
+            result: Some(BuildResult::Aborted),
+            fatal: interrupt.fatal,
+        }))
+    }
+
+    /// Abort: all branches.
+    pub(crate) fn abort(&mut self, by: &str) {
+        self.globals.aborts += 1;
+        self.globals.aborted_by.get_or_insert_with(|| by.to_owned());
+        let interrupt = Interrupt { why: Why::Abort(by.to_owned()), fatal: self.globals.aborts > 1 };
+        for id in self.branches.keys().copied().collect::<Vec<_>>() {
+            self.interrupt(id, &interrupt);
+        }
+    }
+
+    /// A timer fired: all branches inside its block.
+    pub(crate) fn fire(&mut self, timer: &StepId) {
+        self.globals.fired.insert(timer.clone());
+        let inside = |b: &Branch| b.frames.last().is_some_and(|f| f.context.timers.contains(timer));
+        let ids: Vec<u32> = self.branches.iter().filter(|(_, b)| inside(b)).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.interrupt(id, &Interrupt { why: Why::Timeout(timer.clone()), fatal: false });
+        }
+    }
+
+    /// A branch that waits for others is left alone; they are interrupted themselves.
+    pub(crate) fn interrupt(&mut self, id: u32, interrupt: &Interrupt) {
+        let Some(branch) = self.branch_mut(id) else { return };
+        if branch.interrupt.is_some() && !interrupt.fatal {
+            return;
+        }
+        match branch.state.clone() {
+            State::Ended => {}
+            State::Ready => branch.interrupt = Some(interrupt.clone()),
+            State::Joining(join) => {
+                for child in join.children {
+                    self.interrupt(child, interrupt);
+                }
+            }
+            State::Acting(step) => {
+                branch.interrupt = Some(interrupt.clone());
+                self.interrupt_step(id, &step, interrupt);
+            }
+        }
+    }
+
+    /// A wish that nobody knows of yet is dropped, unless it is as good as done; an open step is cancelled.
+    fn interrupt_step(&mut self, id: u32, step: &StepId, interrupt: &Interrupt) {
+        if let Some(at) = self.wanted.iter().position(|a| a.step == *step) {
+            if self.wanted[at].class() == Class::Instant {
+                return;
+            }
+            self.wanted.remove(at);
+            self.wanted_by.remove(at);
+            let fault = self.interruption(interrupt);
+            if let Some(branch) = self.branches.get_mut(&id) {
+                branch.interrupt = None;
+                branch.pending = Some(fault);
+            }
+            self.make_ready(id);
+        } else if let Some(open) = self.open.iter_mut().find(|o| o.act.step == *step) {
+            open.cancel = Some(interrupt.reason());
+        }
+    }
+
+    pub(crate) fn make_ready(&mut self, id: u32) {
+        if let Some(branch) = self.branches.get_mut(&id) {
+            branch.state = State::Ready;
+            self.queue.push_back(id);
+        }
+    }
+}

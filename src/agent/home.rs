@@ -1,0 +1,223 @@
+//! The agent's folder on disk: lock, instance id, fences, forgotten builds. See the crate's page for the layout.
+//!
+//! A build's fence is on disk before a claim is answered. The fence file also names the boot in which the build was
+//! first claimed: steps are not synced to disk when they start, so after a restart of the machine their folders may be
+//! missing, and the answer to the next claim says so.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use model::{BuildId, Fence};
+use tracing::warn;
+
+use crate::Error;
+
+/// The open folder. Locked until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Home {
+    root: PathBuf,
+    pub(crate) instance: String,
+    /// Changes when the machine is restarted.
+    pub(crate) boot: String,
+    _lock: File,
+}
+
+/// What the fence file of a build says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) fence: Fence,
+    /// The boot in which the build was first claimed here.
+    pub(crate) boot: String,
+}
+
+impl Home {
+    pub(crate) fn open(work_dir: &Path) -> Result<Home, Error> {
+        let failed = |source| Error::WorkDir { path: work_dir.to_owned(), source };
+        fs::create_dir_all(work_dir).map_err(failed)?;
+        let work_dir = fs::canonicalize(work_dir).map_err(failed)?;
+        let root = work_dir.join("majordomo");
+        for dir in [root.clone(), root.join("builds"), root.join("trash")] {
+            make_private_dir(&dir).map_err(failed)?;
+        }
+        let lock = File::create(root.join("lock")).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::InUse(work_dir)),
+            Err(TryLockError::Error(e)) => return Err(failed(e)),
+        }
+        let instance = instance(&root).map_err(failed)?;
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        Ok(Home { root, instance, boot: boot.trim().to_owned(), _lock: lock })
+    }
+
+    /// The work folder itself.
+    pub(crate) fn work_dir(&self) -> &Path {
+        self.root.parent().unwrap_or(&self.root)
+    }
+
+    /// The builds that were claimed here.
+    pub(crate) fn builds(&self) -> io::Result<BTreeMap<BuildId, Held>> {
+        let mut builds = BTreeMap::new();
+        for entry in fs::read_dir(self.root.join("builds"))? {
+            let name = entry?.file_name();
+            let Some(id) = name.to_str().and_then(|n| n.parse::<i64>().ok()) else { continue };
+            // A fence file that is cut off was never answered for.
+            if let Some(held) = self.read_fence(BuildId(id)) {
+                builds.insert(BuildId(id), held);
+            }
+        }
+        Ok(builds)
+    }
+
+    pub(crate) fn steps(&self, build: BuildId) -> PathBuf {
+        self.build(build).join("steps")
+    }
+
+    fn build(&self, build: BuildId) -> PathBuf {
+        self.root.join("builds").join(build.to_string())
+    }
+
+    fn read_fence(&self, build: BuildId) -> Option<Held> {
+        let text = fs::read_to_string(self.build(build).join("fence")).ok()?;
+        let (fence, boot) = text.strip_suffix('\n')?.split_once(' ')?;
+        Some(Held { fence: Fence::from_i64(fence.parse().ok()?), boot: boot.to_owned() })
+    }
+
+    /// What writes a fence to disk, on a thread that may block.
+    pub(crate) fn fence_writer(&self, build: BuildId) -> FenceWriter {
+        FenceWriter { dir: self.build(build), boot: self.boot.clone() }
+    }
+
+    /// Takes a build's folder away at once; deleting it may take longer and is left to the caller.
+    pub(crate) fn discard(&self, build: BuildId) -> io::Result<Option<PathBuf>> {
+        let to = self.root.join("trash").join(format!("{build}-{}", random_hex(4)?));
+        match fs::rename(self.build(build), &to) {
+            Ok(()) => Ok(Some(to)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// What an agent that was killed had not deleted yet.
+    pub(crate) fn trash(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.root.join("trash")).into_iter().flatten();
+        entries.flatten().map(|e| e.path()).collect()
+    }
+
+    /// Bytes that are free for this agent's user on the disk of the spools.
+    pub(crate) fn free(&self) -> Option<u64> {
+        match rustix::fs::statvfs(&self.root) {
+            Ok(stat) => Some(stat.f_bavail.saturating_mul(stat.f_frsize)),
+            Err(e) => {
+                warn!("ask for the free space of {}: {e}", self.root.display());
+                None
+            }
+        }
+    }
+}
+
+/// Writes the fence of one build.
+#[derive(Debug)]
+pub(crate) struct FenceWriter {
+    dir: PathBuf,
+    boot: String,
+}
+
+impl FenceWriter {
+    /// Durable when it returns. → whether the machine was restarted since the build was first claimed
+    pub(crate) fn write(&self, fence: Fence) -> io::Result<bool> {
+        let path = self.dir.join("fence");
+        make_private_dir(&self.dir)?;
+        make_private_dir(&self.dir.join("steps"))?;
+        let before = fs::read_to_string(&path).ok();
+        let first_boot =
+            before.as_deref().and_then(|t| t.strip_suffix('\n')?.split_once(' ')).map(|(_, b)| b);
+        let boot = first_boot.unwrap_or(&self.boot);
+        let line = format!("{} {boot}\n", fence.to_i64());
+        if first_boot.is_none() {
+            // Nothing to replace: a file that a crash cuts off holds no fence, and no claim was answered for it.
+            write_synced(&path, line.as_bytes())?;
+        } else {
+            let temporary = self.dir.join("fence.new");
+            write_synced(&temporary, line.as_bytes())?;
+            fs::rename(&temporary, &path)?;
+        }
+        File::open(&self.dir)?.sync_all()?;
+        if let (None, Some(builds)) = (first_boot, self.dir.parent()) {
+            File::open(builds)?.sync_all()?;
+        }
+        Ok(boot != self.boot)
+    }
+}
+
+fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+/// Makes a folder that only this user can look into: scripts and outputs may hold secrets.
+pub(crate) fn make_private_dir(path: &Path) -> io::Result<()> {
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        done => done,
+    }
+}
+
+fn instance(root: &Path) -> io::Result<String> {
+    let path = root.join("instance");
+    match fs::read_to_string(&path) {
+        Ok(id) if id.len() == 33 => return Ok(id.trim().to_owned()),
+        // Cut off by a crash of the machine: no controller has seen it, for it is synced before it is used.
+        Ok(_) => fs::remove_file(&path)?,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) => return Err(e),
+    }
+    let id = random_hex(16)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    file.write_all(format!("{id}\n").as_bytes())?;
+    file.sync_all()?;
+    File::open(root)?.sync_all()?;
+    Ok(id)
+}
+
+/// `bytes` random bytes as hex.
+pub(crate) fn random_hex(bytes: usize) -> io::Result<String> {
+    let mut random = vec![0; bytes];
+    File::open("/dev/urandom")?.read_exact(&mut random)?;
+    Ok(hex::encode(random))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_agent_on_one_work_folder_is_refused_with_a_sentence() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        let error = Home::open(dir.path()).unwrap_err();
+        assert!(error.to_string().starts_with("another agent uses the work folder /"), "{error}");
+        let instance = home.instance.clone();
+        drop(home);
+        assert_eq!(Home::open(dir.path()).unwrap().instance, instance);
+    }
+
+    #[test]
+    fn a_fence_is_read_back_and_a_restart_of_the_machine_is_told_at_the_next_claim() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::open(dir.path()).unwrap();
+        let (build, one, two) = (BuildId(7), Fence::first(1), Fence::first(2));
+        let first = FenceWriter { dir: home.build(build), boot: "old".into() };
+        assert!(!first.write(one).unwrap());
+        assert!(!first.write(two).unwrap());
+        assert!(home.fence_writer(build).write(two).unwrap());
+        assert_eq!(home.builds().unwrap()[&build], Held { fence: two, boot: "old".into() });
+        assert!(home.discard(build).unwrap().is_some());
+        assert!(home.builds().unwrap().is_empty());
+        assert_eq!(home.discard(build).unwrap(), None);
+    }
+}

@@ -1,0 +1,167 @@
+//! Claiming and forgetting builds. A claim is answered when its fence is on disk and nothing of an older claim is still
+//! at work on files.
+
+use std::io;
+
+use model::{BuildId, Fence};
+use remoting::ops::{Report, StepReport, StepState};
+use tracing::{error, info};
+
+use super::{Done, Service};
+
+/// What the answer to a claim may take on the wire: well below the largest header.
+const MAX_ANSWER: usize = 4 * 1024 * 1024;
+/// A report without its texts.
+const BARE: usize = 100;
+
+/// A claim that is not answered yet.
+#[derive(Debug)]
+pub(super) struct Claiming {
+    fence: Fence,
+    /// The fence is on disk.
+    written: bool,
+    /// A newer claim that came meanwhile.
+    next: Option<Fence>,
+    /// Whoever asked is still there.
+    pub(super) answer: bool,
+}
+
+impl Service {
+    pub(super) fn claim(&mut self, id: BuildId, fence: Fence, newer: bool) {
+        let build = self.builds.entry(id).or_default();
+        build.spoken_of = true;
+        if let Some(claiming) = &mut build.claiming {
+            let held = claiming.fence;
+            if fence == held {
+                claiming.answer = true;
+            } else if fence > held {
+                claiming.next = claiming.next.max(Some(fence));
+            } else {
+                self.report(id, fence, Report::Refused { held });
+            }
+            return;
+        }
+        build.claiming = Some(Claiming { fence, written: !newer, next: None, answer: true });
+        self.break_off(id, "the build was claimed anew");
+        if newer {
+            let writer = self.home.fence_writer(id);
+            self.tasks.spawn_blocking(move || Done::Fence(id, writer.write(fence)));
+        }
+        self.settle(id);
+    }
+
+    pub(super) fn fence_written(&mut self, id: BuildId, result: io::Result<bool>) {
+        let Some(build) = self.builds.get_mut(&id) else { return };
+        let Some(claiming) = &mut build.claiming else { return };
+        match result {
+            Ok(rebooted) => {
+                claiming.written = true;
+                build.rebooted = rebooted;
+                self.fences.hold(id, claiming.fence);
+                // The former owner may have spoken while the fence was written.
+                self.break_off(id, "the build was claimed by another owner");
+                self.settle(id);
+            }
+            Err(e) => {
+                error!("write the fence of build {id}: {e}");
+                let (fence, next) = (claiming.fence, claiming.next);
+                build.claiming = None;
+                let held = self.fences.held(id).unwrap_or_default();
+                self.report(id, fence, Report::Refused { held });
+                if let Some(next) = next {
+                    self.claim(id, next, true);
+                }
+            }
+        }
+    }
+
+    /// Goes on with what waits for a build's ops to end.
+    pub(super) fn settle(&mut self, id: BuildId) {
+        let Some(build) = self.builds.get_mut(&id) else { return };
+        if !build.ops.is_empty() {
+            return;
+        }
+        if let Some(claiming) = build.claiming.take_if(|claiming| claiming.written) {
+            if claiming.answer {
+                let rebooted = build.rebooted;
+                let steps = self.step_reports(id);
+                info!(build = id.0, fence = %claiming.fence, steps = steps.len(), "the build is claimed");
+                self.report(id, claiming.fence, Report::Claimed { steps, rebooted });
+            }
+            if let Some(next) = claiming.next {
+                self.claim(id, next, true);
+            }
+        }
+        self.discard_forgotten(id);
+    }
+
+    /// All steps, as far as one frame holds them, running ones first. One that is left out is told when it is asked for.
+    fn step_reports(&self, id: BuildId) -> Vec<StepReport> {
+        let Some(build) = self.builds.get(&id) else { return Vec::new() };
+        let (running, others): (Vec<_>, Vec<_>) = build.steps.iter().partition(|(_, step)| step.running());
+        let mut left = MAX_ANSWER;
+        let mut reports = Vec::with_capacity(build.steps.len());
+        for (name, step) in running.into_iter().chain(others.into_iter().rev()) {
+            let mut report = self.step_report(name, step);
+            let text = match &mut report.state {
+                StepState::Exited { stdout: Some(text), .. } | StepState::Lost { why: text } => Some(text),
+                StepState::Failed { why } => Some(why),
+                StepState::Accepted | StepState::Running | StepState::Exited { stdout: None, .. } => None,
+            };
+            // Escaped in JSON, a byte may take six.
+            let mut cost = BARE + name.len() * 2 + text.map_or(0, |text| text.len() * 6);
+            if cost > left / 4 {
+                // Its end is told when it is followed.
+                report.state = StepState::Running;
+                cost = BARE + name.len() * 2;
+            }
+            let Some(rest) = left.checked_sub(cost) else { break };
+            left = rest;
+            reports.push(report);
+        }
+        reports.sort_by(|a, b| a.step.cmp(&b.step));
+        reports
+    }
+
+    /// Ends follows and ops of a build.
+    pub(super) fn break_off(&mut self, id: BuildId, why: &str) {
+        let Some(build) = self.builds.get_mut(&id) else { return };
+        for step in build.steps.values_mut() {
+            step.follow = None;
+            if let Some(notice) = step.notice.take() {
+                self.notice.forget(notice);
+            }
+        }
+        for op in build.ops.values_mut() {
+            op.cancel(why);
+        }
+    }
+
+    pub(super) fn forget(&mut self, id: BuildId) {
+        self.break_off(id, "the build is forgotten");
+        if let Some(build) = self.builds.get_mut(&id) {
+            build.forgotten = true;
+        }
+        self.discard_forgotten(id);
+    }
+
+    /// Takes a forgotten build away, as soon as nothing of it is at work.
+    pub(super) fn discard_forgotten(&mut self, id: BuildId) {
+        let Some(build) = self.builds.get(&id) else { return };
+        let busy =
+            !build.ops.is_empty() || build.claiming.is_some() || build.steps.values().any(|s| s.running());
+        if !build.forgotten || busy {
+            return;
+        }
+        match self.home.discard(id) {
+            Ok(trash) => {
+                self.builds.remove(&id);
+                self.fences.forget(id);
+                if let Some(path) = trash {
+                    self.delete(path);
+                }
+            }
+            Err(e) => error!("take the folder of build {id} away: {e}"),
+        }
+    }
+}

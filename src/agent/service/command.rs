@@ -1,0 +1,44 @@
+//! Who may command, and which part carries it out.
+
+use model::{BuildId, Fence};
+use remoting::ops::{Command, Report, ToAgent, Verdict};
+use tracing::info;
+
+use super::Service;
+
+impl Service {
+    /// Judges a command by its fence, and carries it out.
+    pub(super) fn command(&mut self, ToAgent { build, fence, command }: ToAgent) {
+        let claim = command == Command::Claim;
+        match self.fences.judge(build, fence, claim) {
+            Verdict::Stale { held } => {
+                info!(build = build.0, %fence, %held, "refuse a command under a stale fence");
+                self.report(build, fence, Report::Refused { held });
+            }
+            Verdict::Unclaimed => {
+                let held = self.fences.held(build).unwrap_or_default();
+                self.report(build, fence, Report::Refused { held });
+            }
+            Verdict::Newer => self.claim(build, fence, true),
+            Verdict::Current if claim => self.claim(build, fence, false),
+            Verdict::Current => self.obey(build, fence, command),
+        }
+    }
+
+    fn obey(&mut self, build: BuildId, fence: Fence, command: Command) {
+        if let Some(build) = self.builds.get_mut(&build) {
+            build.spoken_of = true;
+        }
+        match command {
+            Command::Claim => {}
+            Command::Start { step, spec } => self.start(build, fence, &step, &spec),
+            Command::Follow { step, from, upto } => self.follow(build, fence, &step, from, upto),
+            Command::Kill { step, grace_millis } => self.kill(build, fence, &step, grace_millis),
+            Command::Op { op, request } => self.begin_op((build, op), fence, *request),
+            Command::OpData { op, offset, last, bytes } => self.op_data((build, op), offset, last, &bytes),
+            Command::OpCredit { op, upto } => self.op_credit((build, op), upto),
+            Command::OpCancel { op } => self.op_cancel((build, op)),
+            Command::Forget => self.forget(build),
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! The agent's one task: commands in, reports out, and what it knows of builds and steps in between.
+//!
+//! All state is here and changes here only. What takes time runs beside it (waiting for a process, ending a tree,
+//! writing a fence, working on files) and comes back as a [`Done`]. It never waits for the link: frames are made one by
+//! one when the link has room, reports before output, the output of steps in turn.
+
+mod claim;
+mod command;
+mod files;
+mod notice;
+mod send;
+mod steps;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use model::{BuildId, Fence};
+use remoting::native::AgentInfo;
+use remoting::ops::{Fences, FromAgent, OpResult, Report, ToAgent};
+use tokio::sync::mpsc::{self, OwnedPermit};
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until};
+use tracing::error;
+
+use crate::home::{Held, Home};
+use crate::link::{Dialer, Ends};
+use crate::step::{Step, StepKey, own_env};
+use crate::{Config, Error};
+use claim::Claiming;
+use files::Op;
+use notice::Notice;
+use send::Line;
+
+/// Reports that may wait before no more commands are taken.
+const OUTBOX: usize = 256;
+/// How often limits are looked at while a step runs.
+const TICK: Duration = Duration::from_secs(1);
+/// The same where the kernel does not say that files grow.
+const BLIND_TICK: Duration = Duration::from_millis(100);
+
+/// Runs an agent until it is told to stop, or its link ended and it may not connect again. Steps go on without it.
+pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Error> {
+    let home = Home::open(&config.work_dir)?;
+    let dialer = Dialer::new(config.clone(), about(&home))?;
+    let (to_service, links) = mpsc::channel(1);
+    let mut service = Service::open(config, home)?;
+    tokio::select! {
+        () = dialer.run(to_service, stop) => {}
+        () = service.run(links) => {}
+    }
+    Ok(())
+}
+
+fn about(home: &Home) -> AgentInfo {
+    let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    AgentInfo {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        instance: home.instance.clone(),
+        pid: std::process::id(),
+        hostname: hostname.trim().to_owned(),
+        os: std::env::consts::OS.to_owned(),
+        arch: std::env::consts::ARCH.to_owned(),
+        unix: cfg!(unix),
+        work_dir: home.work_dir().display().to_string(),
+        env: own_env(),
+    }
+}
+
+/// The state of an agent.
+pub(crate) struct Service {
+    config: Config,
+    home: Home,
+    fences: Fences,
+    builds: HashMap<BuildId, Build>,
+    link: Option<Ends>,
+    /// Reports for the link.
+    outbox: VecDeque<Out>,
+    /// Who has, or may have, output or content for the link, in turn.
+    ready: Line,
+    notice: Notice,
+    tasks: JoinSet<Done>,
+    pipes: (mpsc::UnboundedSender<OpKey>, mpsc::UnboundedReceiver<OpKey>),
+    /// Steps that run.
+    running: usize,
+    next_tick: Instant,
+}
+
+/// Names an op of a build.
+type OpKey = (BuildId, u64);
+
+/// What is known of a build.
+#[derive(Default)]
+struct Build {
+    steps: BTreeMap<Arc<str>, Step>,
+    ops: BTreeMap<u64, Op>,
+    claiming: Option<Claiming>,
+    /// Somebody spoke of it on this link, so somebody there listens to what becomes of it.
+    spoken_of: bool,
+    /// The machine was restarted since the build was first claimed here.
+    rebooted: bool,
+    /// Its folder goes when nothing of it runs any more.
+    forgotten: bool,
+}
+
+/// A report on its way.
+#[derive(Debug)]
+enum Out {
+    Report(FromAgent),
+    /// The step's state when the link has room for it.
+    Step(StepKey, Fence),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Source {
+    Step(StepKey),
+    Op(OpKey),
+}
+
+/// What ran beside and has ended.
+#[derive(Debug)]
+enum Done {
+    /// A step's wrapper ended, or may have.
+    Step(StepKey),
+    /// Nothing of a step's tree lives.
+    Tree(StepKey),
+    /// A fence was written. → whether the machine was restarted since the first claim
+    Fence(BuildId, io::Result<bool>),
+    Op(OpKey, OpResult),
+    Trash,
+}
+
+/// What there is to do next.
+enum Turn {
+    Link(Ends),
+    Unlinked,
+    Command(ToAgent),
+    Room(OwnedPermit<Bytes>),
+    Done(Result<Done, JoinError>),
+    Pipe(OpKey),
+    Grown(Vec<StepKey>),
+    Tick,
+}
+
+impl Service {
+    /// Takes up what is in the work folder. Nothing in it changes.
+    fn open(config: Config, home: Home) -> Result<Service, Error> {
+        let held =
+            home.builds().map_err(|source| Error::WorkDir { path: config.work_dir.clone(), source })?;
+        let fences = Fences::restore(held.iter().map(|(build, held)| (*build, held.fence)).collect());
+        let mut service = Service {
+            config,
+            home,
+            fences,
+            builds: HashMap::new(),
+            link: None,
+            outbox: VecDeque::new(),
+            ready: Line::default(),
+            notice: Notice::new(),
+            tasks: JoinSet::new(),
+            pipes: mpsc::unbounded_channel(),
+            running: 0,
+            next_tick: Instant::now() + TICK,
+        };
+        for (build, Held { boot, .. }) in held {
+            let rebooted = boot != service.home.boot;
+            service.builds.insert(build, Build { rebooted, ..Build::default() });
+            service.load_steps(build);
+        }
+        for path in service.home.trash() {
+            service.delete(path);
+        }
+        Ok(service)
+    }
+
+    async fn run(&mut self, mut links: mpsc::Receiver<Ends>) {
+        loop {
+            let turn = self.turn(&mut links).await;
+            self.take(turn);
+        }
+    }
+
+    /// Every branch is cancel-safe: channels, the end of a task, readiness of a descriptor, a timer.
+    async fn turn(&mut self, links: &mut mpsc::Receiver<Ends>) -> Turn {
+        let sending = !self.outbox.is_empty() || !self.ready.is_empty();
+        let hearing = self.outbox.len() < OUTBOX;
+        let frames = self.link.as_ref().filter(|_| sending).map(|link| link.frames.clone());
+        let commands = self.link.as_mut().filter(|_| hearing).map(|link| &mut link.commands);
+        tokio::select! {
+            Some(ends) = links.recv() => Turn::Link(ends),
+            command = hear(commands) => command.map_or(Turn::Unlinked, Turn::Command),
+            permit = room(frames) => permit.map_or(Turn::Unlinked, Turn::Room),
+            Some(done) = self.tasks.join_next() => Turn::Done(done),
+            Some(key) = self.pipes.1.recv() => Turn::Pipe(key),
+            keys = self.notice.grown() => Turn::Grown(keys),
+            () = sleep_until(self.next_tick), if self.running > 0 => Turn::Tick,
+        }
+    }
+
+    fn take(&mut self, turn: Turn) {
+        match turn {
+            Turn::Link(ends) => {
+                self.unlink();
+                self.link = Some(ends);
+            }
+            Turn::Unlinked => self.unlink(),
+            Turn::Command(command) => self.command(command),
+            Turn::Room(permit) => {
+                if let Some(frame) = self.next_frame() {
+                    permit.send(frame);
+                }
+            }
+            Turn::Done(Ok(done)) => self.done(done),
+            Turn::Done(Err(e)) => error!("a task of the agent has failed: {e}"),
+            Turn::Pipe(key) => self.pipe_moved(key),
+            Turn::Grown(keys) => keys.into_iter().for_each(|key| self.make_ready(key)),
+            Turn::Tick => self.tick(),
+        }
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Step(key) => self.step_ended(&key),
+            Done::Tree(key) => self.tree_ended(&key),
+            Done::Fence(build, result) => self.fence_written(build, result),
+            Done::Op(key, result) => self.op_ended(key, result),
+            Done::Trash => {}
+        }
+    }
+
+    /// Forgets all that belonged to the link. Whoever listens speaks up again on the next one.
+    fn unlink(&mut self) {
+        self.link = None;
+        self.outbox.clear();
+        self.ready = Line::default();
+        let builds: Vec<BuildId> = self.builds.keys().copied().collect();
+        for id in builds {
+            self.break_off(id, "the link is lost");
+            let Some(build) = self.builds.get_mut(&id) else { continue };
+            build.spoken_of = false;
+            if let Some(claiming) = &mut build.claiming {
+                claiming.answer = false;
+            }
+        }
+    }
+
+    fn report(&mut self, build: BuildId, fence: Fence, report: Report) {
+        if self.link.is_some() {
+            self.outbox.push_back(Out::Report(FromAgent { build, fence, report }));
+        }
+    }
+
+    fn report_step(&mut self, key: StepKey, fence: Fence) {
+        if self.link.is_some() {
+            self.outbox.push_back(Out::Step(key, fence));
+        }
+    }
+
+    fn delete(&mut self, path: std::path::PathBuf) {
+        self.tasks.spawn_blocking(move || {
+            if let Err(e) = std::fs::remove_dir_all(&path) {
+                error!("delete {}: {e}", path.display());
+            }
+            Done::Trash
+        });
+    }
+}
+
+impl Drop for Service {
+    /// Threads that wait for content must not keep the process.
+    fn drop(&mut self) {
+        self.unlink();
+    }
+}
+
+async fn hear(commands: Option<&mut mpsc::Receiver<ToAgent>>) -> Option<ToAgent> {
+    match commands {
+        Some(commands) => commands.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn room(frames: Option<mpsc::Sender<Bytes>>) -> Option<OwnedPermit<Bytes>> {
+    match frames {
+        Some(frames) => frames.reserve_owned().await.ok(),
+        None => std::future::pending().await,
+    }
+}

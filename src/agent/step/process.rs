@@ -1,0 +1,106 @@
+//! Processes as `/proc` shows them. A pid alone names nothing, for it is used again: a process is a pid with the time
+//! of its start.
+
+use std::fs;
+use std::time::Duration;
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::descriptor::readable;
+
+/// How often a process is looked at where the kernel can't tell of its end.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// One life of one process on this boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Process {
+    pub(crate) pid: i32,
+    /// Clock ticks since the boot.
+    pub(crate) start: u64,
+}
+
+/// What `/proc/PID/stat` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stat {
+    pub(crate) process: Process,
+    pub(crate) parent: i32,
+    pub(crate) group: i32,
+    /// It has ended, and its parent has not asked yet.
+    pub(crate) dead: bool,
+}
+
+impl Stat {
+    /// Reads a line of `/proc/PID/stat`. The name in parentheses may hold anything, also parentheses.
+    pub(crate) fn parse(line: &str) -> Option<Stat> {
+        let (pid, rest) = line.split_once(" (")?;
+        let (_, rest) = rest.rsplit_once(") ")?;
+        let mut fields = rest.split_ascii_whitespace();
+        let dead = matches!(fields.next()?, "Z" | "X" | "x");
+        let parent = fields.next()?.parse().ok()?;
+        let group = fields.next()?.parse().ok()?;
+        let start = fields.nth(16)?.parse().ok()?;
+        Some(Stat { process: Process { pid: pid.trim().parse().ok()?, start }, parent, group, dead })
+    }
+
+    pub(crate) fn of(pid: i32) -> Option<Stat> {
+        Stat::parse(&String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/stat")).ok()?))
+    }
+}
+
+impl Process {
+    pub(crate) fn alive(self) -> bool {
+        Stat::of(self.pid).is_some_and(|stat| stat.process == self && !stat.dead)
+    }
+
+    /// Sends a signal to this process and to no later one with its pid.
+    pub(crate) fn signal(self, signal: Signal) {
+        let Some(pid) = Pid::from_raw(self.pid) else { return };
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            // The descriptor is bound to the process that has the pid now, so looking after opening is no race.
+            Ok(fd) if self.alive() => {
+                let _gone = pidfd_send_signal(fd, signal);
+            }
+            Err(rustix::io::Errno::NOSYS) if self.alive() => {
+                let _gone = rustix::process::kill_process(pid, signal);
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
+/// Waits for the end of a process that is not a child.
+pub(crate) async fn ended(process: Process) {
+    let fd = Pid::from_raw(process.pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+    if !process.alive() {
+        return;
+    }
+    if let Some(fd) = fd.and_then(|fd| readable(fd).ok())
+        && fd.readable().await.is_ok()
+    {
+        return;
+    }
+    while process.alive() {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_does_not_move_the_fields() {
+        let line = "42 (a) b (c) S 7 40 40 0 -1 4194304 87 0 0 0 0 0 0 0 20 0 1 0 7199 2494464 181 1844674";
+        let stat = Stat::parse(line).unwrap();
+        assert_eq!(stat.process, Process { pid: 42, start: 7199 });
+        assert_eq!((stat.parent, stat.group, stat.dead), (7, 40, false));
+        assert_eq!(Stat::parse("42 (x"), None);
+    }
+
+    #[test]
+    fn this_process_lives_and_one_with_another_start_does_not() {
+        let me = Stat::of(std::process::id().try_into().unwrap()).unwrap().process;
+        assert!(me.alive());
+        assert!(!Process { start: me.start + 1, ..me }.alive());
+    }
+}

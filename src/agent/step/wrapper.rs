@@ -1,0 +1,116 @@
+//! Starting a step: the wrapper around its program, and which program runs a script.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::process::Stdio;
+
+use remoting::ops::StartSpec;
+use tokio::process::{Child, Command};
+
+use super::folder::StepFolder;
+
+/// Runs `$3…` once and leaves its exit status, with builtins only: one `fork`, no further program.
+/// `$1` is the step's folder, `$2` the boot id. Of two wrappers of one step, the one that makes `started` goes on.
+/// The traps let it outlive a signal to the whole group, so that it can write how the program ended; the program itself
+/// gets the default actions back.
+const WRAPPER: &str = r#"trap : HUP INT TERM
+IFS= read -r MAJORDOMO_STAT </proc/self/stat
+set -C
+{ echo "$2
+$MAJORDOMO_STAT" >"$1/started"; } 2>/dev/null || exit 0
+set +C
+MAJORDOMO_DIR=$1
+shift 2
+"$@"
+echo "$?" >"$MAJORDOMO_DIR/exit"
+"#;
+
+/// Marks the processes of a step, however far they run.
+pub(crate) const COOKIE: &str = "MAJORDOMO_STEP";
+/// What steps must not see of the agent's own environment.
+pub(crate) const HIDDEN: [&str; 1] = ["JENKINS_SECRET"];
+
+/// All that starting takes.
+#[derive(Debug)]
+pub(crate) struct Launch<'a> {
+    pub(crate) folder: &'a StepFolder,
+    pub(crate) spec: &'a StartSpec,
+    pub(crate) program: Vec<String>,
+    pub(crate) boot: &'a str,
+    pub(crate) cookie: &'a str,
+}
+
+/// What runs a script, or the sentence why nothing does here. The sentences are Jenkins'.
+pub(crate) fn program(spec: &StartSpec, script: &Path, path: Option<&str>) -> Result<Vec<String>, String> {
+    let script = script.to_string_lossy().into_owned();
+    let words = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).chain([script.clone()]).collect();
+    match spec.shell.as_str() {
+        "sh" if spec.script.starts_with("#!") => Ok(words(&[])),
+        "sh" => Ok(words(&["/bin/sh", "-xe"])),
+        "bat" => Err("Batch scripts can only be run on Windows nodes".to_owned()),
+        "powershell" | "pwsh" => {
+            let on_path = |dir: &str| Path::new(dir).join("pwsh").is_file();
+            if !path.unwrap_or_default().split(':').any(on_path) {
+                return Err(format!("“{}” needs the program pwsh, and it is not in the PATH", spec.shell));
+            }
+            // `-File` would want the extension .ps1.
+            let script = script.replace('\'', "''");
+            Ok(["pwsh", "-NoProfile", "-NonInteractive", "-Command"]
+                .map(str::to_owned)
+                .into_iter()
+                .chain([format!("& ([scriptblock]::Create([IO.File]::ReadAllText('{script}')))")])
+                .collect())
+        }
+        other => Err(format!("no shell “{other}” is known to this agent")),
+    }
+}
+
+/// The environment that steps see before their own is added.
+pub(crate) fn own_env() -> BTreeMap<String, String> {
+    let hidden = |name: &str| HIDDEN.contains(&name);
+    let all = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+    all.filter(|(name, _)| !hidden(name)).collect()
+}
+
+/// Starts the wrapper. It needs the agent no more.
+pub(crate) fn spawn(launch: &Launch<'_>) -> io::Result<Child> {
+    std::fs::create_dir_all(&launch.spec.dir)?;
+    let out = launch.folder.append("out")?;
+    let stdout: File = if launch.spec.capture { launch.folder.append("stdout")? } else { out.try_clone()? };
+    let mut command = Command::new("/bin/sh");
+    command.arg("-c").arg(WRAPPER).arg("majordomo-step");
+    command.arg(launch.folder.path()).arg(launch.boot).args(&launch.program);
+    command.current_dir(&launch.spec.dir).envs(&launch.spec.env).env(COOKIE, launch.cookie);
+    for name in HIDDEN.iter().filter(|name| !launch.spec.env.contains_key(**name)) {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null()).stdout(stdout).stderr(out);
+    // Its own group: a signal to the agent's, or the end of the agent's terminal, does not reach it.
+    command.process_group(0).spawn()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_runs_as_jenkins_runs_it_or_is_refused_with_its_sentence() {
+        let program = |shell: &str, script: &str| {
+            let spec = StartSpec {
+                shell: shell.into(),
+                script: script.into(),
+                dir: "/".into(),
+                env: BTreeMap::new(),
+                capture: false,
+            };
+            program(&spec, Path::new("/s"), Some("/nowhere"))
+        };
+        assert_eq!(program("sh", "true").unwrap(), ["/bin/sh", "-xe", "/s"]);
+        assert_eq!(program("sh", "#!/usr/bin/env python3\n").unwrap(), ["/s"]);
+        assert_eq!(program("bat", "dir").unwrap_err(), "Batch scripts can only be run on Windows nodes");
+        assert!(program("pwsh", "1").unwrap_err().contains("not in the PATH"));
+        assert!(program("fish", "1").unwrap_err().contains("“fish”"));
+    }
+}

@@ -1,0 +1,12 @@
+//! The native agent as a controller sees it: a real process, a real WebSocket, real programs.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may end them")]
+
+mod fences;
+mod files;
+mod kill;
+mod limits;
+mod link;
+mod process;
+mod steps;
+mod support;

@@ -10,8 +10,10 @@ use config::{ItemConfig, NodeConfig};
 use model::{Cause, Clock, JobName, Millis, NodeName, ParamValue, QueueId};
 use store::{Answer, Enqueue, ItemKind, Offline, Store, Which, Write};
 
+use crate::definition;
 use crate::error::Error;
 use crate::hints::Hints;
+use crate::programs::Programs;
 
 /// How long a delete waits for the builds that it has stopped.
 const STOP_WAIT: Duration = Duration::from_secs(15);
@@ -22,6 +24,7 @@ pub struct Commands {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     hints: Hints,
+    programs: Arc<Programs>,
 }
 
 /// What `build` answers: the queue item, and whether an equal one waited already.
@@ -32,8 +35,18 @@ pub struct Queued {
 }
 
 impl Commands {
-    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, hints: Hints) -> Commands {
-        Commands { store, clock, hints }
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        hints: Hints,
+        programs: Arc<Programs>,
+    ) -> Commands {
+        Commands { store, clock, hints, programs }
+    }
+
+    /// For tests of what stands above the engine: commands on a store that no engine looks at.
+    pub fn alone(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Commands {
+        Commands::new(store, clock, Hints::new(), Arc::default())
     }
 
     pub fn store(&self) -> &Arc<dyn Store> {
@@ -134,7 +147,8 @@ impl Commands {
         if config.disabled {
             return Err(Error::Conflict(format!("{name} is disabled")));
         }
-        let params = parameters(&config.parameters, given)?;
+        let effective = definition::effective(&config, &self.programs).await;
+        let params = parameters(&effective.parameters, given)?;
         let now = self.clock.now();
         let quiet = delay.unwrap_or(Duration::from_secs(u64::from(config.quiet_period.unwrap_or(0))));
         let enqueue = Enqueue {

@@ -2,11 +2,39 @@
 //!
 //! Decisions are pure (`driver`, `allocate`); the shells around them talk to the store and to agents.
 
+mod actor;
+pub mod allocate;
+mod checkout;
 mod commands;
+mod definition;
+pub mod driver;
 mod error;
 mod hints;
+mod history;
 mod inbox;
+pub mod label;
+mod programs;
+mod schedule;
+mod service;
+mod start;
 
+pub use checkout::GitSource;
 pub use commands::{Commands, Queued};
 pub use error::Error;
 pub use hints::{Hint, Hints};
+pub use inbox::{Delivery, text as delivery_text};
+pub use service::{Engine, Metrics, Parts};
+pub use start::BEHAVIOUR;
+
+/// In the environment that a `node` step is granted: the instance id of the agent.
+pub const INSTANCE_ENV: &str = "MAJORDOMO_AGENT_INSTANCE";
+
+pub(crate) fn base64_decode(text: &str) -> Option<Vec<u8>> {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.decode(text.trim()).ok()
+}
+
+pub(crate) fn base64_encode(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}

@@ -1,0 +1,306 @@
+//! The shell around one build's driver: it writes, sends, keeps time and moves objects; it decides nothing.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use link::AgentEvent;
+use model::{BuildId, Millis};
+use store::{Answer, InboxRow, Upload, Write};
+use tokio::sync::mpsc;
+
+use crate::driver::{Do, Driver, Event, Now, ObjectDo, ObjectEvent, Stop};
+use crate::service::Shared;
+
+/// How often a build is looked after without any event.
+const IDLE: Duration = Duration::from_secs(1);
+/// Bytes of an object in one read.
+const PIECE: usize = remoting::ops::MAX_PIECE;
+
+/// What others tell an actor.
+#[derive(Debug)]
+pub(crate) enum Mail {
+    /// Look at the inbox.
+    Inbox,
+    /// Stop as soon as nothing is in flight, and leave the build to somebody else.
+    HandOver,
+}
+
+/// How an actor ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Stopped(Stop),
+    HandedOver,
+}
+
+type Pending<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
+
+pub(crate) struct Actor {
+    shared: Arc<Shared>,
+    driver: Driver,
+    build: BuildId,
+    write: Pending<Result<Answer, store::Error>>,
+    inbox: Pending<Result<Vec<InboxRow>, store::Error>>,
+    look_again: bool,
+    agents: mpsc::UnboundedSender<AgentEvent>,
+    objects: mpsc::UnboundedSender<ObjectDo>,
+    wake: Option<Duration>,
+    again: bool,
+    /// Something was not sent because our lease was not sure.
+    muted: bool,
+    handing_over: bool,
+    /// Incarnation of the lost owner, until the adoption is noted.
+    lost: Option<i64>,
+    resumed: Option<i64>,
+    stop: Option<Stop>,
+}
+
+impl Actor {
+    /// Runs a build until it ends or is somebody else's. `lost`: whom it was adopted from.
+    pub(crate) async fn run(
+        shared: Arc<Shared>,
+        driver: Driver,
+        mut mail: mpsc::UnboundedReceiver<Mail>,
+        lost: Option<i64>,
+    ) -> Ended {
+        let (agents, mut reports) = mpsc::unbounded_channel();
+        let (objects, asked) = mpsc::unbounded_channel();
+        let (answers, mut stored) = mpsc::unbounded_channel();
+        let (build, fence) = (driver.facts().build, driver.facts().fence);
+        let moving = move_objects(Arc::clone(&shared), build, asked, answers);
+        let mut actor = Actor {
+            shared,
+            driver,
+            build,
+            write: None,
+            inbox: None,
+            look_again: false,
+            agents,
+            objects,
+            wake: None,
+            again: false,
+            muted: false,
+            handing_over: false,
+            lost,
+            resumed: lost,
+            stop: None,
+        };
+        actor.look();
+        actor.tell(Event::Tick);
+        let ended = {
+            tokio::pin!(moving);
+            loop {
+                if let Some(stop) = actor.stop.take() {
+                    break Ended::Stopped(stop);
+                }
+                if actor.handing_over && actor.write.is_none() && actor.driver.quiet() {
+                    break Ended::HandedOver;
+                }
+                let due = actor.due();
+                tokio::select! {
+                    answer = pending(&mut actor.write) => actor.written(answer),
+                    rows = pending(&mut actor.inbox) => actor.inbox_read(rows),
+                    Some(event) = reports.recv() => actor.agent(event),
+                    Some(event) = stored.recv() => actor.tell(Event::Object(event)),
+                    Some(mail) = mail.recv() => match mail {
+                        Mail::Inbox => actor.look(),
+                        Mail::HandOver => actor.handing_over = true,
+                    },
+                    () = tokio::time::sleep(due) => actor.tick(),
+                    () = &mut moving => {}
+                }
+            }
+        };
+        actor.shared.links.detach(build, fence);
+        ended
+    }
+
+    fn now(&self) -> Now {
+        Now { wall: self.shared.clock.now(), elapsed: self.shared.clock.elapsed() }
+    }
+
+    fn due(&self) -> Duration {
+        if self.again {
+            return Duration::ZERO;
+        }
+        let now = self.shared.clock.elapsed();
+        self.wake.map_or(IDLE, |at| at.saturating_sub(now)).min(IDLE)
+    }
+
+    fn tick(&mut self) {
+        self.again = false;
+        self.wake = None;
+        if self.muted && self.shared.cluster.may_send() {
+            self.muted = false;
+            self.tell(Event::Regained);
+        }
+        self.tell(Event::Tick);
+    }
+
+    fn tell(&mut self, event: Event) {
+        for act in self.driver.handle(event, self.now()) {
+            self.perform(act);
+        }
+        self.note_adopted();
+    }
+
+    fn perform(&mut self, act: Do) {
+        match act {
+            Do::Write(progress) => {
+                let store = Arc::clone(&self.shared.store);
+                self.write =
+                    Some(Box::pin(async move { store.write(Write::Progress(Box::new(progress))).await }));
+            }
+            Do::Attach(node) => {
+                let facts = self.driver.facts();
+                self.shared.links.attach(facts.build, facts.fence, &node, &self.agents);
+            }
+            Do::Send(node, message) => {
+                if self.shared.cluster.may_send() {
+                    self.shared.links.send(&node, message);
+                } else {
+                    self.muted = true;
+                }
+            }
+            Do::Object(object) => {
+                let _ended = self.objects.send(object);
+            }
+            Do::Again => self.again = true,
+            Do::WakeAt(at) => self.wake = Some(self.wake.map_or(at, |wake| wake.min(at))),
+            Do::Stop(stop) => self.stop = Some(stop),
+        }
+    }
+
+    fn written(&mut self, answer: Result<Answer, store::Error>) {
+        match answer {
+            Ok(_) => {
+                if let Some(lost) = self.resumed.take_if(|_| self.lost.is_none()) {
+                    self.shared.note_failover(lost, None, Some(self.shared.clock.now()));
+                }
+                self.shared.progressed(self.build);
+                self.tell(Event::Committed);
+            }
+            Err(error) => self.tell(Event::Refused(error)),
+        }
+    }
+
+    fn look(&mut self) {
+        if self.inbox.is_some() {
+            self.look_again = true;
+            return;
+        }
+        let (store, build) = (Arc::clone(&self.shared.store), self.build);
+        self.inbox = Some(Box::pin(async move { store.inbox(build).await }));
+    }
+
+    fn inbox_read(&mut self, rows: Result<Vec<InboxRow>, store::Error>) {
+        match rows {
+            Ok(rows) if rows.is_empty() => {}
+            Ok(rows) => self.tell(Event::Inbox(rows)),
+            Err(error) => tracing::debug!(%error, build = %self.build, "read the inbox"),
+        }
+        if std::mem::take(&mut self.look_again) {
+            self.look();
+        }
+    }
+
+    fn agent(&mut self, event: AgentEvent) {
+        self.tell(match event {
+            AgentEvent::Up { node, instance } => Event::LinkUp { node, instance },
+            AgentEvent::Down { node } => Event::LinkDown { node },
+            AgentEvent::Report { node, report } => Event::Report { node, report },
+        });
+    }
+
+    fn note_adopted(&mut self) {
+        if let Some(lost) = self.lost.take_if(|_| self.driver.claimed_all()) {
+            let at: Millis = self.shared.clock.now();
+            self.shared.note_failover(lost, Some(at), None);
+        }
+    }
+}
+
+/// Waits for what is pending; for ever when nothing is.
+async fn pending<T>(slot: &mut Pending<T>) -> T {
+    match slot {
+        Some(future) => {
+            let value = future.await;
+            *slot = None;
+            value
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Moves content between agents and the object store, one thing after the other.
+async fn move_objects(
+    shared: Arc<Shared>,
+    build: BuildId,
+    mut asked: mpsc::UnboundedReceiver<ObjectDo>,
+    answers: mpsc::UnboundedSender<ObjectEvent>,
+) {
+    let mut uploads: HashMap<u64, (Box<dyn Upload>, u64)> = HashMap::new();
+    while let Some(act) = asked.recv().await {
+        if let Some(event) = move_object(&shared, build, act, &mut uploads).await {
+            let _ended = answers.send(event);
+        }
+    }
+    std::future::pending().await
+}
+
+async fn move_object(
+    shared: &Shared,
+    build: BuildId,
+    act: ObjectDo,
+    uploads: &mut HashMap<u64, (Box<dyn Upload>, u64)>,
+) -> Option<ObjectEvent> {
+    let objects = &shared.objects;
+    let failed = |op, error: store::Error| Some(ObjectEvent::Failed { op, why: error.to_string() });
+    match act {
+        ObjectDo::Begin { op, key } => match objects.upload(&key).await {
+            Ok(upload) => {
+                uploads.insert(op, (upload, 0));
+                None
+            }
+            Err(error) => failed(op, error),
+        },
+        ObjectDo::Write { op, bytes } => {
+            let (upload, size) = uploads.get_mut(&op)?;
+            *size += bytes.len() as u64;
+            let upto = *size;
+            match upload.write(bytes).await {
+                Ok(()) => Some(ObjectEvent::Written { op, upto }),
+                Err(error) => {
+                    uploads.remove(&op);
+                    failed(op, error)
+                }
+            }
+        }
+        ObjectDo::Finish { op } => {
+            let (upload, _) = uploads.remove(&op)?;
+            match upload.finish().await {
+                Ok(()) => Some(ObjectEvent::Finished { op }),
+                Err(error) => failed(op, error),
+            }
+        }
+        ObjectDo::Abort { op } => {
+            uploads.remove(&op);
+            None
+        }
+        ObjectDo::Put { op, key, bytes } => match objects.put(&key, bytes).await {
+            Ok(()) => Some(ObjectEvent::Finished { op }),
+            Err(error) => failed(op, error),
+        },
+        ObjectDo::FindStash { op, name } => match shared.store.stash(build, &name).await {
+            Ok(stash) => Some(ObjectEvent::Stash { op, object: stash.map(|s| s.object) }),
+            Err(error) => failed(op, error),
+        },
+        ObjectDo::Read { op, key, from } => match objects.get(&key, from, PIECE).await {
+            Ok(Some(bytes)) => Some(ObjectEvent::Piece { op, from, bytes }),
+            Ok(None) => Some(ObjectEvent::Failed { op, why: format!("the object {key} is gone") }),
+            Err(error) => failed(op, error),
+        },
+    }
+}

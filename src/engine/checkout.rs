@@ -1,0 +1,126 @@
+//! Checkouts with the real git: an act becomes a script that runs as a durable process on the agent.
+//!
+//! The script prints its log to standard error and `NAME=value` lines to standard output, which are the outcome.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use pipeline::act::{Act, ActKind, Data, Failure, FailureKind, Outcome, Returns, Scm, Shell};
+use remoting::ops::StartSpec;
+
+/// A git repository and what of it is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GitSource {
+    pub url: String,
+    /// As written: `*/main`, `main`, `refs/tags/v1`, a commit.
+    pub branch: String,
+    pub shallow: bool,
+}
+
+/// The process that performs an act; `None` for acts that are no processes.
+pub(crate) fn process(act: &Act, job: Option<&GitSource>) -> Option<StartSpec> {
+    match &act.kind {
+        ActKind::Process(process) => {
+            let shell = match process.shell {
+                Shell::Sh => "sh",
+                Shell::Bat => "bat",
+                Shell::Powershell => "powershell",
+                Shell::Pwsh => "pwsh",
+            };
+            Some(StartSpec {
+                shell: shell.to_owned(),
+                script: process.script.clone(),
+                dir: process.place.dir.clone(),
+                env: process.env.clone(),
+                capture: process.returns == Returns::Stdout,
+            })
+        }
+        ActKind::Checkout { place, scm } => {
+            let script = match (scm, job) {
+                (Scm::Git { url, branch, shallow, .. }, _) => script(url, branch, *shallow),
+                (Scm::Job, Some(job)) => script(&job.url, &job.branch, job.shallow),
+                (Scm::Job, None) => "echo 'the job has no source to check out' >&2; exit 1\n".to_owned(),
+            };
+            let env = BTreeMap::from([("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned())]);
+            Some(StartSpec { shell: "sh".to_owned(), script, dir: place.dir.clone(), env, capture: true })
+        }
+        _ => None,
+    }
+}
+
+/// The branch without `*/`, `origin/` and `refs/heads/`.
+fn reference(branch: &str) -> &str {
+    let branch = branch.strip_prefix("*/").or_else(|| branch.strip_prefix("origin/")).unwrap_or(branch);
+    let branch = branch.strip_prefix("refs/heads/").unwrap_or(branch);
+    if branch.is_empty() || branch == "**" { "HEAD" } else { branch }
+}
+
+/// Fetches one reference into the folder, shallow when asked, and checks it out detached, as the git plugin does.
+pub(crate) fn script(url: &str, branch: &str, shallow: bool) -> String {
+    let wanted = reference(branch);
+    let depth = if shallow { "--depth=1 " } else { "" };
+    let mut script = String::from("set +x -e\nexec 3>&1 1>&2\n");
+    let (url, wanted) = (quote(url), quote(wanted));
+    let _infallible = write!(
+        script,
+        r#"url={url}
+ref={wanted}
+case "$url" in -*|ext::*|'') echo "The repository URL $url is not allowed"; exit 1;; esac
+case "$ref" in -*) echo "The branch $ref is not allowed"; exit 1;; esac
+echo "Cloning repository $url"
+if [ "$(git rev-parse --show-prefix 2>/dev/null || echo none)" != "" ] || [ ! -e .git ]; then
+  git init --quiet .
+fi
+git config remote.origin.url "$url"
+rm -f .git/index.lock .git/shallow.lock .git/HEAD.lock
+echo " > git fetch --no-tags --force {depth}-- origin $ref"
+git -c protocol.ext.allow=never fetch --no-tags --force --quiet {depth}-- origin "$ref"
+commit=$(git rev-parse --verify 'FETCH_HEAD^{{commit}}')
+echo "Checking out Revision $commit ($ref)"
+git checkout --force --quiet --detach "$commit"
+echo "Commit message: \"$(git log -1 --format=%s)\""
+printf 'GIT_COMMIT=%s\nGIT_URL=%s\nGIT_BRANCH=%s\nGIT_LOCAL_BRANCH=%s\n' "$commit" "$url" "origin/$ref" "$ref" >&3
+"#
+    );
+    script
+}
+
+fn quote(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// What the script's end means.
+pub(crate) fn outcome(status: i32, stdout: &str) -> Outcome {
+    if status != 0 {
+        let message = format!("git ended with status {status}; the log says why");
+        return Outcome::Failed(Failure { kind: FailureKind::Abort, message });
+    }
+    let pairs = stdout.lines().filter_map(|line| line.split_once('='));
+    Outcome::Done(Data::Map(pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_branch_is_named_as_git_fetches_it() {
+        for (written, wanted) in [
+            ("*/main", "main"),
+            ("origin/main", "main"),
+            ("refs/heads/a/b", "a/b"),
+            ("refs/tags/v1", "refs/tags/v1"),
+            ("", "HEAD"),
+            ("**", "HEAD"),
+        ] {
+            assert_eq!(reference(written), wanted);
+        }
+    }
+
+    #[test]
+    fn an_url_with_quotes_stays_one_word() {
+        assert!(
+            script("http://x/'; rm -rf /; '", "main", true).contains(r"url='http://x/'\''; rm -rf /; '\'''")
+        );
+    }
+}

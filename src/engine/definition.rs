@@ -1,0 +1,132 @@
+//! What a job's builds run: its configuration, and what its Jenkinsfile says beside it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use config::{Definition, GitScm, ItemConfig, JobConfig};
+use model::{BuildDiscarder, ParameterDefinition};
+use tokio::process::Command;
+
+use crate::checkout::{self, GitSource};
+use crate::programs::Programs;
+
+/// Time that fetching a Jenkinsfile may take.
+const FETCH: Duration = Duration::from_secs(120);
+/// Largest Jenkinsfile.
+const MAX_SOURCE: u64 = 1024 * 1024;
+
+/// What holds for a job, wherever it was said.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Effective {
+    pub(crate) parameters: Vec<ParameterDefinition>,
+    /// One build at a time.
+    pub(crate) exclusive: bool,
+    pub(crate) discarder: Option<BuildDiscarder>,
+}
+
+/// Joins `config.xml` with the options of an inline Declarative Pipeline, which win.
+pub(crate) async fn effective(job: &JobConfig, programs: &Programs) -> Effective {
+    let mut effective = Effective {
+        parameters: job.parameters.clone(),
+        exclusive: job.disable_concurrent_builds,
+        discarder: job.discarder.clone(),
+    };
+    let Definition::Script { text } = &job.definition else { return effective };
+    let Ok(program) = programs.compile(text).await else { return effective };
+    let properties = program.properties();
+    effective.exclusive |= properties.disable_concurrent_builds;
+    if !properties.parameters.is_empty() {
+        effective.parameters.clone_from(&properties.parameters);
+    }
+    if properties.build_discarder.is_some() {
+        effective.discarder.clone_from(&properties.build_discarder);
+    }
+    effective
+}
+
+pub(crate) fn job_config(xml: &str) -> Result<JobConfig, String> {
+    match ItemConfig::parse(xml) {
+        Ok(ItemConfig::Job(job)) => Ok(*job),
+        Ok(ItemConfig::Folder { .. }) => Err("a folder can't be built".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The Jenkinsfile of a build, and what `checkout scm` fetches.
+pub(crate) struct Source {
+    pub(crate) text: String,
+    pub(crate) scm: Option<GitSource>,
+    /// For the log.
+    pub(crate) note: String,
+}
+
+pub(crate) async fn source(job: &JobConfig, params: &BTreeMap<String, String>) -> Result<Source, String> {
+    match &job.definition {
+        Definition::None => Err("the job has no Pipeline definition".to_owned()),
+        Definition::Script { text } => Ok(Source { text: text.clone(), scm: None, note: String::new() }),
+        Definition::Scm { scm, script_path, .. } => {
+            let git = git_source(scm, params);
+            let (text, commit) = fetch(&git, script_path).await?;
+            let note = format!("Obtained {script_path} from git {} ({commit})\n", git.url);
+            // All of the build sees one commit, whatever is pushed meanwhile.
+            let scm = GitSource { branch: commit, ..git };
+            Ok(Source { text, scm: Some(scm), note })
+        }
+    }
+}
+
+/// Parameters may be named in URL and branch.
+fn git_source(scm: &GitScm, params: &BTreeMap<String, String>) -> GitSource {
+    let expand = |text: &str| {
+        params
+            .iter()
+            .fold(text.to_owned(), |text, (name, value)| text.replace(&format!("${{{name}}}"), value))
+    };
+    GitSource { url: expand(&scm.url), branch: expand(&scm.branch), shallow: true }
+}
+
+/// Fetches one file of a repository with the real git, shallow, into a folder that goes away.
+async fn fetch(git: &GitSource, path: &str) -> Result<(String, String), String> {
+    let folder = tempfile::tempdir().map_err(|e| format!("make a folder to fetch into: {e}"))?;
+    let script = checkout::script(&git.url, &git.branch, true);
+    let run = Command::new("/bin/sh")
+        .args(["-c", &script])
+        .current_dir(folder.path())
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(FETCH, run)
+        .await
+        .map_err(|_| format!("fetching {} took longer than {} s", git.url, FETCH.as_secs()))?
+        .map_err(|e| format!("run git: {e}"))?;
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    let commit = stdout.lines().find_map(|l| l.strip_prefix("GIT_COMMIT="));
+    let (true, Some(commit)) = (output.status.success(), commit) else {
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(format!("{} can't be fetched: {said}", git.url));
+    };
+    let text = read(folder.path(), path).await?;
+    Ok((text, commit.to_owned()))
+}
+
+async fn read(folder: &Path, path: &str) -> Result<String, String> {
+    let inside = Path::new(path).components().all(|c| matches!(c, std::path::Component::Normal(_)));
+    if !inside {
+        return Err(format!("the script path {path} is not inside the repository"));
+    }
+    let full = folder.join(path);
+    let real =
+        tokio::fs::canonicalize(&full).await.map_err(|_| format!("{path} is not in the repository"))?;
+    let root = tokio::fs::canonicalize(folder).await.map_err(|e| e.to_string())?;
+    if !real.starts_with(root) {
+        return Err(format!("{path} points outside the repository"));
+    }
+    let size = tokio::fs::metadata(&real).await.map_err(|e| e.to_string())?.len();
+    if size > MAX_SOURCE {
+        return Err(format!("{path} has {size} bytes, over the limit of {MAX_SOURCE}"));
+    }
+    tokio::fs::read_to_string(&real).await.map_err(|e| format!("read {path}: {e}"))
+}

@@ -1,0 +1,422 @@
+//! One running build, as a pure state machine: events in, things to do out.
+//!
+//! It decides; the shell around it (`actor`) writes to the store, talks to agents and keeps the time. The order of what
+//! the machine is fed is the order of the journal, live exactly as in replay:
+//!
+//! 1. records of our own making (`Did`, `Intent`) are fed when they join the write that commits them; nothing of them
+//!    leaves this module before that commit, and a driver whose commit fails is thrown away;
+//! 2. outcomes and events are fed after their commit, one by one;
+//! 3. what the machine wants is taken only when all committed records are fed.
+//!
+//! One write of a build is in flight at a time. Its guard is (fence, seq); see `store::Progress`.
+
+mod files;
+mod log;
+mod perform;
+mod session;
+mod settle;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{BuildId, BuildResult, Fence, JobName, Millis, NodeName};
+use pipeline::act::{Act, ActKind, Began, Outcome, Record, StepId};
+use pipeline::machine::{Machine, Status};
+use pipeline::program::Program;
+use remoting::ops::{FromAgent, ToAgent};
+use store::{Chunk, Effect, InboxRow, MAX_RECORDS, Progress};
+
+use files::Transfer;
+pub(crate) use files::text_key;
+pub use files::{ObjectDo, ObjectEvent};
+use log::Output;
+use session::Session;
+
+/// Instructions of the machine before others get their turn.
+const SLICE: u64 = 200_000;
+/// Time that a lost agent has to come back before its steps fail.
+pub const AGENT_LOST: Duration = Duration::from_secs(300);
+/// Before a write that the store did not take is given again.
+const RETRY: Duration = Duration::from_millis(250);
+/// Bytes of log in one write.
+const MAX_LOG: usize = 1024 * 1024;
+
+/// The rules of the build protocol that a simulation can switch off to see that it would notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// Nothing is sent before its intent is committed.
+    pub intent_first: bool,
+    /// The machine is fed results only after their commit.
+    pub result_committed: bool,
+    /// An agent is claimed before anything else is sent there.
+    pub claim_first: bool,
+    /// Output is followed from the committed offset.
+    pub follow_committed: bool,
+    /// A step whose agent has another instance id than its intent is lost, not started again.
+    pub same_instance: bool,
+}
+
+impl Default for Rules {
+    fn default() -> Rules {
+        Rules {
+            intent_first: true,
+            result_committed: true,
+            claim_first: true,
+            follow_committed: true,
+            same_instance: true,
+        }
+    }
+}
+
+/// The two clocks, as the shell read them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    pub wall: Millis,
+    /// Monotonic.
+    pub elapsed: Duration,
+}
+
+/// What the driver is told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// Time has passed, or the machine is to go on.
+    Tick,
+    /// The write in flight is committed.
+    Committed,
+    /// The write in flight was refused.
+    Refused(store::Error),
+    /// All rows of the inbox.
+    Inbox(Vec<InboxRow>),
+    /// The agent can be reached, over a link that is new to this driver.
+    LinkUp {
+        node: NodeName,
+        instance: String,
+    },
+    LinkDown {
+        node: NodeName,
+    },
+    /// This replica may send again after it could not be sure of its lease: everything is claimed anew.
+    Regained,
+    Report {
+        node: NodeName,
+        report: FromAgent,
+    },
+    Object(ObjectEvent),
+}
+
+/// What the shell is to do, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Do {
+    /// Answer with `Committed` or `Refused`.
+    Write(Progress),
+    /// Answer with `LinkUp` whenever the agent can be reached, `LinkDown` when it can't any more.
+    Attach(NodeName),
+    Send(NodeName, ToAgent),
+    Object(ObjectDo),
+    /// Give `Tick` soon; others first.
+    Again,
+    /// Give `Tick` then.
+    WakeAt(Duration),
+    Stop(Stop),
+}
+
+/// Why a driver has nothing more to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop {
+    Finished(BuildResult),
+    /// Another replica drives the build now.
+    Fenced,
+    /// An agent holds a higher fence than ours: fenced, or the store was set back in time.
+    Outranked(Fence),
+    /// The store can't be read: a person must look.
+    Broken(String),
+}
+
+/// What a driver starts from.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    pub build: BuildId,
+    pub job: JobName,
+    pub number: u64,
+    pub fence: Fence,
+    pub seq: i64,
+    pub log_end: u64,
+    /// Committed raw offset of each step.
+    pub raw: BTreeMap<String, u64>,
+    /// What `checkout scm` fetches.
+    pub scm: Option<crate::checkout::GitSource>,
+    pub rules: Rules,
+}
+
+pub struct Driver {
+    facts: Facts,
+    machine: Machine,
+    /// Records that are committed or in the write in flight.
+    records: i64,
+    seq: i64,
+    log_end: u64,
+    next: Draft,
+    in_flight: Option<InFlight>,
+    /// Outcomes and events to be journaled, in the order of their arrival.
+    arrived: VecDeque<Arrival>,
+    /// Keys of inbox rows that have arrived and are not gone from the store yet.
+    taken: Vec<String>,
+    /// Acts in flight: intent committed (`sent` false: not yet), no outcome arrived.
+    steps: BTreeMap<StepId, Open>,
+    outputs: BTreeMap<StepId, Output>,
+    /// How processes ended whose output is not all here yet.
+    ends: BTreeMap<StepId, Result<(i32, Option<String>), String>>,
+    transfers: BTreeMap<u64, Transfer>,
+    /// Contents of objects that outcomes name, until the machine has seen them.
+    texts: BTreeMap<String, String>,
+    next_op: u64,
+    sessions: BTreeMap<NodeName, Session>,
+    /// Instance of the agent that each `node` step was granted, by that step.
+    instances: BTreeMap<StepId, (NodeName, String)>,
+    ending: Option<Ending>,
+    out: Vec<Do>,
+}
+
+/// What the next write will hold.
+#[derive(Debug, Default)]
+struct Draft {
+    records: Vec<Record>,
+    chunks: Vec<Chunk>,
+    effects: Vec<Effect>,
+    /// Bytes of log so far.
+    log: usize,
+}
+
+struct InFlight {
+    write: Progress,
+    /// What the machine is fed when it is committed.
+    feed: Vec<Fed>,
+    /// Steps whose intents it holds.
+    intents: Vec<StepId>,
+    /// Raw offsets that are committed by it.
+    raw: Vec<(StepId, u64)>,
+    retry_at: Option<Duration>,
+}
+
+struct Fed {
+    record: Record,
+    /// The machine was fed already (only with the rule switched off).
+    done: bool,
+}
+
+struct Arrival {
+    record: Record,
+    effects: Vec<Effect>,
+}
+
+/// An act that the machine waits for.
+struct Open {
+    act: Act,
+    /// Its intent is committed.
+    committed: bool,
+    /// By the wall clock; for `sleep` and time-outs.
+    deadline: Option<Millis>,
+    /// Instance of the agent when the intent was written.
+    instance: Option<String>,
+    /// Asked to end; the reason is in the log.
+    cancelled: bool,
+    /// An agent may have been told of it, by us or by an owner before us.
+    asked: bool,
+    /// Its outcome is on the way into the journal.
+    settled: bool,
+}
+
+/// What is known of an act when its intent is written or replayed.
+struct Opening {
+    replayed: bool,
+    committed: bool,
+    deadline: Option<Millis>,
+    instance: Option<String>,
+}
+
+enum Ending {
+    /// The last words are in the draft or in flight.
+    Finishing(BuildResult),
+}
+
+impl Driver {
+    /// A build that begins: `began` becomes its first record. `head` goes to the log before anything else.
+    pub fn begin(
+        facts: Facts,
+        program: &Arc<Program>,
+        began: Began,
+        source: String,
+        head: &str,
+        now: Now,
+    ) -> Driver {
+        let mut driver = Driver::new(facts, Machine::new(Arc::clone(program), &began));
+        driver.say(head.as_bytes(), now);
+        driver.say(b"[Pipeline] Start of Pipeline\n", now);
+        driver.next.effects.push(Effect::Source { hash: program.hash().to_owned(), text: source });
+        driver.next.records.push(Record::Began(began));
+        driver
+    }
+
+    /// A build that goes on: `records` is its whole journal, whose first record `began` is taken off already.
+    /// The contents of objects that records name are in `texts`.
+    pub fn resume(
+        facts: Facts,
+        program: &Arc<Program>,
+        began: &Began,
+        records: Vec<Record>,
+    ) -> Result<Driver, String> {
+        let mut driver = Driver::new(facts, Machine::new(Arc::clone(program), began));
+        driver.records = 1;
+        for record in records {
+            driver.replay(record)?;
+        }
+        driver.claim_all();
+        Ok(driver)
+    }
+
+    fn new(facts: Facts, machine: Machine) -> Driver {
+        Driver {
+            machine,
+            records: 0,
+            seq: facts.seq,
+            log_end: facts.log_end,
+            next: Draft::default(),
+            in_flight: None,
+            arrived: VecDeque::new(),
+            taken: Vec::new(),
+            steps: BTreeMap::new(),
+            outputs: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            transfers: BTreeMap::new(),
+            texts: BTreeMap::new(),
+            next_op: 1,
+            sessions: BTreeMap::new(),
+            instances: BTreeMap::new(),
+            ending: None,
+            out: Vec::new(),
+            facts,
+        }
+    }
+
+    fn replay(&mut self, record: Record) -> Result<(), String> {
+        while let Status::More = self.machine.run(SLICE) {}
+        match &record {
+            Record::Intent { step, deadline, agent, .. } => {
+                let act = self.machine.wanted().iter().find(|a| a.step == *step).cloned();
+                if let Some(act) = act {
+                    let (deadline, instance) = (deadline.and_then(wall), agent.clone());
+                    self.open(act, Opening { replayed: true, committed: true, deadline, instance });
+                }
+            }
+            Record::Outcome { step, outcome, .. } => self.note_outcome(step, outcome),
+            Record::Did { step, .. } => {
+                let act = self.machine.wanted().iter().find(|a| a.step == *step);
+                if let Some(ActKind::CancelTimer { timer }) = act.map(|a| a.kind.clone()) {
+                    self.cancel_timer(&timer);
+                }
+            }
+            Record::Began(_) | Record::Event { .. } => {}
+        }
+        self.records += 1;
+        self.machine.feed(&record).map_err(|e| e.to_string())
+    }
+
+    /// Tells the driver what happened; it answers with what to do.
+    pub fn handle(&mut self, event: Event, now: Now) -> Vec<Do> {
+        match event {
+            Event::Tick => {}
+            Event::Committed => self.committed(now),
+            Event::Refused(error) => self.refused(error, now),
+            Event::Inbox(rows) => self.inbox(rows, now),
+            Event::LinkUp { node, instance } => self.link_up(node, instance),
+            Event::LinkDown { node } => self.link_down(&node, now),
+            Event::Regained => self.regained(),
+            Event::Report { node, report } => self.report(&node, report, now),
+            Event::Object(event) => self.object(event, now),
+        }
+        self.go_on(now);
+        std::mem::take(&mut self.out)
+    }
+
+    /// For the page: what it waits for.
+    pub fn open_steps(&self) -> impl Iterator<Item = (&StepId, &'static str)> {
+        self.steps.iter().map(|(step, open)| (step, open.act.name()))
+    }
+
+    /// Whether only acts are in flight that the next owner can do again or wait for as well: a drain may hand it over.
+    pub fn quiet(&self) -> bool {
+        self.in_flight.is_none() && self.transfers.is_empty()
+    }
+
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn go_on(&mut self, now: Now) {
+        if self.retry(now) || self.in_flight.is_some() || self.ending.is_some() {
+            self.flush(now);
+            return;
+        }
+        match self.run(now) {
+            Status::More => self.out.push(Do::Again),
+            Status::Waiting => self.perform(now),
+            Status::Done(ended) => self.finish(ended.result, ended.error.as_deref(), now),
+        }
+        self.flush(now);
+    }
+
+    /// Runs the machine until it waits, and takes what it wants into the draft.
+    fn run(&mut self, now: Now) -> Status {
+        loop {
+            match self.machine.run(SLICE) {
+                Status::Waiting => {}
+                other => return other,
+            }
+            let Some(act) = self.machine.wanted().first().cloned() else { return Status::Waiting };
+            if self.records + self.drafted() >= MAX_RECORDS - 8 {
+                let text = format!("the journal is over its limit of {MAX_RECORDS} records");
+                self.finish(BuildResult::Failure, Some(&text), now);
+                return Status::Waiting;
+            }
+            let record = self.take(act, now);
+            if let Err(divergence) = self.machine.feed(&record) {
+                self.finish(BuildResult::Failure, Some(&divergence.to_string()), now);
+                return Status::Waiting;
+            }
+            self.next.records.push(record);
+        }
+    }
+
+    fn drafted(&self) -> i64 {
+        i64::try_from(self.next.records.len() + self.arrived.len()).unwrap_or(i64::MAX)
+    }
+
+    fn open(&mut self, act: Act, open: Opening) {
+        let Opening { replayed, committed, deadline, instance } = open;
+        let step = act.step.clone();
+        let open =
+            Open { act, committed, deadline, instance, cancelled: false, asked: replayed, settled: false };
+        self.steps.insert(step, open);
+    }
+
+    /// Journals an outcome; the machine sees it after the commit.
+    fn settle(&mut self, step: &StepId, outcome: Outcome, effects: Vec<Effect>, now: Now) {
+        let Some(open) = self.steps.get_mut(step) else { return };
+        if open.settled {
+            return;
+        }
+        open.settled = true;
+        let record = Record::Outcome { step: step.clone(), outcome, at: at(now) };
+        self.arrived.push_back(Arrival { record, effects });
+    }
+}
+
+/// Journal times are unsigned.
+fn at(now: Now) -> u64 {
+    u64::try_from(now.wall.0).unwrap_or(0)
+}
+
+fn wall(millis: u64) -> Option<Millis> {
+    i64::try_from(millis).ok().map(Millis)
+}

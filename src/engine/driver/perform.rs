@@ -1,0 +1,336 @@
+//! Acts: what is journaled when the machine wants one, and what is done about those in flight.
+
+use pipeline::act::{
+    Act, ActKind, Class, Data, Failure, FailureKind, Granted, Outcome, Record, Returns, StepId,
+};
+use remoting::ops::{Command, StepReport, StepState};
+use store::Effect;
+
+use super::log::{Output, announce};
+use super::{AGENT_LOST, Driver, Now, Opening, at, wall};
+
+/// Between TERM and KILL when a step is ended.
+const GRACE_MILLIS: u64 = 5_000;
+
+impl Driver {
+    /// Turns a wish of the machine into the record that joins the next write.
+    pub(super) fn take(&mut self, act: Act, now: Now) -> Record {
+        self.say(announce(&act).as_bytes(), now);
+        let (step, digest, at) = (act.step.clone(), act.digest(), at(now));
+        if act.class() == Class::Instant {
+            self.instant(&act);
+            return Record::Did { step, digest, at };
+        }
+        let deadline = match act.kind {
+            ActKind::Sleep { millis } | ActKind::Timer { millis } => Some(at.saturating_add(millis)),
+            _ => None,
+        };
+        if let ActKind::Node { label, .. } = &act.kind {
+            let wait = Effect::WaitNode { step: step.to_string(), label: label.clone(), since: now.wall };
+            self.next.effects.push(wait);
+        }
+        let agent =
+            place(&act).and_then(|node| self.instances.get(node)).map(|(_, instance)| instance.clone());
+        let committed = !self.facts.rules.intent_first;
+        let opening = Opening {
+            replayed: false,
+            committed,
+            deadline: deadline.and_then(wall),
+            instance: agent.clone(),
+        };
+        self.open(act, opening);
+        Record::Intent { step, digest, at, deadline, agent }
+    }
+
+    /// What an act that is done by its commit changes in the store.
+    fn instant(&mut self, act: &Act) {
+        let effect = match &act.kind {
+            ActKind::SetResult { result } => Effect::Result { result: *result },
+            ActKind::SetDisplayName { name } => Effect::DisplayName { name: name.clone() },
+            ActKind::SetDescription { text } => Effect::Description { text: text.clone() },
+            ActKind::ReleaseNode { node } => Effect::ReleaseExecutor { step: node.to_string() },
+            ActKind::CancelTimer { timer } => return self.cancel_timer(timer),
+            _ => return,
+        };
+        self.next.effects.push(effect);
+    }
+
+    /// A timer that has fired meanwhile, and is not journaled yet, has not fired.
+    pub(super) fn cancel_timer(&mut self, timer: &StepId) {
+        self.steps.remove(timer);
+        self.arrived.retain(|a| !matches!(&a.record, Record::Outcome { step, .. } if step == timer));
+    }
+
+    /// Does what can be done for every act in flight. Doing it twice is harmless.
+    pub(super) fn perform(&mut self, now: Now) {
+        for (step, reason) in self.machine.cancelled() {
+            self.cancel(&step, &reason, now);
+        }
+        let steps: Vec<StepId> =
+            self.steps.iter().filter(|(_, o)| o.committed && !o.settled).map(|(s, _)| s.clone()).collect();
+        for step in steps {
+            self.perform_one(&step, now);
+        }
+    }
+
+    fn perform_one(&mut self, step: &StepId, now: Now) {
+        let Some(open) = self.steps.get(step) else { return };
+        match &open.act.kind {
+            ActKind::Sleep { .. } | ActKind::Timer { .. } => {
+                if open.deadline.is_none_or(|due| due <= now.wall) {
+                    self.settle(step, Outcome::Done(Data::None), Vec::new(), now);
+                }
+            }
+            ActKind::Node { .. } => {}
+            _ => self.on_agent(step, now),
+        }
+    }
+
+    fn on_agent(&mut self, step: &StepId, now: Now) {
+        let Some(node) = self.node_of(step) else {
+            let why = "the executor of this step is not known any more".to_owned();
+            return self.fail(step, FailureKind::Lost, why, now);
+        };
+        self.attach(&node);
+        let Some(session) = self.sessions.get(&node) else { return };
+        if session.down_for(now).is_some_and(|down| down >= AGENT_LOST) {
+            let why = format!("Agent {node} was lost: no connection for {} s", AGENT_LOST.as_secs());
+            return self.fail(step, FailureKind::Lost, why, now);
+        }
+        if !session.ready {
+            return;
+        }
+        let Some(open) = self.steps.get(step) else { return };
+        let elsewhere = open.instance.as_ref().is_some_and(|i| !i.is_empty() && *i != session.instance);
+        if elsewhere && self.facts.rules.same_instance {
+            let why = format!(
+                "Agent {node} is another one now (its work folder is new), so how this step ended is not known"
+            );
+            return self.fail(step, FailureKind::Lost, why, now);
+        }
+        if session.asked.contains(step) {
+            return;
+        }
+        self.ask(&node, step, now);
+    }
+
+    /// Tells the agent about an act, once for each link.
+    fn ask(&mut self, node: &model::NodeName, step: &StepId, now: Now) {
+        let Some(open) = self.steps.get(step) else { return };
+        let cancelled = open.cancelled;
+        match crate::checkout::process(&open.act, self.facts.scm.as_ref()) {
+            Some(spec) => {
+                let known = self.sessions.get(node).is_some_and(|s| s.known.contains_key(step));
+                if cancelled && !known {
+                    // The agent was claimed and has no folder of it: it never ran, and never will.
+                    return self.settle(step, Outcome::Cancelled, Vec::new(), now);
+                }
+                let rebooted = self.sessions.get(node).is_some_and(|s| s.rebooted);
+                if !known && rebooted && self.steps.get(step).is_some_and(|o| o.asked) {
+                    let why = format!(
+                        "the machine of agent {node} was restarted, and nothing is left of this step"
+                    );
+                    return self.fail(step, FailureKind::Lost, why, now);
+                }
+                if let Some(open) = self.steps.get_mut(step) {
+                    open.asked = true;
+                }
+                if !known {
+                    self.send(node, Command::Start { step: step.to_string(), spec: Box::new(spec) });
+                }
+                self.follow(node, step);
+                if cancelled {
+                    self.send(node, Command::Kill { step: step.to_string(), grace_millis: GRACE_MILLIS });
+                }
+            }
+            None => self.begin_files(node, step),
+        }
+        if let Some(session) = self.sessions.get_mut(node) {
+            session.asked.insert(step.clone());
+        }
+    }
+
+    /// Asks for the output from where it is committed.
+    pub(super) fn follow(&mut self, node: &model::NodeName, step: &StepId) {
+        let committed = self.facts.raw.get(&step.0).copied().unwrap_or(0);
+        let output = self.outputs.entry(step.clone()).or_insert_with(|| Output::from(committed));
+        if self.facts.rules.follow_committed {
+            output.rewind();
+        }
+        output.upto = output.committed + remoting::ops::CREDIT;
+        let (from, upto) = (output.expected(), output.upto);
+        self.send(node, Command::Follow { step: step.to_string(), from, upto });
+    }
+
+    /// Room for more output, as soon as a quarter of the credit is free.
+    pub(super) fn raw_committed(&mut self, step: &StepId, raw: u64) {
+        let Some(output) = self.outputs.get_mut(step) else { return };
+        output.committed = output.committed.max(raw);
+        self.facts.raw.insert(step.0.clone(), output.committed);
+        let (upto, from) = (output.committed + remoting::ops::CREDIT, output.expected());
+        if upto >= output.upto + remoting::ops::CREDIT / 4 && output.end.is_none_or(|end| from < end) {
+            output.upto = upto;
+            if let Some(node) = self.node_of(step) {
+                self.send(&node, Command::Follow { step: step.to_string(), from, upto });
+            }
+        }
+    }
+
+    fn cancel(&mut self, step: &StepId, reason: &str, now: Now) {
+        let Some(open) = self.steps.get_mut(step) else { return };
+        if open.settled || open.cancelled || !open.committed {
+            return;
+        }
+        open.cancelled = true;
+        let kind = open.act.kind.clone();
+        match kind {
+            ActKind::Sleep { .. } | ActKind::Timer { .. } => {
+                self.settle(step, Outcome::Cancelled, Vec::new(), now)
+            }
+            ActKind::Node { .. } => {
+                let step_text = step.to_string();
+                let effects = vec![
+                    Effect::CancelWait { step: step_text.clone() },
+                    Effect::ReleaseExecutor { step: step_text },
+                ];
+                self.settle(step, Outcome::Cancelled, effects, now);
+            }
+            ActKind::Process(_) | ActKind::Checkout { .. } => {
+                if !reason.is_empty() {
+                    self.say(format!("Sending interrupt signal to process: {reason}\n").as_bytes(), now);
+                }
+                if let Some(node) = self.node_of(step) {
+                    self.send(&node, Command::Kill { step: step.to_string(), grace_millis: GRACE_MILLIS });
+                }
+            }
+            _ => self.cancel_files(step, now),
+        }
+    }
+
+    /// An executor was granted; the row of the inbox goes with the record.
+    pub(super) fn granted(&mut self, step: &str, granted: Granted, consume: Vec<Effect>, now: Now) {
+        let step = StepId(step.to_owned());
+        let wanted = self.steps.get(&step).is_some_and(|o| !o.settled && !o.cancelled);
+        if !wanted {
+            // Cancelled meanwhile: the executor is given back with the row.
+            self.next.effects.extend(consume);
+            self.next.effects.push(Effect::ReleaseExecutor { step: step.to_string() });
+            return;
+        }
+        let text = format!("Running on {} in {}\n[Pipeline] {{\n", granted.node, granted.workspace);
+        self.say(text.as_bytes(), now);
+        self.settle(&step, Outcome::Done(Data::Granted(granted)), consume, now);
+    }
+
+    /// What an agent says of a step.
+    pub(super) fn step_report(&mut self, report: StepReport, now: Now) {
+        let step = StepId(report.step);
+        let Some(open) = self.steps.get(&step) else { return };
+        if open.settled || crate::checkout::process(&open.act, self.facts.scm.as_ref()).is_none() {
+            return;
+        }
+        match report.state {
+            StepState::Accepted | StepState::Running => {}
+            StepState::Exited { status, stdout } => self.ended(&step, report.end, Ok((status, stdout))),
+            StepState::Lost { why } | StepState::Failed { why } => self.ended(&step, report.end, Err(why)),
+        }
+        self.settle_complete(now);
+    }
+
+    fn ended(&mut self, step: &StepId, end: u64, how: Result<(i32, Option<String>), String>) {
+        let committed = self.facts.raw.get(&step.0).copied().unwrap_or(0);
+        let output = self.outputs.entry(step.clone()).or_insert_with(|| Output::from(committed));
+        if output.end.is_some() {
+            return;
+        }
+        // An end before what is committed is a lie or a lost disk: what we have is what there was.
+        output.end = Some(end.max(output.expected()));
+        self.ends.insert(step.clone(), how);
+    }
+
+    /// Steps that have ended and whose output is all in the draft get their outcome.
+    pub(super) fn settle_complete(&mut self, now: Now) {
+        let complete: Vec<StepId> = self
+            .ends
+            .keys()
+            .filter(|step| self.outputs.get(step).is_none_or(Output::complete))
+            .cloned()
+            .collect();
+        for step in complete {
+            let Some(how) = self.ends.remove(&step) else { continue };
+            let cancelled = self.steps.get(&step).is_some_and(|o| o.cancelled);
+            let outcome = match how {
+                _ if cancelled => Outcome::Cancelled,
+                Ok((status, stdout)) => self.exited(&step, status, stdout),
+                Err(message) => Outcome::Failed(Failure { kind: FailureKind::Lost, message }),
+            };
+            self.settle(&step, outcome, Vec::new(), now);
+        }
+    }
+
+    fn exited(&mut self, step: &StepId, status: i32, stdout: Option<String>) -> Outcome {
+        let Some(open) = self.steps.get(step) else { return Outcome::Cancelled };
+        match &open.act.kind {
+            ActKind::Checkout { .. } => {
+                crate::checkout::outcome(status, stdout.as_deref().unwrap_or_default())
+            }
+            ActKind::Process(process) => {
+                let stdout = stdout.filter(|_| process.returns == Returns::Stdout);
+                match stdout {
+                    Some(text) if super::settle::too_large(&text) => Outcome::Failed(Failure {
+                        kind: FailureKind::Io,
+                        message: format!(
+                            "the output to be returned has {} bytes; at most 16,384 can be",
+                            text.len()
+                        ),
+                    }),
+                    stdout => Outcome::Done(Data::Exit { status, stdout }),
+                }
+            }
+            _ => Outcome::Cancelled,
+        }
+    }
+
+    pub(super) fn fail(&mut self, step: &StepId, kind: FailureKind, message: String, now: Now) {
+        self.ends.remove(step);
+        if let Some(output) = self.outputs.get_mut(step) {
+            output.end = Some(output.expected());
+        }
+        let cancelled = self.steps.get(step).is_some_and(|o| o.cancelled);
+        let outcome = if cancelled { Outcome::Cancelled } else { Outcome::Failed(Failure { kind, message }) };
+        self.settle(step, outcome, Vec::new(), now);
+    }
+
+    /// The agent that an act in flight belongs to.
+    pub(super) fn node_of(&self, step: &StepId) -> Option<model::NodeName> {
+        let open = self.steps.get(step)?;
+        let node = place(&open.act)?;
+        self.instances.get(node).map(|(name, _)| name.clone())
+    }
+}
+
+/// The `node` step whose executor an act uses.
+fn place(act: &Act) -> Option<&StepId> {
+    match &act.kind {
+        ActKind::Process(process) => Some(&process.place.node),
+        ActKind::Checkout { place, .. }
+        | ActKind::ReadFile { place, .. }
+        | ActKind::WriteFile { place, .. }
+        | ActKind::FileExists { place, .. }
+        | ActKind::DeleteDir { place }
+        | ActKind::Stash { place, .. }
+        | ActKind::Unstash { place, .. }
+        | ActKind::ArchiveArtifacts { place, .. } => Some(&place.node),
+        ActKind::Echo { .. }
+        | ActKind::BlockStart { .. }
+        | ActKind::BlockEnd { .. }
+        | ActKind::SetResult { .. }
+        | ActKind::SetDisplayName { .. }
+        | ActKind::SetDescription { .. }
+        | ActKind::ReleaseNode { .. }
+        | ActKind::CancelTimer { .. }
+        | ActKind::Node { .. }
+        | ActKind::Sleep { .. }
+        | ActKind::Timer { .. } => None,
+    }
+}

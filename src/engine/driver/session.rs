@@ -1,0 +1,159 @@
+//! What a build has with an agent: reached or not, claimed or not, asked for what.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use model::NodeName;
+use pipeline::act::StepId;
+use remoting::ops::{Command, FromAgent, Report, StepReport, ToAgent};
+
+use super::log::Piece;
+use super::{AGENT_LOST, Do, Driver, Now, Stop};
+
+#[derive(Debug, Default)]
+pub(super) struct Session {
+    /// A link is there.
+    up: bool,
+    /// The agent has answered our claim on this link.
+    pub(super) ready: bool,
+    pub(super) instance: String,
+    /// Since when no link is there; `None` until the first look.
+    down_since: Option<Duration>,
+    /// Steps that the agent reported when it was claimed.
+    pub(super) known: BTreeMap<StepId, StepReport>,
+    /// Acts that it was told on this link.
+    pub(super) asked: BTreeSet<StepId>,
+    /// The agent's machine was restarted: what it does not know of a step is lost.
+    pub(super) rebooted: bool,
+}
+
+impl Session {
+    pub(super) fn down_for(&self, now: Now) -> Option<Duration> {
+        if self.up { None } else { self.down_since.map(|since| now.elapsed.saturating_sub(since)) }
+    }
+}
+
+impl Driver {
+    /// Wants to know when the agent can be reached.
+    pub(super) fn attach(&mut self, node: &NodeName) {
+        if !self.sessions.contains_key(node) {
+            self.sessions.insert(node.clone(), Session::default());
+            self.out.push(Do::Attach(node.clone()));
+        }
+    }
+
+    /// A new owner claims every agent whose executors the build still has.
+    pub(super) fn claim_all(&mut self) {
+        let nodes: BTreeSet<NodeName> = self.instances.values().map(|(node, _)| node.clone()).collect();
+        for node in nodes {
+            self.attach(&node);
+        }
+    }
+
+    pub(super) fn send(&mut self, node: &NodeName, command: Command) {
+        let Some(session) = self.sessions.get(node) else { return };
+        let may = session.ready || command == Command::Claim || !self.facts.rules.claim_first;
+        if session.up && may {
+            let message = ToAgent { build: self.facts.build, fence: self.facts.fence, command };
+            self.out.push(Do::Send(node.clone(), message));
+        }
+    }
+
+    pub(super) fn link_up(&mut self, node: NodeName, instance: String) {
+        let ready = !self.facts.rules.claim_first;
+        let session = Session { up: true, ready, instance, ..Session::default() };
+        self.sessions.insert(node.clone(), session);
+        self.forget_transfers(&node);
+        self.send(&node, Command::Claim);
+    }
+
+    fn claim_again(&mut self, node: &NodeName) {
+        let session = self.sessions.get(node).filter(|s| s.up && s.ready);
+        if let Some(instance) = session.map(|s| s.instance.clone()) {
+            self.link_up(node.clone(), instance);
+        }
+    }
+
+    pub(super) fn link_down(&mut self, node: &NodeName, now: Now) {
+        self.forget_transfers(node);
+        let Some(session) = self.sessions.get_mut(node) else { return };
+        let since = session.down_since.filter(|_| !session.up).unwrap_or(now.elapsed);
+        *session = Session { down_since: Some(since), ..Session::default() };
+    }
+
+    pub(super) fn regained(&mut self) {
+        let up: Vec<(NodeName, String)> = self
+            .sessions
+            .iter()
+            .filter(|(_, s)| s.up)
+            .map(|(n, s)| (n.clone(), s.instance.clone()))
+            .collect();
+        for (node, instance) in up {
+            self.link_up(node, instance);
+        }
+    }
+
+    /// When the first agent that is away counts as lost.
+    pub(super) fn lost_due(&self) -> Option<Duration> {
+        self.sessions.values().filter(|s| !s.up).filter_map(|s| s.down_since).map(|s| s + AGENT_LOST).min()
+    }
+
+    pub(super) fn report(&mut self, node: &NodeName, from: FromAgent, now: Now) {
+        match from.report {
+            Report::Refused { held } if held > self.facts.fence => {
+                self.out.push(Do::Stop(Stop::Outranked(held)))
+            }
+            // The agent has forgotten the claim, or never had it: claim again.
+            Report::Refused { .. } => self.claim_again(node),
+            _ if from.fence != self.facts.fence => {}
+            Report::Claimed { steps, rebooted } => self.claimed(node, steps, rebooted, now),
+            Report::Step(report) => self.step_report(report, now),
+            Report::Output { step, offset, bytes } => {
+                let step = StepId(step);
+                let Some(output) = self.outputs.get_mut(&step) else { return };
+                match output.add(offset, &bytes, now) {
+                    Piece::Taken => {}
+                    // Claimed again, the agent begins anew at what is committed.
+                    Piece::Gap | Piece::Excess => self.claim_again(node),
+                }
+            }
+            Report::OpData { .. } | Report::OpCredit { .. } | Report::OpDone { .. } => {
+                self.op_report(node, from.report, now);
+            }
+        }
+    }
+
+    fn claimed(&mut self, node: &NodeName, steps: Vec<StepReport>, rebooted: bool, now: Now) {
+        let Some(session) = self.sessions.get_mut(node) else { return };
+        if session.ready && self.facts.rules.claim_first {
+            return;
+        }
+        session.ready = true;
+        session.rebooted = rebooted;
+        session.known = steps.iter().map(|r| (StepId(r.step.clone()), r.clone())).collect();
+        for step in steps {
+            self.step_report(step, now);
+        }
+    }
+
+    /// The build has ended: the agents may forget it. Processes that still run are ended first.
+    pub(super) fn forget_agents(&mut self) {
+        let open: Vec<StepId> = self.steps.keys().cloned().collect();
+        for step in open {
+            if let Some(node) = self.node_of(&step) {
+                self.send(&node, Command::Kill { step: step.to_string(), grace_millis: 0 });
+            }
+        }
+        let nodes: Vec<NodeName> = self.sessions.keys().cloned().collect();
+        for node in nodes {
+            self.send(&node, Command::Forget);
+        }
+    }
+}
+
+impl Driver {
+    /// Every agent that can be reached has answered the claim; for the figures of an adoption.
+    pub fn claimed_all(&self) -> bool {
+        self.sessions.values().all(|s| s.ready || !s.up && s.down_since.is_some())
+    }
+}

@@ -1,0 +1,216 @@
+//! Writes: what joins them, what their commit means, how a build ends.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use model::BuildResult;
+use pipeline::act::{Data, Event as Outside, Outcome, Record, StepId};
+use store::{Effect, InboxRow, MAX_RECORD, Progress};
+
+use super::{Arrival, Do, Draft, Driver, Ending, Fed, InFlight, Now, RETRY, Stop, at};
+use crate::inbox::Delivery;
+
+impl Driver {
+    /// Gives the next write to the store, when none is in flight and there is something to write.
+    pub(super) fn flush(&mut self, now: Now) {
+        self.wake(now);
+        if self.in_flight.is_some() {
+            return;
+        }
+        let raw = self.drain_outputs(now);
+        if self.ending.is_none() {
+            self.settle_complete(now);
+        }
+        let draft = std::mem::take(&mut self.next);
+        let mut records = draft.records;
+        let mut effects = draft.effects;
+        let intents = records.iter().filter_map(intent_step).collect();
+        let mut feed = Vec::new();
+        for Arrival { record, effects: more } in self.arrived.drain(..) {
+            effects.extend(more);
+            records.push(record.clone());
+            feed.push(Fed { record, done: false });
+        }
+        if records.is_empty() && effects.is_empty() && draft.chunks.is_empty() {
+            return;
+        }
+        if !self.facts.rules.result_committed {
+            self.feed(&mut feed, now);
+        }
+        let write = Progress {
+            build: self.facts.build,
+            fence: self.facts.fence,
+            seq: self.seq,
+            first_record: self.records,
+            records: records.iter().map(encode).collect(),
+            chunks: draft.chunks,
+            log_end: self.log_end,
+            effects,
+        };
+        self.out.push(Do::Write(write.clone()));
+        self.in_flight = Some(InFlight { write, feed, intents, raw, retry_at: None });
+    }
+
+    pub(super) fn committed(&mut self, now: Now) {
+        let Some(mut done) = self.in_flight.take() else { return };
+        self.seq = done.write.seq + 1;
+        self.records += i64::try_from(done.write.records.len()).unwrap_or(0);
+        if let Some(Ending::Finishing(result)) = self.ending
+            && done.write.effects.iter().any(|e| matches!(e, Effect::Finish { .. }))
+        {
+            self.forget_agents();
+            self.out.push(Do::Stop(Stop::Finished(result)));
+            return;
+        }
+        for effect in &done.write.effects {
+            if let Effect::Consume { key } = effect {
+                self.taken.retain(|taken| taken != key);
+            }
+        }
+        for (step, raw) in done.raw.drain(..) {
+            self.raw_committed(&step, raw);
+        }
+        for step in &done.intents {
+            if let Some(open) = self.steps.get_mut(step) {
+                open.committed = true;
+            }
+        }
+        self.feed(&mut done.feed, now);
+    }
+
+    /// Feeds committed outcomes and events, in the order of the journal.
+    fn feed(&mut self, feed: &mut [Fed], now: Now) {
+        for fed in feed.iter_mut().filter(|fed| !fed.done) {
+            fed.done = true;
+            while let pipeline::machine::Status::More = self.machine.run(super::SLICE) {}
+            let record = self.resolved(&fed.record);
+            if let Record::Outcome { step, outcome, .. } = &record {
+                self.note_outcome(step, outcome);
+            }
+            if let Err(divergence) = self.machine.feed(&record) {
+                let text = divergence.to_string();
+                self.finish(BuildResult::Failure, Some(&text), now);
+                return;
+            }
+        }
+    }
+
+    /// Forgets an act that has its outcome, and remembers which agent a `node` step was given.
+    pub(super) fn note_outcome(&mut self, step: &StepId, outcome: &Outcome) {
+        self.steps.remove(step);
+        self.outputs.remove(step);
+        if let Outcome::Done(Data::Granted(granted)) = outcome
+            && let Ok(node) = model::NodeName::parse(&granted.node)
+        {
+            let instance = granted.env.get(crate::INSTANCE_ENV).cloned().unwrap_or_default();
+            self.instances.insert(step.clone(), (node, instance));
+        }
+    }
+
+    pub(super) fn refused(&mut self, error: store::Error, now: Now) {
+        match error {
+            store::Error::Fenced { .. } => self.out.push(Do::Stop(Stop::Fenced)),
+            store::Error::Unavailable(_) | store::Error::Unknown(_) => {
+                if let Some(flight) = self.in_flight.as_mut() {
+                    flight.retry_at = Some(now.elapsed + RETRY);
+                    self.out.push(Do::WakeAt(now.elapsed + RETRY));
+                }
+            }
+            store::Error::Limit(why) if self.ending.is_none() => {
+                // Nothing of the write has happened: its place is taken by the end of the build.
+                if let Some(flight) = self.in_flight.take() {
+                    self.log_end = flight.write.chunks.first().map_or(flight.write.log_end, |c| c.offset);
+                }
+                self.next = Draft::default();
+                self.arrived.clear();
+                self.finish(BuildResult::Failure, Some(&why), now);
+            }
+            store::Error::NotFound(_)
+            | store::Error::Exists(_)
+            | store::Error::Conflict(_)
+            | store::Error::Limit(_)
+            | store::Error::Corrupt(_) => self.out.push(Do::Stop(Stop::Broken(error.to_string()))),
+        }
+    }
+
+    /// Gives a write again that the store did not take. Its (fence, seq) make a second commit impossible.
+    pub(super) fn retry(&mut self, now: Now) -> bool {
+        let Some(flight) = self.in_flight.as_mut() else { return false };
+        match flight.retry_at {
+            Some(due) if due <= now.elapsed => {
+                flight.retry_at = None;
+                self.out.push(Do::Write(flight.write.clone()));
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// Rows of the inbox become outcomes and events, each once: its row goes in the write that journals it.
+    pub(super) fn inbox(&mut self, rows: Vec<InboxRow>, now: Now) {
+        for row in rows {
+            if self.ending.is_some() || self.taken.contains(&row.key) {
+                continue;
+            }
+            self.taken.push(row.key.clone());
+            let consume = vec![Effect::Consume { key: row.key.clone() }];
+            match serde_json::from_str(&row.body) {
+                Ok(Delivery::Abort { by }) => {
+                    let record =
+                        Record::Event { key: row.key, event: Outside::Abort { by: by.clone() }, at: at(now) };
+                    self.say(format!("Aborted by {by}\n").as_bytes(), now);
+                    self.arrived.push_back(Arrival { record, effects: consume });
+                }
+                Ok(Delivery::Granted { step, granted }) => self.granted(&step, granted, consume, now),
+                Err(error) => {
+                    self.say(format!("A delivery can't be read and is dropped: {error}\n").as_bytes(), now);
+                    self.next.effects.extend(consume);
+                }
+            }
+        }
+    }
+
+    /// Ends the build: last words, then nothing more is written.
+    pub(super) fn finish(&mut self, result: BuildResult, error: Option<&str>, now: Now) {
+        if self.ending.is_some() {
+            return;
+        }
+        self.drain_outputs(now);
+        self.arrived.clear();
+        self.say(b"[Pipeline] End of Pipeline\n", now);
+        if let Some(error) = error {
+            self.say(format!("{}\n", error.trim_end()).as_bytes(), now);
+        }
+        self.say(format!("Finished: {result}\n").as_bytes(), now);
+        self.next.effects.push(Effect::Finish { result, at: now.wall });
+        self.ending = Some(Ending::Finishing(result));
+    }
+
+    fn wake(&mut self, now: Now) {
+        let deadline = self.steps.values().filter(|o| !o.settled).filter_map(|o| o.deadline).min();
+        let timer = deadline.map(|due| now.elapsed + due.since(now.wall));
+        let retry = self.in_flight.as_ref().and_then(|f| f.retry_at);
+        let lost = self.lost_due();
+        let next = [timer, retry, lost, self.output_due()].into_iter().flatten().min();
+        if let Some(next) = next {
+            self.out.push(Do::WakeAt(next.max(now.elapsed + Duration::from_millis(1))));
+        }
+    }
+}
+
+fn intent_step(record: &Record) -> Option<StepId> {
+    match record {
+        Record::Intent { step, .. } => Some(step.clone()),
+        Record::Began(_) | Record::Did { .. } | Record::Outcome { .. } | Record::Event { .. } => None,
+    }
+}
+
+/// As the journal has it. A record that is too large is the store's to refuse.
+pub(crate) fn encode(record: &Record) -> Bytes {
+    Bytes::from(serde_json::to_vec(record).expect("a record is plain data with string keys"))
+}
+
+/// Whether a text must live in the object store.
+pub(super) fn too_large(text: &str) -> bool {
+    text.len() > MAX_RECORD / 4
+}

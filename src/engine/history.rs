@@ -1,0 +1,93 @@
+//! History: the build discarder, and objects that nothing names any more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::ItemConfig;
+use model::{BuildDiscarder, JobName};
+use store::{Answer, Build, Write};
+
+use crate::definition;
+use crate::service::Shared;
+
+/// Most builds that one run of the discarder looks at.
+const PAGE: u32 = 200;
+/// Queue items that left are known that long.
+const LEFT: Duration = Duration::from_secs(300);
+const SWEEP: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Deletes what the job's discarder does not keep. Run when a build has ended.
+pub(crate) async fn discard(shared: &Arc<Shared>, job: &JobName) {
+    if let Err(error) = try_discard(shared, job).await {
+        tracing::debug!(%error, %job, "discard old builds");
+    }
+}
+
+async fn try_discard(shared: &Arc<Shared>, job: &JobName) -> Result<(), store::Error> {
+    let Some(item) = shared.store.item(job).await? else { return Ok(()) };
+    let Ok(ItemConfig::Job(config)) = ItemConfig::parse(&item.config) else { return Ok(()) };
+    let Some(discarder) = definition::effective(&config, &shared.programs).await.discarder else {
+        return Ok(());
+    };
+    let (mut below, mut seen) = (None, 0u32);
+    loop {
+        let page = shared.store.builds(job, below, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        below = Some(last.number);
+        for build in &page {
+            seen += 1;
+            if !keeps(&discarder, build, seen, shared.clock.now()) {
+                delete(shared, job, build.number).await?;
+            }
+        }
+    }
+}
+
+/// Whether a build, the `nth` newest, stays. A running one and one that is kept always do; the newest does as well.
+fn keeps(discarder: &BuildDiscarder, build: &Build, nth: u32, now: model::Millis) -> bool {
+    if build.building() || build.keep || nth == 1 {
+        return true;
+    }
+    let old = discarder.days_to_keep.is_some_and(|days| now.since(build.started_at) > DAY * days);
+    let many = discarder.num_to_keep.is_some_and(|most| nth > most);
+    !old && !many
+}
+
+async fn delete(shared: &Arc<Shared>, job: &JobName, number: u64) -> Result<(), store::Error> {
+    match shared.store.write(Write::DeleteBuild { job: job.clone(), number }).await {
+        Ok(Answer::Objects(keys)) => forget(shared, keys).await,
+        Ok(_) | Err(store::Error::NotFound(_) | store::Error::Conflict(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Deletes objects, and then their keys.
+async fn forget(shared: &Shared, keys: Vec<String>) -> Result<(), store::Error> {
+    for key in &keys {
+        shared.objects.delete(key).await?;
+    }
+    if keys.is_empty() {
+        return Ok(());
+    }
+    shared.store.write(Write::ForgetObjects { keys }).await.map(|_| ())
+}
+
+/// Once a minute: forgets queue items that left, and deletes objects whose owner died before it could.
+pub(crate) async fn sweep(shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        if !shared.ready() {
+            continue;
+        }
+        let before = model::Millis(shared.clock.now().0 - i64::try_from(LEFT.as_millis()).unwrap_or(0));
+        let left = shared.store.write(Write::ForgetLeft { before }).await.map(|_| ());
+        let garbage = match shared.store.garbage(1000).await {
+            Ok(keys) => forget(&shared, keys).await,
+            Err(error) => Err(error),
+        };
+        for error in [left, garbage].into_iter().filter_map(Result::err) {
+            tracing::debug!(%error, "sweep");
+        }
+    }
+}

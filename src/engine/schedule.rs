@@ -1,0 +1,190 @@
+//! The scheduler of one replica: queue items get an owner, waiting `node` steps get executors.
+//!
+//! Every replica runs it; rows with unique keys decide who did it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use cluster::assign::Loads;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use model::{JobName, ReplicaId};
+use pipeline::act::Granted;
+use remoting::native::AgentInfo;
+use remoting::peer::PeerHint;
+use store::{Answer, Link, Node, QueueItem, Running, Taken, Write};
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::allocate::{Allocation, Seen, allocate};
+use crate::definition::{self, effective};
+use crate::hints::Hint;
+use crate::inbox::{self, Delivery};
+use crate::service::Shared;
+use crate::start::BEHAVIOUR;
+
+/// Bytes of an agent's environment that a build sees.
+const MAX_ENV: usize = 24 * 1024;
+
+/// Runs a pass after each hint, and each second.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut hints = shared.hints.listen();
+    let mut jobs = Jobs::default();
+    loop {
+        if shared.ready()
+            && let Err(error) = pass(&shared, &mut jobs).await
+        {
+            tracing::debug!(%error, "schedule");
+        }
+        let hinted = async {
+            loop {
+                match hints.recv().await {
+                    Ok(Hint::Queue | Hint::Links) | Err(RecvError::Lagged(_)) => return,
+                    Ok(Hint::Running | Hint::Inbox(_)) => {}
+                    Err(RecvError::Closed) => return std::future::pending().await,
+                }
+            }
+        };
+        let _hinted_or_due = tokio::time::timeout(cluster::LOOK, hinted).await;
+    }
+}
+
+async fn pass(shared: &Arc<Shared>, jobs: &mut Jobs) -> Result<(), store::Error> {
+    take_builds(shared, jobs).await?;
+    grant(shared).await
+}
+
+/// Whether jobs run one build at a time, by name and version of their configuration.
+#[derive(Default)]
+struct Jobs {
+    exclusive: HashMap<JobName, (i64, bool)>,
+}
+
+impl Jobs {
+    async fn exclusive(&mut self, shared: &Shared, job: &JobName) -> Result<bool, store::Error> {
+        let Some(item) = shared.store.item(job).await? else { return Ok(false) };
+        let version = item.summary.version;
+        if let Some((known, exclusive)) = self.exclusive.get(job)
+            && *known == version
+        {
+            return Ok(*exclusive);
+        }
+        let exclusive = match definition::job_config(&item.config) {
+            Ok(config) => effective(&config, &shared.programs).await.exclusive,
+            Err(_) => false,
+        };
+        self.exclusive.insert(job.clone(), (version, exclusive));
+        Ok(exclusive)
+    }
+}
+
+/// Gives an owner to every item whose quiet period is over.
+async fn take_builds(shared: &Arc<Shared>, jobs: &mut Jobs) -> Result<(), store::Error> {
+    let queue = shared.store.queue().await?;
+    if queue.is_empty() {
+        return Ok(());
+    }
+    let now = shared.clock.now();
+    let view = shared.cluster.view().borrow().clone();
+    let counts: BTreeMap<i64, u64> =
+        view.members.iter().map(|m| (m.id.incarnation, u64::from(m.load.builds))).collect();
+    let mut loads = Loads::of(&view.members, &counts);
+    let mut taking = FuturesUnordered::new();
+    for item in queue.into_iter().filter(|i| i.buildable_at <= now) {
+        let exclusive = jobs.exclusive(shared, &item.job).await?;
+        let Some(owner) = loads.choose(Some(shared.cluster.me())) else { return Ok(()) };
+        taking.push(take(shared, item, owner, exclusive));
+    }
+    while taking.next().await.is_some() {}
+    Ok(())
+}
+
+async fn take(shared: &Arc<Shared>, item: QueueItem, owner: ReplicaId, exclusive: bool) {
+    let at = shared.clock.now();
+    let write = Write::TakeBuild { id: item.id, owner: owner.clone(), exclusive, behaviour: BEHAVIOUR, at };
+    match shared.store.write(write).await {
+        Ok(Answer::Taken(Taken { build, number, fence })) => {
+            if owner == *shared.cluster.me() {
+                let owner = owner.incarnation;
+                let (job, behaviour) = (item.job, BEHAVIOUR);
+                let running = Running { build, job, number, owner, fence, seq: 0, log_end: 0, behaviour };
+                shared.drive(running, None);
+            } else {
+                shared.links.hint(Some(owner.incarnation), &PeerHint::Running);
+            }
+        }
+        Ok(_) | Err(store::Error::NotFound(_) | store::Error::Conflict(_) | store::Error::Fenced { .. }) => {}
+        Err(error) => tracing::debug!(%error, job = %item.job, "take a build"),
+    }
+}
+
+/// What the scheduler and the queue's page look at.
+pub(crate) async fn seen(shared: &Shared) -> Result<Seen, store::Error> {
+    let waits = shared.store.waits().await?;
+    if waits.is_empty() {
+        return Ok(Seen::default());
+    }
+    let view = shared.cluster.view().borrow().clone();
+    let links = shared.store.links().await?;
+    let linked = |l: &Link| l.holder.as_ref().is_some_and(|h| view.live(h.incarnation));
+    Ok(Seen {
+        waits,
+        busy: shared.store.busy().await?,
+        nodes: shared.store.nodes().await?,
+        links: links.into_iter().filter(linked).collect(),
+    })
+}
+
+async fn grant(shared: &Arc<Shared>) -> Result<(), store::Error> {
+    let seen = seen(shared).await?;
+    let mut granting = FuturesUnordered::new();
+    for allocation in allocate(&seen) {
+        let node = seen.nodes.iter().find(|n| n.name == allocation.node);
+        let link = seen.links.iter().find(|l| l.node == allocation.node);
+        let (Some(node), Some(link)) = (node, link) else { continue };
+        let granted = granted(&allocation, node, link);
+        granting.push(grant_one(shared, allocation, granted));
+    }
+    while granting.next().await.is_some() {}
+    Ok(())
+}
+
+async fn grant_one(shared: &Arc<Shared>, allocation: Allocation, granted: Granted) {
+    let Allocation { wait, node, slot } = allocation;
+    let body = inbox::text(&Delivery::Granted { step: wait.step, granted });
+    match shared.store.write(Write::Grant { wait: wait.id, node, slot, body }).await {
+        Ok(Answer::Bool(true)) => shared.look_at_inbox(wait.build),
+        Ok(_) => {}
+        Err(error) => tracing::debug!(%error, build = %wait.build, "grant an executor"),
+    }
+}
+
+fn granted(allocation: &Allocation, node: &Node, link: &Link) -> Granted {
+    let info: AgentInfo = serde_json::from_str(&link.info).unwrap_or_default();
+    let root = if node.remote_fs.is_empty() { &info.work_dir } else { &node.remote_fs };
+    let separator = if info.unix { '/' } else { '\\' };
+    let mut folder = allocation.wait.job.as_str().replace('/', &separator.to_string());
+    if allocation.slot > 0 {
+        // Each executor has a workspace of its own, so that builds at once do not meet.
+        folder = format!("{folder}@{}", allocation.slot + 1);
+    }
+    let workspace = format!("{}{separator}workspace{separator}{folder}", root.trim_end_matches(['/', '\\']));
+    let mut room = MAX_ENV;
+    let mut env: BTreeMap<String, String> = info
+        .env
+        .into_iter()
+        .take_while(|(name, value)| {
+            room = room.saturating_sub(name.len() + value.len() + 8);
+            room > 0
+        })
+        .collect();
+    env.insert(crate::INSTANCE_ENV.to_owned(), link.instance.clone());
+    let labels = node.labels.iter().cloned().chain([node.name.to_string()]).collect();
+    Granted {
+        node: node.name.to_string(),
+        executor: allocation.slot,
+        workspace,
+        unix: info.unix,
+        labels,
+        env,
+    }
+}

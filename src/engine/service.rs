@@ -1,0 +1,374 @@
+//! The engine of one replica: which builds it drives, and its share of the scheduling.
+//!
+//! Everything here can be done by any replica; the store decides who did it. Hints make it fast, a look each second
+//! makes it sure.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use cluster::assign::Loads;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use link::Links;
+use model::{BuildId, Clock, Millis, ReplicaState};
+use parking_lot::Mutex;
+use remoting::peer::PeerHint;
+use store::{Adopted, Answer, Load, Objects, Running, Store, Write};
+use tokio::sync::{Notify, mpsc};
+
+use crate::actor::{Actor, Ended, Mail};
+use crate::driver::Stop;
+use crate::hints::{Hint, Hints};
+use crate::programs::Programs;
+use crate::start::{self, NoDriver};
+
+/// Adoptions and starts at once.
+const STARTS: usize = 64;
+
+/// What the engine works with.
+pub struct Parts {
+    pub store: Arc<dyn Store>,
+    pub objects: Arc<dyn Objects>,
+    pub clock: Arc<dyn Clock>,
+    pub cluster: cluster::Handle,
+    pub links: Links,
+    pub hints: Hints,
+    /// Where users find the controller, with a `/` at the end; for `BUILD_URL`.
+    pub url: Option<String>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) objects: Arc<dyn Objects>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) cluster: cluster::Handle,
+    pub(crate) links: Links,
+    pub(crate) hints: Hints,
+    pub(crate) url: Option<String>,
+    pub(crate) programs: Arc<Programs>,
+    actors: Mutex<HashMap<BuildId, mpsc::UnboundedSender<Mail>>>,
+    /// Look at what we own.
+    own: Notify,
+    metrics: Metrics,
+}
+
+/// Counters since the start.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    pub builds_started: AtomicU64,
+    pub builds_finished: AtomicU64,
+    pub builds_adopted: AtomicU64,
+    pub progress_writes: AtomicU64,
+}
+
+/// The engine; cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+impl Engine {
+    pub fn new(parts: Parts) -> Engine {
+        let Parts { store, objects, clock, cluster, links, hints, url } = parts;
+        let programs = Arc::new(Programs::default());
+        let actors = Mutex::new(HashMap::new());
+        let (own, metrics) = (Notify::new(), Metrics::default());
+        let shared =
+            Shared { store, objects, clock, cluster, links, hints, url, programs, actors, own, metrics };
+        Engine { shared: Arc::new(shared) }
+    }
+
+    pub fn commands(&self) -> crate::Commands {
+        let shared = &self.shared;
+        let (store, clock) = (Arc::clone(&shared.store), Arc::clone(&shared.clock));
+        crate::Commands::new(store, clock, shared.hints.clone(), Arc::clone(&shared.programs))
+    }
+
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// Builds that this replica drives now.
+    pub fn driving(&self) -> usize {
+        self.shared.actors.lock().len()
+    }
+
+    /// Runs until the process ends.
+    pub async fn run(&self) {
+        let shared = &self.shared;
+        tokio::join!(
+            own_builds(Arc::clone(shared)),
+            crate::schedule::run(Arc::clone(shared)),
+            hear(Arc::clone(shared)),
+            hear_peers(Arc::clone(shared)),
+            crate::history::sweep(Arc::clone(shared)),
+        );
+    }
+
+    /// Hands all builds to others that are ready; gives how many are left when nobody takes them or time is up.
+    pub async fn hand_over(&self, most: Duration) -> usize {
+        let deadline = self.shared.clock.elapsed() + most;
+        loop {
+            for mail in self.shared.actors.lock().values() {
+                let _ended = mail.send(Mail::HandOver);
+            }
+            let left = self.driving();
+            if left == 0 || self.shared.clock.elapsed() >= deadline {
+                return left;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn ready(&self) -> bool {
+        let view = self.cluster.view().borrow().clone();
+        view.member(self.cluster.me()).is_some_and(|m| m.state == ReplicaState::Ready)
+    }
+
+    pub(crate) fn progressed(&self, _build: BuildId) {
+        self.metrics.progress_writes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_failover(
+        self: &Arc<Self>,
+        lost: i64,
+        adopted_at: Option<Millis>,
+        resumed_at: Option<Millis>,
+    ) {
+        let shared = Arc::clone(self);
+        tokio::spawn(async move {
+            let note = Write::NoteFailover { lost, adopted_at, resumed_at };
+            if let Err(error) = shared.store.write(note).await {
+                tracing::debug!(%error, "note a failover");
+            }
+        });
+    }
+
+    /// A build's inbox has something: tells our actor, or everybody else.
+    pub(crate) fn look_at_inbox(&self, build: BuildId) {
+        let ours = self.actors.lock().get(&build).map(|mail| mail.send(Mail::Inbox).is_ok());
+        if ours.is_none() {
+            self.links.hint(None, &PeerHint::Inbox(build));
+        }
+    }
+
+    /// Drives a build from now on, unless we do already.
+    pub(crate) fn drive(self: &Arc<Self>, running: Running, lost: Option<i64>) {
+        let (mail, inbox) = mpsc::unbounded_channel();
+        {
+            let mut actors = self.actors.lock();
+            if actors.contains_key(&running.build) {
+                return;
+            }
+            actors.insert(running.build, mail);
+        }
+        let shared = Arc::clone(self);
+        tokio::spawn(async move {
+            let build = running.build;
+            let ended = life(&shared, running, inbox, lost).await;
+            shared.actors.lock().remove(&build);
+            shared.hints.queue();
+            if ended == Ended::HandedOver {
+                shared.hand_over(build).await;
+            }
+        });
+    }
+
+    /// Gives a build that we do not drive any more to the least loaded of the others.
+    async fn hand_over(self: &Arc<Self>, build: BuildId) {
+        let Ok(rows) = self.store.running(Some(self.cluster.me().incarnation)).await else { return };
+        let Some(row) = rows.iter().find(|r| r.build == build) else { return };
+        let view = self.cluster.view().borrow().clone();
+        let others: Vec<_> = view.members.iter().filter(|m| m.id != *self.cluster.me()).cloned().collect();
+        let Some(owner) = Loads::of(&others, &BTreeMap::new()).choose(None) else { return };
+        let to = owner.incarnation;
+        if self.store.write(Write::Adopt { build, seen: row.fence, owner }).await.is_ok() {
+            self.links.hint(Some(to), &PeerHint::Running);
+        }
+    }
+}
+
+/// One build while we own it.
+async fn life(
+    shared: &Arc<Shared>,
+    running: Running,
+    inbox: mpsc::UnboundedReceiver<Mail>,
+    lost: Option<i64>,
+) -> Ended {
+    let what = format!("{} #{}", running.job, running.number);
+    let driver = loop {
+        match start::driver(shared, &running).await {
+            Ok(driver) => break driver,
+            Err(NoDriver::Store(error)) => {
+                tracing::debug!(%error, build = what, "start driving");
+                tokio::time::sleep(cluster::LOOK).await;
+            }
+            Err(NoDriver::Failed(why)) => {
+                tracing::info!(build = what, why, "a build can't run");
+                if let Err(error) = start::fail(shared, &running, &why).await {
+                    tracing::debug!(%error, build = what, "end a build that can't run");
+                    tokio::time::sleep(cluster::LOOK).await;
+                }
+                return Ended::Stopped(Stop::Finished(model::BuildResult::Failure));
+            }
+        }
+    };
+    let count = if lost.is_some() { &shared.metrics.builds_adopted } else { &shared.metrics.builds_started };
+    count.fetch_add(1, Ordering::Relaxed);
+    let ended = Actor::run(Arc::clone(shared), driver, inbox, lost).await;
+    match &ended {
+        Ended::Stopped(Stop::Finished(result)) => {
+            shared.metrics.builds_finished.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(build = what, %result, "a build has ended");
+            crate::history::discard(shared, &running.job).await;
+        }
+        Ended::Stopped(Stop::Fenced) => {
+            tracing::info!(build = what, "a build is driven by another replica now")
+        }
+        Ended::Stopped(Stop::Outranked(held)) => outranked(shared, &running, *held).await,
+        Ended::Stopped(Stop::Broken(why)) => {
+            tracing::error!(build = what, why, "a build can't go on");
+            if let Err(error) = give_up(shared, &running, why).await {
+                tracing::error!(build = what, %error, "end a build that can't go on");
+            }
+        }
+        Ended::HandedOver => tracing::info!(build = what, "a build is handed over"),
+    }
+    ended
+}
+
+async fn give_up(shared: &Arc<Shared>, running: &Running, why: &str) -> Result<(), store::Error> {
+    let rows = shared.store.running(Some(shared.cluster.me().incarnation)).await?;
+    let Some(row) = rows.into_iter().find(|r| r.build == running.build && r.fence == running.fence) else {
+        return Ok(());
+    };
+    start::fail(shared, &row, why).await
+}
+
+/// An agent has seen a higher fence than ours. If the store says that the build is ours all the same, the store was set
+/// back in time: the epoch is raised and the build adopted anew, by ourselves.
+async fn outranked(shared: &Arc<Shared>, running: &Running, held: model::Fence) {
+    let Ok(rows) = shared.store.running(Some(shared.cluster.me().incarnation)).await else { return };
+    let Some(row) = rows.into_iter().find(|r| r.build == running.build) else { return };
+    if row.fence != running.fence || row.fence > held {
+        return;
+    }
+    tracing::warn!(build = %running.build, %held, ours = %row.fence, "an agent holds a higher fence: the store went back");
+    shared.cluster.raise_epoch(held.epoch()).await;
+    let owner = shared.cluster.me().clone();
+    if let Err(error) = shared.store.write(Write::Adopt { build: row.build, seen: row.fence, owner }).await {
+        tracing::debug!(%error, "adopt a build anew");
+    }
+    shared.own.notify_one();
+}
+
+/// Drives what is ours, and adopts what is nobody's.
+async fn own_builds(shared: Arc<Shared>) {
+    let mut views = shared.cluster.view();
+    loop {
+        if let Err(error) = look(&shared).await {
+            tracing::debug!(%error, "look at running builds");
+        }
+        tokio::select! {
+            () = shared.own.notified() => {}
+            _ = tokio::time::timeout(cluster::LOOK, views.changed()) => {}
+        }
+    }
+}
+
+async fn look(shared: &Arc<Shared>) -> Result<(), store::Error> {
+    let me = shared.cluster.me().clone();
+    set_load(shared);
+    let rows = shared.store.running(None).await?;
+    let view = shared.cluster.view().borrow().clone();
+    let mut counts: BTreeMap<i64, u64> = BTreeMap::new();
+    let mut orphans = Vec::new();
+    for row in rows {
+        if row.owner == me.incarnation {
+            shared.drive(row, None);
+        } else if view.live(row.owner) {
+            *counts.entry(row.owner).or_default() += 1;
+        } else {
+            orphans.push(row);
+        }
+    }
+    for build in shared.store.with_inbox(me.incarnation).await? {
+        shared.look_at_inbox(build);
+    }
+    if orphans.is_empty() || !shared.ready() {
+        return Ok(());
+    }
+    // Replicas join between our read of the members and that of the builds: an owner we do not know is not lost yet.
+    let known: BTreeSet<i64> = view.members.iter().map(|m| m.id.incarnation).collect();
+    let newest = known.iter().max().copied().unwrap_or(0);
+    orphans.retain(|row| known.contains(&row.owner) || row.owner < newest);
+    counts.insert(me.incarnation, shared.actors.lock().len() as u64);
+    let mut loads = Loads::of(&view.members, &counts);
+    let mut adoptions = FuturesUnordered::new();
+    for row in orphans {
+        if loads.choose(None).as_ref() == Some(&me) && row.behaviour <= start::BEHAVIOUR {
+            adoptions.push(adopt(shared, row));
+            if adoptions.len() >= STARTS {
+                adoptions.next().await;
+            }
+        }
+    }
+    while adoptions.next().await.is_some() {}
+    Ok(())
+}
+
+async fn adopt(shared: &Arc<Shared>, row: Running) {
+    let owner = shared.cluster.me().clone();
+    let me = owner.incarnation;
+    let answer = shared.store.write(Write::Adopt { build: row.build, seen: row.fence, owner }).await;
+    match answer {
+        Ok(Answer::Adopted(Adopted { fence, seq, log_end })) => {
+            tracing::debug!(build = %row.build, from = row.owner, "adopt a build");
+            let lost = row.owner;
+            shared.drive(Running { owner: me, fence, seq, log_end, ..row }, Some(lost));
+        }
+        Ok(_) | Err(store::Error::Fenced { .. }) => {}
+        Err(error) => tracing::debug!(%error, build = %row.build, "adopt a build"),
+    }
+}
+
+fn set_load(shared: &Shared) {
+    let builds = u32::try_from(shared.actors.lock().len()).unwrap_or(u32::MAX);
+    let agents = u32::try_from(shared.links.held().len()).unwrap_or(u32::MAX);
+    shared.cluster.set_load(Load { builds, agents, cpu_millis: 0 });
+}
+
+/// Hints of our own commands.
+async fn hear(shared: Arc<Shared>) {
+    let mut hints = shared.hints.listen();
+    loop {
+        match hints.recv().await {
+            Ok(Hint::Inbox(build)) => shared.look_at_inbox(build),
+            Ok(Hint::Running) => shared.own.notify_one(),
+            Ok(Hint::Queue | Hint::Links) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
+            Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
+/// Hints that other replicas give.
+async fn hear_peers(shared: Arc<Shared>) {
+    let mut hints = shared.links.hints();
+    loop {
+        match hints.recv().await {
+            Ok(PeerHint::Inbox(build)) => {
+                if let Some(mail) = shared.actors.lock().get(&build) {
+                    let _ended = mail.send(Mail::Inbox);
+                }
+            }
+            Ok(PeerHint::Running) => shared.own.notify_one(),
+            Ok(PeerHint::Queue | PeerHint::Linked { .. }) => shared.hints.queue(),
+            Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => shared.own.notify_one(),
+            Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}

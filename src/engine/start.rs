@@ -1,0 +1,230 @@
+//! How a build gets its driver: begun from its job's definition, or resumed from its journal.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use model::{BuildResult, JobName};
+use pipeline::act::{Began, Data, Failure, FailureKind, Outcome, Record};
+use store::{Build, Chunk, Effect, Progress, Running, Which, Write};
+
+use crate::definition;
+use crate::driver::{Driver, Facts, Now, Rules};
+use crate::service::Shared;
+
+/// Format of the records that new journals get.
+const FORMAT: u32 = 1;
+/// Behaviour of the machine that new builds get, and the newest that this binary knows.
+pub const BEHAVIOUR: u32 = 1;
+
+/// Why there is no driver.
+#[derive(Debug)]
+pub(crate) enum NoDriver {
+    /// The build can't run; it has ended with this text in its log, or will.
+    Failed(String),
+    /// Try again later.
+    Store(store::Error),
+}
+
+impl From<store::Error> for NoDriver {
+    fn from(error: store::Error) -> NoDriver {
+        NoDriver::Store(error)
+    }
+}
+
+pub(crate) async fn driver(shared: &Shared, running: &Running) -> Result<Driver, NoDriver> {
+    let build = shared
+        .store
+        .build_by_id(running.build)
+        .await?
+        .ok_or_else(|| NoDriver::Failed("the row of the build is gone".to_owned()))?;
+    let mut records = journal(shared, running).await?;
+    if records.is_empty() {
+        return begin(shared, running, &build).await;
+    }
+    if running.behaviour > BEHAVIOUR {
+        return Err(NoDriver::Failed(format!(
+            "it runs with behaviour {}, which is newer than ours",
+            running.behaviour
+        )));
+    }
+    let Record::Began(began) = records.remove(0) else {
+        return Err(NoDriver::Failed("its journal does not begin with its beginning".to_owned()));
+    };
+    let source = shared.store.source(&began.program).await?;
+    let source = source.ok_or_else(|| NoDriver::Failed("the source of its program is gone".to_owned()))?;
+    let program = shared.programs.compile(&source).await.map_err(|d| NoDriver::Failed(diagnostics(&d)))?;
+    let facts = facts(shared, running, scm_of(&began)).await?;
+    Driver::resume(facts, &program, &began, records).map_err(NoDriver::Failed)
+}
+
+/// The whole journal, with texts in place of the objects that hold them.
+async fn journal(shared: &Shared, running: &Running) -> Result<Vec<Record>, NoDriver> {
+    let mut records = Vec::new();
+    loop {
+        let from = i64::try_from(records.len()).unwrap_or(i64::MAX);
+        let page = shared.store.journal(running.build, from).await?;
+        if page.is_empty() {
+            return Ok(records);
+        }
+        for bytes in page {
+            let record: Record = serde_json::from_slice(&bytes).map_err(|e| {
+                NoDriver::Failed(format!("record {} of its journal can't be read: {e}", records.len()))
+            })?;
+            records.push(resolved(shared, running, record).await?);
+        }
+    }
+}
+
+async fn resolved(shared: &Shared, running: &Running, record: Record) -> Result<Record, NoDriver> {
+    let Record::Outcome { step, outcome: Outcome::Done(Data::Object { hash, size }), at } = record else {
+        return Ok(record);
+    };
+    let key = crate::driver::text_key(running.build, &hash);
+    let most = usize::try_from(size).unwrap_or(usize::MAX);
+    let outcome = match shared.objects.get(&key, 0, most).await? {
+        Some(bytes) => Outcome::Done(Data::Text(String::from_utf8_lossy(&bytes).into_owned())),
+        None => {
+            Outcome::Failed(Failure { kind: FailureKind::Io, message: format!("the object {hash} is gone") })
+        }
+    };
+    Ok(Record::Outcome { step, outcome, at })
+}
+
+async fn facts(shared: &Shared, running: &Running, scm: Option<crate::GitSource>) -> Result<Facts, NoDriver> {
+    let raw: BTreeMap<String, u64> = shared.store.raw_offsets(running.build).await?.into_iter().collect();
+    Ok(Facts {
+        build: running.build,
+        job: running.job.clone(),
+        number: running.number,
+        fence: running.fence,
+        seq: running.seq,
+        log_end: running.log_end,
+        raw,
+        scm,
+        rules: Rules::default(),
+    })
+}
+
+async fn begin(shared: &Shared, running: &Running, build: &Build) -> Result<Driver, NoDriver> {
+    let item = shared.store.item(&running.job).await?;
+    let item = item.ok_or_else(|| NoDriver::Failed("its job is gone".to_owned()))?;
+    let config = definition::job_config(&item.config).map_err(NoDriver::Failed)?;
+    let texts = build.params.iter().map(|(name, value)| (name.clone(), value.to_string())).collect();
+    let source =
+        definition::source(&config, &texts).await.map_err(|e| NoDriver::Failed(format!("ERROR: {e}")))?;
+    let program = match shared.programs.compile(&source.text).await {
+        Ok(program) => program,
+        Err(errors) => return Err(NoDriver::Failed(diagnostics(&errors))),
+    };
+    let before = shared.store.build(&running.job, Which::LastCompleted).await?;
+    let now = Now { wall: shared.clock.now(), elapsed: shared.clock.elapsed() };
+    let mut env = environment(&running.job, build, shared.url.as_deref());
+    env.extend(texts.clone());
+    if let Some(scm) = &source.scm {
+        env.insert(SCM_URL.to_owned(), scm.url.clone());
+        env.insert(SCM_COMMIT.to_owned(), scm.branch.clone());
+    }
+    let began = Began {
+        format: FORMAT,
+        behaviour: running.behaviour,
+        program: program.hash().to_owned(),
+        job: running.job.to_string(),
+        number: running.number,
+        params: build.params.clone(),
+        env,
+        previous: before.and_then(|b| b.result),
+        has_scm: source.scm.is_some(),
+        at: u64::try_from(now.wall.0).unwrap_or(0),
+    };
+    let head = build.causes.iter().map(|c| c.short_description() + "\n").collect::<String>() + &source.note;
+    let facts = facts(shared, running, source.scm).await?;
+    Ok(Driver::begin(facts, &program, began, source.text, &head, now))
+}
+
+const SCM_URL: &str = "MAJORDOMO_SCM_URL";
+const SCM_COMMIT: &str = "MAJORDOMO_SCM_COMMIT";
+
+/// What `checkout scm` fetches, as the first record has it.
+fn scm_of(began: &Began) -> Option<crate::GitSource> {
+    let url = began.env.get(SCM_URL)?.clone();
+    let branch = began.env.get(SCM_COMMIT)?.clone();
+    Some(crate::GitSource { url, branch, shallow: true })
+}
+
+/// What every build sees in `env`, as Jenkins names it.
+fn environment(job: &JobName, build: &Build, url: Option<&str>) -> BTreeMap<String, String> {
+    let number = build.number.to_string();
+    let mut env = BTreeMap::from([
+        ("BUILD_NUMBER".to_owned(), number.clone()),
+        ("BUILD_ID".to_owned(), number.clone()),
+        ("BUILD_DISPLAY_NAME".to_owned(), format!("#{number}")),
+        ("BUILD_TAG".to_owned(), format!("jenkins-{}-{number}", job.as_str().replace('/', "-"))),
+        ("JOB_NAME".to_owned(), job.to_string()),
+        ("JOB_BASE_NAME".to_owned(), job.short().to_owned()),
+        ("CI".to_owned(), "true".to_owned()),
+    ]);
+    if let Some(url) = url {
+        let path = job.as_str().split('/').map(|s| format!("job/{}/", percent(s))).collect::<String>();
+        env.insert("JENKINS_URL".to_owned(), url.to_owned());
+        env.insert("JOB_URL".to_owned(), format!("{url}{path}"));
+        env.insert("BUILD_URL".to_owned(), format!("{url}{path}{number}/"));
+    }
+    env
+}
+
+fn percent(segment: &str) -> String {
+    segment.bytes().fold(String::new(), |mut text, byte| {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            use std::fmt::Write;
+            let _infallible = write!(text, "%{byte:02X}");
+        }
+        text
+    })
+}
+
+fn diagnostics(errors: &[pipeline::diagnostic::Diagnostic]) -> String {
+    let lines = errors.iter().map(|e| format!("{e}\n")).collect::<String>();
+    let count = errors.len();
+    let noun = if count == 1 { "error" } else { "errors" };
+    format!(
+        "org.codehaus.groovy.control.MultipleCompilationErrorsException: startup failed:\n{lines}{count} {noun}"
+    )
+}
+
+/// Ends a build that can't run, with the reason in its log.
+pub(crate) async fn fail(shared: &Arc<Shared>, running: &Running, why: &str) -> Result<(), store::Error> {
+    let build = shared.store.build_by_id(running.build).await?;
+    let causes = build.filter(|_| running.log_end == 0).map(|b| b.causes).unwrap_or_default();
+    let head = causes.iter().map(|c| c.short_description() + "\n").collect::<String>();
+    let text = Bytes::from(format!("{head}{}\nFinished: FAILURE\n", why.trim_end()));
+    let at = shared.clock.now();
+    let log_end = running.log_end + text.len() as u64;
+    let chunk =
+        Chunk { offset: running.log_end, step: String::new(), raw_from: 0, raw_to: 0, at, bytes: text };
+    let first_record = i64::try_from(count(shared, running).await?).unwrap_or(i64::MAX);
+    let progress = Progress {
+        build: running.build,
+        fence: running.fence,
+        seq: running.seq,
+        first_record,
+        records: Vec::new(),
+        chunks: vec![chunk],
+        log_end,
+        effects: vec![Effect::Finish { result: BuildResult::Failure, at }],
+    };
+    shared.store.write(Write::Progress(Box::new(progress))).await.map(|_| ())
+}
+
+async fn count(shared: &Shared, running: &Running) -> Result<usize, store::Error> {
+    let mut count = 0;
+    loop {
+        let page = shared.store.journal(running.build, i64::try_from(count).unwrap_or(i64::MAX)).await?;
+        if page.is_empty() {
+            return Ok(count);
+        }
+        count += page.len();
+    }
+}

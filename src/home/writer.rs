@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use store::{Answer, Effect, Error, Write};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -78,9 +79,14 @@ impl Handle {
         let since = Instant::now();
         let deadline = since + PATIENCE;
         let closed = || Error::Unavailable("this process has closed it".to_owned());
-        let permit = match timeout_at(deadline, self.queue.reserve()).await {
-            Ok(permit) => permit.map_err(|_| closed())?,
-            Err(_) => return Err(why_away(&self.why)),
+        // At once if there is room, so that writes queued in turn stand in turn.
+        let permit = match self.queue.try_reserve() {
+            Ok(permit) => permit,
+            Err(TrySendError::Closed(())) => return Err(closed()),
+            Err(TrySendError::Full(())) => match timeout_at(deadline, self.queue.reserve()).await {
+                Ok(permit) => permit.map_err(|_| closed())?,
+                Err(_) => return Err(why_away(&self.why)),
+            },
         };
         let ticket = Arc::new(Ticket(AtomicU8::new(WAITING)));
         let (answer, mut answered) = oneshot::channel();

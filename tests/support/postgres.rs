@@ -136,6 +136,28 @@ impl Server {
         String::from_utf8_lossy(&out.stdout).trim().to_owned()
     }
 
+    /// From now on only who knows a password comes in.
+    pub(crate) fn require_passwords(&self) {
+        std::fs::write(self.data.join("pg_hba.conf"), "host all all 127.0.0.1/32 scram-sha-256\n").unwrap();
+        self.signal("HUP");
+        let deadline = Instant::now() + START;
+        let mut psql = Command::new(self.bin.join("psql"));
+        psql.args([
+            "-w",
+            "-h",
+            "127.0.0.1",
+            "-U",
+            "postgres",
+            "-p",
+            &self.port.to_string(),
+            "-c",
+            "SELECT 1",
+        ]);
+        while psql.output().unwrap().status.success() {
+            assert!(Instant::now() < deadline, "PostgreSQL did not read its configuration again");
+        }
+    }
+
     /// Pid of the server's first process, from its own file: a child of ours may be `setpriv`'s.
     pub(crate) fn pid(&self) -> u32 {
         let text = std::fs::read_to_string(self.data.join("postmaster.pid")).unwrap();

@@ -1,0 +1,155 @@
+//! Groups: what becomes of the others when one of them cannot be applied.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use home::Home;
+use sqlx::{ConnectOptions, Connection};
+use store::{Answer, Builds, Error, Items, Queue, Write, Writer};
+use tempfile::TempDir;
+
+use crate::support::{build, create, database, enqueue, job, join, open, sqlite_url, step};
+
+/// The engine itself refuses to keep an item of the name `poison`.
+async fn poison_sqlite(path: &std::path::Path) {
+    let mut conn =
+        sqlx::sqlite::SqliteConnectOptions::new().filename(path.join("home.db")).connect().await.unwrap();
+    let trigger = "CREATE TRIGGER poison BEFORE INSERT ON item WHEN NEW.name = 'poison' \
+                   BEGIN SELECT RAISE(ABORT, 'poisoned'); END";
+    sqlx::query(trigger).execute(&mut conn).await.unwrap();
+}
+
+async fn poison_postgres(url: &str) {
+    let mut conn = sqlx::PgConnection::connect(url).await.unwrap();
+    let check = "ALTER TABLE item ADD CONSTRAINT poison CHECK (name <> 'poison')";
+    sqlx::query(check).execute(&mut conn).await.unwrap();
+}
+
+async fn companions_of_a_poisoned_write_are_kept(home: Home) {
+    let mut names: Vec<String> = (0..40).map(|n| format!("job-{n:02}")).collect();
+    names.insert(20, "poison".to_owned());
+    let answers = join_all(names.iter().map(|name| home.write(create(name)))).await;
+    for (name, answer) in names.iter().zip(answers) {
+        match answer {
+            Ok(_) => assert_ne!(name, "poison"),
+            Err(error) => assert_eq!((name.as_str(), error.reason()), ("poison", "Unavailable")),
+        }
+    }
+    assert_eq!(home.children(None, None, 100).await.unwrap().len(), 40);
+}
+
+#[tokio::test]
+async fn companions_of_a_poisoned_write_are_kept_by_sqlite() {
+    let dir = TempDir::new().unwrap();
+    let home = open(&sqlite_url(dir.path())).await;
+    poison_sqlite(dir.path()).await;
+    companions_of_a_poisoned_write_are_kept(home).await;
+}
+
+#[tokio::test]
+async fn companions_of_a_poisoned_write_are_kept_by_postgres() {
+    let Some(url) = database().await else { return };
+    let home = open(&url).await;
+    poison_postgres(&url).await;
+    companions_of_a_poisoned_write_are_kept(home).await;
+}
+
+async fn a_fenced_write_is_skipped_and_its_companions_commit(home: Home) {
+    let me = join(&home, "a").await;
+    let mut writes = Vec::new();
+    for n in 0..20 {
+        let mut taken = build(&home, &me, &format!("job-{n}")).await;
+        if n % 3 == 0 {
+            taken.fence = taken.fence.next(9);
+        }
+        writes.push((n % 3 == 0, step(&taken, 0, vec![])));
+    }
+    let before = home.stats();
+    let answers = join_all(writes.iter().map(|(_, write)| home.write(write.clone()))).await;
+    for ((fenced, _), answer) in writes.iter().zip(answers) {
+        assert_eq!(answer.is_err(), *fenced, "{answer:?}");
+    }
+    let after = home.stats();
+    assert!(after.commits - before.commits < 20, "they were committed in groups");
+    assert_eq!(after.retries, before.retries);
+}
+
+#[tokio::test]
+async fn a_fenced_write_is_skipped_and_its_companions_commit_on_both() {
+    let dir = TempDir::new().unwrap();
+    a_fenced_write_is_skipped_and_its_companions_commit(open(&sqlite_url(dir.path())).await).await;
+    if let Some(url) = database().await {
+        a_fenced_write_is_skipped_and_its_companions_commit(open(&url).await).await;
+    }
+}
+
+async fn writes_of_one_build_keep_their_order(home: Home) {
+    let me = join(&home, "a").await;
+    let taken = build(&home, &me, "job").await;
+    // Queued at once, so they meet in groups; any other order would be fenced.
+    let answers = join_all((0..200).map(|n| home.write(step(&taken, n, vec![])))).await;
+    assert!(answers.iter().all(|a| *a == Ok(Answer::Unit)), "{answers:?}");
+    assert_eq!(home.journal(taken.build, 0).await.unwrap().len(), 200);
+}
+
+#[tokio::test]
+async fn writes_of_one_build_keep_their_order_on_both() {
+    let dir = TempDir::new().unwrap();
+    writes_of_one_build_keep_their_order(open(&sqlite_url(dir.path())).await).await;
+    if let Some(url) = database().await {
+        writes_of_one_build_keep_their_order(open(&url).await).await;
+    }
+}
+
+/// Three processes' writers on the same few rows: who gets in whose way is retried, and each row is decided once.
+async fn several_writers_decide_each_row_once(homes: Vec<Home>) {
+    let mut members = Vec::new();
+    for (n, home) in homes.iter().enumerate() {
+        members.push(join(home, &format!("r-{n}")).await);
+    }
+    for n in 0..5 {
+        homes[0].write(create(&format!("job-{n}"))).await.unwrap();
+    }
+    for _ in 0..20 {
+        // Each enqueues the same five, which fold; then each tries to take each.
+        let queued = join_all(homes.iter().flat_map(|home| {
+            (0..5).map(move |n| async move { home.write(enqueue(&format!("job-{n}"))).await.unwrap() })
+        }))
+        .await;
+        let ids: BTreeSet<_> = queued
+            .into_iter()
+            .map(|answer| if let Answer::Queued { id, .. } = answer { id.0 } else { panic!("{answer:?}") })
+            .collect();
+        assert_eq!(ids.len(), 5, "equal items fold");
+        let taken = join_all(homes.iter().zip(&members).flat_map(|(home, me)| {
+            ids.iter().map(move |id| {
+                let id = model::QueueId(*id);
+                let take = Write::TakeBuild {
+                    id,
+                    owner: me.clone(),
+                    exclusive: false,
+                    behaviour: 1,
+                    at: model::Millis(3),
+                };
+                async move { home.write(take).await }
+            })
+        }))
+        .await;
+        let won = taken.iter().filter(|a| a.is_ok()).count();
+        assert_eq!(won, 5, "{taken:?}");
+        assert!(taken.iter().all(|a| matches!(a, Ok(_) | Err(Error::NotFound(_)))), "{taken:?}");
+    }
+    let summary = homes[0].item(&job("job-0")).await.unwrap().unwrap().summary;
+    assert_eq!((summary.next_build, summary.running), (21, 20));
+    assert!(homes[0].queue().await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_writers_decide_each_row_once_on_both() {
+    let dir = TempDir::new().unwrap();
+    let url = sqlite_url(dir.path());
+    several_writers_decide_each_row_once(join_all((0..3).map(|_| open(&url))).await).await;
+    if let Some(url) = database().await {
+        several_writers_decide_each_row_once(join_all((0..3).map(|_| open(&url))).await).await;
+    }
+}

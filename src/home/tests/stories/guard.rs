@@ -1,0 +1,86 @@
+//! The guard of a build's writes (DESIGN §4.1), held open in one connection while another one acts.
+
+use std::time::Duration;
+
+use home::Home;
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use store::{Answer, Builds, Error, Write, Writer};
+use tempfile::TempDir;
+
+use crate::support::{build, database, join, open, sqlite_url, step};
+
+/// Long enough for a write that does not wait to be answered.
+const HELD: Duration = Duration::from_millis(300);
+
+/// Some other connection, inside a transaction.
+enum Other {
+    Sqlite(SqliteConnection),
+    Postgres(sqlx::PgConnection),
+}
+
+impl Other {
+    async fn begin(url: &str) -> Other {
+        let mut other = match url.strip_prefix("sqlite:") {
+            Some(path) => Other::Sqlite(
+                sqlx::sqlite::SqliteConnectOptions::new().filename(path).connect().await.unwrap(),
+            ),
+            None => Other::Postgres(sqlx::PgConnection::connect(url).await.unwrap()),
+        };
+        let begin = if matches!(other, Other::Sqlite(_)) { "BEGIN IMMEDIATE" } else { "BEGIN" };
+        other.run(begin).await;
+        other
+    }
+
+    async fn run(&mut self, sql: &'static str) {
+        match self {
+            Other::Sqlite(c) => sqlx::query(sql).execute(c).await.map(drop).unwrap(),
+            Other::Postgres(c) => sqlx::query(sql).execute(c).await.map(drop).unwrap(),
+        }
+    }
+}
+
+async fn both(story: impl AsyncFn(Home, &str)) {
+    let dir = TempDir::new().unwrap();
+    let url = sqlite_url(dir.path());
+    story(open(&url).await, &url).await;
+    if let Some(url) = database().await {
+        story(open(&url).await, &url).await;
+    }
+}
+
+/// Starts `write`, sees that it waits for `other`, commits that, and gives the answer.
+async fn waits(home: &Home, mut other: Other, write: Write) -> store::Result<Answer> {
+    let writer = home.clone();
+    let mut answer = tokio::spawn(async move { writer.write(write).await });
+    tokio::time::timeout(HELD, &mut answer).await.unwrap_err();
+    other.run("COMMIT").await;
+    answer.await.unwrap()
+}
+
+#[tokio::test]
+async fn an_adoption_waits_for_an_open_guard_and_sees_its_write() {
+    both(async |home, url| {
+        let (a, b) = (join(&home, "a").await, join(&home, "b").await);
+        let taken = build(&home, &a, "job").await;
+        let mut guard = Other::begin(url).await;
+        guard.run("UPDATE running SET seq = seq + 1").await;
+        let adopt = Write::Adopt { build: taken.build, seen: taken.fence, owner: b };
+        let Answer::Adopted(adopted) = waits(&home, guard, adopt).await.unwrap() else { panic!() };
+        assert_eq!(adopted.seq, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_guard_waits_for_an_open_adoption_and_is_fenced() {
+    both(async |home, url| {
+        let a = join(&home, "a").await;
+        let taken = build(&home, &a, "job").await;
+        let mut adoption = Other::begin(url).await;
+        adoption.run("UPDATE running SET fence = fence + 1").await;
+        let error = waits(&home, adoption, step(&taken, 0, vec![])).await.unwrap_err();
+        assert!(matches!(error, Error::Fenced { current: Some(fence) } if fence > taken.fence), "{error}");
+        assert!(home.journal(taken.build, 0).await.unwrap().is_empty());
+    })
+    .await;
+}

@@ -45,6 +45,28 @@ impl Compiler {
         }
     }
 
+    /// `super(…)`, `object.name { … }`, `closures[0](…)`
+    pub(super) fn call_value(&mut self, pos: Pos, callee: &Expr, arguments: &Arguments) {
+        match &callee.kind {
+            ExprKind::This | ExprKind::Super => {
+                self.op(Op::This);
+                let call = self.arguments(arguments);
+                let name = if callee.kind == ExprKind::This { "this" } else { "super" };
+                let name = self.string(name);
+                self.op(Op::CallSuper(name, call));
+            }
+            ExprKind::Property { object, name, safe, spread } => {
+                self.call(pos, Some(object), name, arguments, *safe, *spread);
+            }
+            _ => {
+                self.expr(callee);
+                let call = self.arguments(arguments);
+                self.pos = pos;
+                self.op(Op::CallValue(call));
+            }
+        }
+    }
+
     fn call_method(&mut self, pos: Pos, name: &Expr, arguments: &Arguments) {
         match &name.kind {
             ExprKind::Str(name) => {
@@ -76,13 +98,6 @@ impl Compiler {
             let call = self.arguments(arguments);
             self.pos = pos;
             self.op(Op::CallCode(code, call.count));
-            return;
-        }
-        if matches!(text.as_str(), "this" | "super") {
-            self.op(Op::This);
-            let call = self.arguments(arguments);
-            let name = self.string(text);
-            self.op(Op::CallSuper(name, call));
             return;
         }
         if !matches!(self.resolve(text), Place::Global) {

@@ -11,7 +11,6 @@ use crate::vm::value::Value;
 /// One instruction. Numbers named `u32` are constants, code or addresses, `u16` are slots of locals.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Op {
-    Nop,
     Const(u32),
     Null,
     True,

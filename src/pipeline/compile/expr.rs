@@ -50,12 +50,7 @@ impl Compiler {
             ExprKind::Call { object, name, arguments, safe, spread } => {
                 self.call(expr.pos, object.as_deref(), name, arguments, *safe, *spread);
             }
-            ExprKind::CallValue { callee, arguments } => {
-                self.expr(callee);
-                let call = self.arguments(arguments);
-                self.pos = expr.pos;
-                self.plain(Op::CallValue(call));
-            }
+            ExprKind::CallValue { callee, arguments } => self.call_value(expr.pos, callee, arguments),
             ExprKind::New { class, arguments } => {
                 let call = self.arguments(arguments);
                 self.pos = expr.pos;

@@ -37,13 +37,8 @@ pub(crate) fn compile(script: &Script) -> Result<Image, Vec<Diagnostic>> {
     compiler.finish()
 }
 
-/// Whether a name is a step or function of the built-in library.
-pub(crate) fn is_library(name: &str) -> bool {
-    prelude::image().library(name).is_some()
-}
-
 #[derive(Default)]
-pub(super) struct FnState {
+struct FnState {
     pub(super) name: String,
     pub(super) params: Vec<Param>,
     pub(super) implicit_it: bool,
@@ -62,7 +57,7 @@ pub(super) struct FnState {
     pub(super) returned: Option<u16>,
 }
 
-pub(super) struct Compiler {
+struct Compiler {
     image: Image,
     strings: HashMap<Arc<str>, u32>,
     fns: Vec<FnState>,
@@ -73,7 +68,7 @@ pub(super) struct Compiler {
 }
 
 /// Where a name was found.
-pub(super) enum Place {
+enum Place {
     Local(u16),
     Captured(u16),
     Global,

@@ -46,6 +46,7 @@ pub(super) fn construct(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<Val
             map
         }
         "Object" => vm.map_from([]),
+        "JsonSlurper" | "JsonSlurperClassic" => Value::str_class(name),
         _ => return Err(refused(&format!("new {name}"))),
     })
 }
@@ -115,6 +116,7 @@ pub(super) fn call(vm: &mut Vm, class: &str, name: &str, args: &[Value]) -> Resu
             Value::from(vm.text(&first).replace('\\', "\\\\").replace('$', "\\$"))
         }
         ("JsonOutput", "toJson") => Value::from(json::write(vm, &first)?),
+        ("JsonSlurper" | "JsonSlurperClassic", "parseText") => json::read(vm, &vm.text(&first))?,
         ("JsonOutput", "prettyPrint") => Value::from(json::pretty(&vm.text(&first))),
         _ => return Ok(None),
     }))

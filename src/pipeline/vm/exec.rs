@@ -23,7 +23,6 @@ impl Vm {
         let op = self.program.image.codes[frame.code as usize].ops[frame.pc as usize];
         frame.pc += 1;
         match op {
-            Op::Nop => {}
             Op::Const(at) => {
                 let value = self.program.image.constants[at as usize].clone();
                 self.push(value);

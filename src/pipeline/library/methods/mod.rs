@@ -121,6 +121,7 @@ pub(crate) fn property(vm: &mut Vm, object: &Value, name: &str) -> Native {
         value => match vm.heap.object(value) {
             Some(Object::List(_) | Object::Set(_)) => match name {
                 "empty" => native(vm, object, "isEmpty", &[]),
+                "length" => native(vm, object, "size", &[]),
                 _ => Ok(None),
             },
             Some(Object::Instance(_) | Object::Matcher(_) | Object::Closure(_) | Object::Builder(_)) => {

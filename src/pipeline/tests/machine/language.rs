@@ -33,7 +33,7 @@ fn numbers_behave_as_in_groovy() {
 #[test]
 fn texts_behave_as_in_groovy() {
     table(&[
-        ("def n = 'x'; echo \"a${n}b $n.length() ${n.size()}\"", &["axb x.length() 1"]),
+        ("def n = [x: 'x']; echo \"a${n.x}b $n.x ${n.x.size()}\"", &["axb x 1"]),
         ("echo 'Hello'.toUpperCase() + ' ' + 'a,b,c'.split(',').length", &["HELLO 3"]),
         ("echo 'a-b-c'.replaceAll('-(.)', '[$1]')", &["a[b][c]"]),
         ("echo 'abc'[1] + 'abcdef'[1..3] + 'abc'[-1]", &["bbcdc"]),

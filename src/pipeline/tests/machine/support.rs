@@ -11,7 +11,7 @@ use pipeline::machine::{Divergence, Ended, Machine, Status};
 use pipeline::program::Program;
 
 /// What a build begins with.
-pub fn began() -> Began {
+pub(crate) fn began() -> Began {
     Began {
         format: 1,
         behaviour: 1,
@@ -32,7 +32,7 @@ pub fn began() -> Began {
     }
 }
 
-pub fn program(source: &str) -> Arc<Program> {
+pub(crate) fn program(source: &str) -> Arc<Program> {
     match Program::compile(source) {
         Ok(program) => Arc::new(program),
         Err(errors) => panic!("{source}\n{errors:#?}"),
@@ -40,18 +40,18 @@ pub fn program(source: &str) -> Arc<Program> {
 }
 
 /// A build with its journal.
-pub struct Build {
-    pub machine: Machine,
-    pub journal: Vec<Record>,
-    pub acts: Vec<Act>,
-    pub ended: Option<Ended>,
+pub(crate) struct Build {
+    pub(crate) machine: Machine,
+    pub(crate) journal: Vec<Record>,
+    pub(crate) acts: Vec<Act>,
+    pub(crate) ended: Option<Ended>,
     /// What `readFile` finds.
-    pub files: BTreeMap<String, String>,
+    pub(crate) files: BTreeMap<String, String>,
     clock: u64,
 }
 
 impl Build {
-    pub fn new(program: &Arc<Program>, began: &Began) -> Build {
+    pub(crate) fn new(program: &Arc<Program>, began: &Began) -> Build {
         let mut build = Build {
             machine: Machine::new(program.clone(), began),
             journal: vec![Record::Began(began.clone())],
@@ -64,18 +64,18 @@ impl Build {
         build
     }
 
-    pub fn of(source: &str) -> Build {
+    pub(crate) fn of(source: &str) -> Build {
         Build::of_began(source, &began())
     }
 
-    pub fn of_began(source: &str, began: &Began) -> Build {
+    pub(crate) fn of_began(source: &str, began: &Began) -> Build {
         let mut build = Build::new(&program(source), began);
         build.finish();
         build
     }
 
     /// A build whose journal is this one, so far.
-    pub fn replayed(program: &Arc<Program>, journal: &[Record]) -> Result<Build, Divergence> {
+    pub(crate) fn replayed(program: &Arc<Program>, journal: &[Record]) -> Result<Build, Divergence> {
         let Record::Began(began) = &journal[0] else { panic!("a journal begins with Began") };
         let mut build = Build::new(program, began);
         for record in &journal[1..] {
@@ -96,7 +96,7 @@ impl Build {
         }
     }
 
-    pub fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         loop {
             match self.machine.run(10_000) {
                 Status::More => {}
@@ -109,7 +109,7 @@ impl Build {
         }
     }
 
-    pub fn feed(&mut self, record: Record) {
+    pub(crate) fn feed(&mut self, record: Record) {
         self.run();
         self.note_wanted(&record);
         self.machine.feed(&record).unwrap();
@@ -117,18 +117,18 @@ impl Build {
         self.run();
     }
 
-    pub fn now(&mut self) -> u64 {
+    pub(crate) fn now(&mut self) -> u64 {
         self.clock += 1;
         self.clock
     }
 
-    pub fn abort(&mut self, by: &str) {
+    pub(crate) fn abort(&mut self, by: &str) {
         let at = self.now();
         self.feed(Record::Event { key: format!("abort-{at}"), event: Event::Abort { by: by.into() }, at });
     }
 
     /// One move of the engine; false when nothing can move.
-    pub fn advance(&mut self) -> bool {
+    pub(crate) fn advance(&mut self) -> bool {
         self.run();
         if self.ended.is_some() {
             return false;
@@ -155,7 +155,7 @@ impl Build {
         false
     }
 
-    pub fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         for _ in 0..200_000 {
             if !self.advance() {
                 return;
@@ -211,7 +211,7 @@ impl Build {
 
     // -- what the log would show -----------------------------------------------------------------
 
-    pub fn echoes(&self) -> Vec<String> {
+    pub(crate) fn echoes(&self) -> Vec<String> {
         let echo = |act: &Act| match &act.kind {
             ActKind::Echo { text } => Some(text.clone()),
             _ => None,
@@ -219,7 +219,7 @@ impl Build {
         self.acts.iter().filter_map(echo).collect()
     }
 
-    pub fn scripts(&self) -> Vec<String> {
+    pub(crate) fn scripts(&self) -> Vec<String> {
         let script = |act: &Act| match &act.kind {
             ActKind::Process(process) => Some(process.script.clone()),
             _ => None,
@@ -228,20 +228,20 @@ impl Build {
     }
 
     /// A line for each act, for comparing whole flows.
-    pub fn story(&self) -> Vec<String> {
+    pub(crate) fn story(&self) -> Vec<String> {
         self.acts.iter().map(line).collect()
     }
 
-    pub fn result(&self) -> BuildResult {
+    pub(crate) fn result(&self) -> BuildResult {
         self.ended.as_ref().unwrap_or_else(|| panic!("not ended: {:#?}", self.story())).result
     }
 
-    pub fn error(&self) -> String {
+    pub(crate) fn error(&self) -> String {
         self.ended.as_ref().and_then(|e| e.error.clone()).unwrap_or_default()
     }
 }
 
-pub fn granted(label: Option<&str>) -> Granted {
+pub(crate) fn granted(label: Option<&str>) -> Granted {
     let label = label.unwrap_or("agent");
     Granted {
         node: format!("{label}-1"),

@@ -1,1 +1,46 @@
-//! What up does: starts, probes, kills replicas as processes.
+//! What `majordomo up` does: prepares a home, starts replicas and agents as processes behind one address, probes, kills and
+//! restarts them, and takes over what an earlier `up` left running.
+//!
+//! It speaks HTTP to the replicas and never touches the store. Nothing that it starts depends on it: whatever kills `up`
+//! kills no build.
+//!
+//! ```text
+//! HOME/
+//!   home.json        what this home is; written when all the rest is there
+//!   up.lock          held while an `up` runs
+//!   bootstrap.json   what replicas create at their start when it is missing
+//!   admin-password   first password of the administrator, until he deletes it
+//!   secrets/         master.key: all other keys are derived from it
+//!   run/             NAME.json, NAME.sock of each replica; up.json
+//!   logs/            NAME.log, NAME.log.1
+//!   agents/          NAME/ work folder, NAME.secret
+//!   objects/         artifacts, stashes
+//!   example/         the repository of the example job
+//!   majordomo.db     the database, unless it is elsewhere
+//! ```
+
+mod bootstrap;
+mod error;
+mod example;
+mod files;
+mod fleet;
+mod found;
+mod home;
+mod listener;
+mod peer;
+mod process;
+mod record;
+mod store_url;
+mod supervise;
+mod table;
+mod up;
+mod watch;
+
+pub use bootstrap::{Administrator, Bootstrap, BootstrapItem, BootstrapNode};
+pub use error::Error;
+pub use home::{Paths, ensure_usable};
+pub use listener::{LISTEN_FD, inherited, share};
+pub use record::{ReplicaRecord, UpRecord};
+pub use store_url::{STORE_ENV, StoreUrl};
+pub use table::{Auth, replicas_table};
+pub use up::{Options, Say, run};

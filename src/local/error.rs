@@ -1,0 +1,35 @@
+//! Why `up` stops: each is one line for a person that says what to do.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Bad options, a bad file, an address or a home that can't be used.
+    #[error("{0}")]
+    Refused(String),
+    #[error("{what} {path}: {why}")]
+    Io { what: &'static str, path: PathBuf, why: String },
+    /// A replica said why it can't start.
+    #[error("{0}")]
+    Replica(String),
+}
+
+impl Error {
+    pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+        let path = path.to_owned();
+        move |error| Error::Io { what, path, why: plain(&error) }
+    }
+}
+
+/// An error of the system, in words that say what to do.
+fn plain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::StorageFull => "the disk is full; make room or choose another --home".to_owned(),
+        io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only; choose another --home".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "permission denied; choose another --home or run as its owner".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,66 @@
+//! What `up` shows.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use crate::home::Home;
+use crate::supervise::{Event, What};
+use crate::up::Say;
+
+/// Who is waited for.
+pub(super) fn progress(names: &[String], ready: &BTreeSet<String>, began: Instant, say: &Say) {
+    let missing: Vec<_> = names.iter().filter(|name| !ready.contains(*name)).map(String::as_str).collect();
+    let seconds = began.elapsed().as_secs();
+    say(&format!("waiting for {} since {seconds} s; they start one after the other", missing.join(", ")));
+}
+
+/// All are ready: where, who, and what to try.
+pub(super) fn ready(home: &Home, url: &str, count: usize, began: Instant, say: &Say) {
+    let seconds = began.elapsed().as_secs_f32();
+    let replicas = if count == 1 { "replica" } else { "replicas" };
+    say(&format!("{count} {replicas} ready after {seconds:.1} s"));
+    let file = home.paths.admin_password();
+    let place = home.paths.root().display();
+    say("");
+    say(&format!("  Majordomo    {url}"));
+    say(&format!("  user         {}", home.admin));
+    match home.password() {
+        Some(password) if home.new => {
+            say(&format!("  password     {}   (also in {})", password.expose(), file.display()));
+        }
+        Some(_) => say(&format!("  password     in {}", file.display())),
+        None => {}
+    }
+    say("");
+    say("  Try next, in another terminal:");
+    if home.new && home.no_example.is_none() {
+        let auth = format!("{}:$(cat '{}')", home.admin, file.display());
+        say(&format!("    curl -X POST -u \"{auth}\" {url}job/example/build"));
+        say(&format!("    curl -u \"{auth}\" {url}job/example/lastBuild/consoleText"));
+    }
+    say(&format!("    majordomo replicas --home '{place}'    # who does what; then kill -9 one of them"));
+    say("");
+    say("  Ctrl-C stops; builds that run go on at the next start.");
+    say("");
+}
+
+/// What the user should know of an event.
+pub(super) fn show(event: &Event, announced: bool, say: &Say) {
+    let name = &event.name;
+    match &event.what {
+        What::Started { pid, found: true } => say(&format!("{name} runs (process {pid})")),
+        What::Started { pid, found: false } => say(&format!("{name} starts (process {pid})")),
+        What::Ready if announced => say(&format!("{name} is ready")),
+        What::Ready => {}
+        What::Hangs => say(&format!("{name} hangs: killing it")),
+        What::Ended { exit, said, pause } => {
+            let pause = pause.as_secs_f32();
+            let said = match (exit.code, said) {
+                (Some(code), Some(said)) if code != 0 => format!(" ({said})"),
+                _ => String::new(),
+            };
+            say(&format!("{name} ended, {}{said}; starting it again in {pause:.1} s", exit.how));
+        }
+        What::CannotStart { why } => say(&format!("{name} can't be started: {why}")),
+    }
+}

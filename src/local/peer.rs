@@ -1,0 +1,120 @@
+//! HTTP to replicas on this machine: one short request per connection, everything limited.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{Method, Request, header};
+use hyper_util::rt::TokioIo;
+use security::Keys;
+use serde_json::json;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::home::Paths;
+use crate::record::ReplicaRecord;
+
+/// Largest answer that is read.
+const MAX_ANSWER: usize = 16 * 1024 * 1024;
+/// How long a probe waits.
+pub(crate) const PROBE: Duration = Duration::from_millis(450);
+const TELL: Duration = Duration::from_secs(2);
+
+/// What came back.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Bytes,
+}
+
+pub(crate) struct Ask<'a> {
+    pub(crate) method: Method,
+    /// `HOST:PORT`
+    pub(crate) address: &'a str,
+    pub(crate) path: &'a str,
+    /// Value of the `Authorization` header.
+    pub(crate) authorization: Option<String>,
+    /// JSON.
+    pub(crate) body: Option<String>,
+}
+
+/// One request; `None` stands for every way in which no answer came in time.
+pub(crate) async fn ask(ask: Ask<'_>, within: Duration) -> Option<Answer> {
+    timeout(within, send(ask)).await.ok().flatten()
+}
+
+async fn send(ask: Ask<'_>) -> Option<Answer> {
+    let stream = TcpStream::connect(ask.address).await.ok()?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+    let mut request = Request::builder()
+        .method(ask.method)
+        .uri(ask.path)
+        .header(header::HOST, ask.address)
+        .header(header::CONNECTION, "close");
+    if let Some(authorization) = ask.authorization {
+        request = request.header(header::AUTHORIZATION, authorization);
+    }
+    if ask.body.is_some() {
+        request = request.header(header::CONTENT_TYPE, "application/json");
+    }
+    let request = request.body(Full::new(Bytes::from(ask.body.unwrap_or_default()))).ok()?;
+    let exchange = async {
+        let response = sender.send_request(request).await.ok()?;
+        let status = response.status().as_u16();
+        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.ok()?.to_bytes();
+        Some(Answer { status, body })
+    };
+    // the connection is driven here, so nothing is left behind when the caller goes
+    tokio::pin!(exchange);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        answer = &mut exchange => answer,
+        _ = &mut connection => exchange.await,
+    }
+}
+
+/// Whether a replica answers 200 at `path` of its own address.
+pub(crate) async fn probe(record: &ReplicaRecord, path: &str) -> bool {
+    let ask_for = Ask { method: Method::GET, address: &record.peer, path, authorization: None, body: None };
+    ask(ask_for, PROBE).await.is_some_and(|answer| answer.status == 200)
+}
+
+/// What `up` tells replicas.
+#[derive(Clone)]
+pub(crate) struct Peers {
+    paths: Paths,
+    names: Vec<String>,
+    keys: Keys,
+}
+
+impl Peers {
+    pub(crate) fn new(paths: Paths, names: Vec<String>, keys: Keys) -> Peers {
+        Peers { paths, names, keys }
+    }
+
+    /// The record of this very process.
+    pub(crate) fn record(&self, name: &str, pid: u32) -> Option<ReplicaRecord> {
+        ReplicaRecord::read(&self.paths.replica_record(name)).filter(|record| record.pid == pid)
+    }
+
+    /// That one has ended, to all others at once: they need not wait for its lease.
+    pub(crate) async fn lapsed(&self, name: &str, incarnation: i64) {
+        let body = json!({"name": name, "incarnation": incarnation}).to_string();
+        let others = self.names.iter().filter(|other| *other != name);
+        let records = others.filter_map(|other| ReplicaRecord::read(&self.paths.replica_record(other)));
+        let tell = |record: ReplicaRecord| self.post(record, "/admin/lapsed", body.clone(), TELL);
+        futures_util::future::join_all(records.map(tell)).await;
+    }
+
+    /// Asks the replica to hand over what it has; answers when it has, or when the time is over.
+    pub(crate) async fn drain(&self, record: ReplicaRecord, within: Duration) {
+        self.post(record, "/admin/drain", "{}".to_owned(), within).await;
+    }
+
+    async fn post(&self, record: ReplicaRecord, path: &'static str, body: String, within: Duration) {
+        let authorization = Some(format!("Bearer {}", self.keys.peer_token()));
+        let ask_for =
+            Ask { method: Method::POST, address: &record.peer, path, authorization, body: Some(body) };
+        ask(ask_for, within).await;
+    }
+}

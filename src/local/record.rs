@@ -1,0 +1,47 @@
+//! What running processes leave in `run/`.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::files;
+
+/// `run/NAME.json`: written by the replica once it has joined.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaRecord {
+    pub pid: u32,
+    /// `127.0.0.1:PORT` of its peer listener.
+    pub peer: String,
+    pub incarnation: i64,
+}
+
+impl ReplicaRecord {
+    pub fn write(&self, path: &Path) -> Result<(), Error> {
+        files::write_json(path, self)
+    }
+
+    /// `None`: there is none, or none that can be read.
+    pub(crate) fn read(path: &Path) -> Option<ReplicaRecord> {
+        files::read_json(path).ok().flatten()
+    }
+}
+
+/// `run/up.json`: written by `up` when it has its address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpRecord {
+    pub pid: u32,
+    /// `http://127.0.0.1:8080/`
+    pub url: String,
+}
+
+impl UpRecord {
+    pub(crate) fn write(&self, path: &Path) -> Result<(), Error> {
+        files::write_json(path, self)
+    }
+
+    /// `None`: there is none.
+    pub fn read(path: &Path) -> Result<Option<UpRecord>, Error> {
+        files::read_json(path)
+    }
+}

@@ -1,0 +1,275 @@
+//! One process for as long as `up` runs: started, probed, killed when it hangs, started again, and stopped at the end.
+
+use std::ffi::OsString;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{Clock, SystemClock};
+use rustix::process::Signal;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+
+use crate::Error;
+use crate::listener::LISTEN_FD;
+use crate::peer::{Peers, probe};
+use crate::process::{Exit, Process, command, last_words};
+use crate::store_url::{STORE_ENV, StoreUrl};
+use crate::watch::{Act, Phase, Seen, TICK, step};
+
+/// How long a replica may hand over what it has.
+const DRAIN: Duration = Duration::from_secs(30);
+/// How long a process may take to end after SIGTERM.
+const END: Duration = Duration::from_secs(30);
+/// Between two attempts to kill.
+const KILL_AGAIN: Duration = Duration::from_secs(1);
+
+/// What is kept running.
+#[derive(Clone)]
+pub(crate) struct Member {
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    pub(crate) program: PathBuf,
+    pub(crate) arguments: Vec<OsString>,
+    pub(crate) log: PathBuf,
+}
+
+#[derive(Clone)]
+pub(crate) enum Role {
+    Replica { listener: Arc<TcpListener>, store: StoreUrl },
+    Agent,
+}
+
+/// What happened, for whoever shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Event {
+    pub(crate) name: String,
+    pub(crate) what: What,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum What {
+    Started {
+        pid: u32,
+        found: bool,
+    },
+    /// The first time since its start.
+    Ready,
+    /// It hangs and is killed.
+    Hangs,
+    Ended {
+        exit: Exit,
+        /// Last line of its log.
+        said: Option<String>,
+        /// Until it is started again.
+        pause: Duration,
+    },
+    CannotStart {
+        why: String,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    No,
+    Gracefully,
+    AtOnce,
+}
+
+/// State of the task of one member.
+pub(crate) struct Supervisor {
+    pub(crate) member: Member,
+    pub(crate) peers: Peers,
+    pub(crate) events: mpsc::Sender<Event>,
+    pub(crate) stop: watch::Receiver<Stop>,
+}
+
+impl Supervisor {
+    /// Runs until it is told to stop and the process has ended.
+    pub(crate) async fn run(mut self, found: Option<Process>) {
+        let clock = SystemClock::new();
+        let mut phase = Phase::new(clock.elapsed());
+        let mut process = found;
+        let mut ready = false;
+        let mut until = None;
+        if let Some(found) = &process {
+            phase = phase.started(clock.elapsed(), true);
+            self.say(What::Started { pid: found.pid, found: true }).await;
+        }
+        loop {
+            let pid = process.as_ref().map(|p| p.pid);
+            let wait = until.map(|until: Duration| until.saturating_sub(clock.elapsed()));
+            let seen = tokio::select! {
+                biased;
+                () = asked_to_stop(&mut self.stop) => break,
+                exit = ended(&mut process) => {
+                    let (next, _) = step(phase, Seen::Gone, clock.elapsed());
+                    self.ended(&exit, pid, next, clock.elapsed()).await;
+                    (process, ready) = (None, false);
+                    Seen::Gone
+                }
+                seen = look(&self.member, &self.peers, pid, wait.unwrap_or(TICK)) => seen,
+            };
+            if seen == Seen::Answered && !ready && self.is_ready(pid).await {
+                ready = true;
+                self.say(What::Ready).await;
+            }
+            let (next, act) = step(phase, seen, clock.elapsed());
+            let hangs = act == Act::Kill && matches!(phase, Phase::Up { .. });
+            (phase, until) = (next, None);
+            match act {
+                Act::Start => {
+                    process = self.start().await;
+                    phase = phase.started(clock.elapsed(), false);
+                    if process.is_none() {
+                        phase = step(phase, Seen::Gone, clock.elapsed()).0;
+                    }
+                }
+                Act::Kill => {
+                    if hangs {
+                        self.say(What::Hangs).await;
+                    }
+                    process.iter().for_each(|p| p.signal(Signal::KILL));
+                }
+                Act::Wait(at) => until = at,
+            }
+        }
+        if let Some(process) = process {
+            self.finish(process).await;
+        }
+    }
+
+    async fn say(&self, what: What) {
+        // nobody listens any more: `up` is about to end
+        let _ = self.events.send(Event { name: self.member.name.clone(), what }).await;
+    }
+
+    async fn start(&self) -> Option<Process> {
+        match self.spawn() {
+            Ok(process) => {
+                self.say(What::Started { pid: process.pid, found: false }).await;
+                Some(process)
+            }
+            Err(error) => {
+                self.say(What::CannotStart { why: error.to_string() }).await;
+                None
+            }
+        }
+    }
+
+    fn spawn(&self) -> Result<Process, Error> {
+        let member = &self.member;
+        let failed = || Error::io("start", &member.program);
+        let mut command = command(&member.program, &member.log)?;
+        command.args(&member.arguments);
+        match &member.role {
+            Role::Replica { listener, store } => {
+                let socket = listener.try_clone().map_err(failed())?;
+                command.stdin(Stdio::from(OwnedFd::from(socket)));
+                command.env(LISTEN_FD, "0").env(STORE_ENV, store.expose());
+            }
+            Role::Agent => {
+                // steps of builds get the agent's environment: they must not see where the database is
+                command.env_remove(LISTEN_FD).env_remove(STORE_ENV);
+            }
+        }
+        Process::spawn(&mut command).map_err(failed())
+    }
+
+    /// The others are told before anything else: they adopt its builds.
+    async fn ended(&self, exit: &Exit, pid: Option<u32>, next: Phase, now: Duration) {
+        if let Role::Replica { .. } = self.member.role
+            && let Some(record) = pid.and_then(|pid| self.peers.record(&self.member.name, pid))
+        {
+            self.peers.lapsed(&self.member.name, record.incarnation).await;
+        }
+        let pause = match next {
+            Phase::Down { at, .. } => at.saturating_sub(now),
+            Phase::Up { .. } | Phase::Killed { .. } => Duration::ZERO,
+        };
+        self.say(What::Ended { exit: exit.clone(), said: last_words(&self.member.log), pause }).await;
+    }
+
+    async fn is_ready(&self, pid: Option<u32>) -> bool {
+        match (&self.member.role, pid) {
+            (Role::Agent, _) => true,
+            (Role::Replica { .. }, None) => false,
+            (Role::Replica { .. }, Some(pid)) => match self.peers.record(&self.member.name, pid) {
+                Some(record) => probe(&record, "/readyz").await,
+                None => false,
+            },
+        }
+    }
+
+    /// Drain, then SIGTERM, then SIGKILL; the latter at once when that is asked for.
+    async fn finish(&mut self, mut process: Process) {
+        let record = self.peers.record(&self.member.name, process.pid);
+        let gracefully = async {
+            if let (Role::Replica { .. }, Some(record)) = (&self.member.role, record) {
+                tokio::select! {
+                    () = self.peers.drain(record, DRAIN) => {}
+                    _ = process.wait() => {}
+                }
+            }
+            process.signal(Signal::TERM);
+            timeout(END, process.wait()).await.is_ok()
+        };
+        let ended = tokio::select! {
+            ended = gracefully => ended,
+            () = asked_to_stop_at_once(&mut self.stop) => false,
+        };
+        if !ended {
+            loop {
+                process.signal(Signal::KILL);
+                if timeout(KILL_AGAIN, process.wait()).await.is_ok() {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Ends a process that nobody wants any more.
+pub(crate) async fn retire(name: &str, mut process: Process, peers: &Peers) {
+    if let Some(record) = peers.record(name, process.pid) {
+        peers.drain(record, DRAIN).await;
+    }
+    process.signal(Signal::TERM);
+    if timeout(END, process.wait()).await.is_err() {
+        process.signal(Signal::KILL);
+        process.wait().await;
+    }
+}
+
+async fn asked_to_stop(stop: &mut watch::Receiver<Stop>) {
+    // a sender that is gone asks, too
+    let _ = stop.wait_for(|stop| *stop != Stop::No).await;
+}
+
+async fn asked_to_stop_at_once(stop: &mut watch::Receiver<Stop>) {
+    let _ = stop.wait_for(|stop| *stop == Stop::AtOnce).await;
+}
+
+async fn ended(process: &mut Option<Process>) -> Exit {
+    match process {
+        Some(process) => process.wait().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits, then looks whether it answers: a replica at its own address, an agent by not being stopped.
+async fn look(member: &Member, peers: &Peers, pid: Option<u32>, wait: Duration) -> Seen {
+    sleep(wait).await;
+    let Some(pid) = pid else { return Seen::Gone };
+    let answers = match member.role {
+        Role::Agent => !crate::process::is_frozen(pid),
+        Role::Replica { .. } => match peers.record(&member.name, pid) {
+            Some(record) => probe(&record, "/healthz").await,
+            None => false,
+        },
+    };
+    if answers { Seen::Answered } else { Seen::Silent }
+}

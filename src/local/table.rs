@@ -1,0 +1,209 @@
+//! `majordomo replicas`: what `GET /replicas/api/json` says, as a table.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use hyper::Method;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::Error;
+use crate::peer::{Ask, ask};
+
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// `USER:PASSWORD`. Prints `***`.
+#[derive(Clone)]
+pub struct Auth(String);
+
+impl std::fmt::Debug for Auth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Auth(***)")
+    }
+}
+
+impl Auth {
+    pub fn parse(text: &str) -> Result<Auth, Error> {
+        match text.split_once(':') {
+            Some((user, _)) if !user.is_empty() => Ok(Auth(text.to_owned())),
+            _ => Err(Error::Refused("--auth takes USER:PASSWORD or @FILE with that in it".to_owned())),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    replicas: Vec<Replica>,
+    #[serde(default)]
+    startup_lock: Option<Lock>,
+    #[serde(default)]
+    failovers: Vec<Failover>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Replica {
+    name: String,
+    state: String,
+    #[serde(default)]
+    pid: Option<u64>,
+    #[serde(default)]
+    since: Option<i64>,
+    /// A list, or a count when it is long.
+    #[serde(default)]
+    builds: Value,
+    #[serde(default)]
+    agents: Value,
+}
+
+#[derive(Debug, Deserialize)]
+struct Lock {
+    #[serde(default)]
+    holder: Value,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Failover {
+    #[serde(default)]
+    replica: Value,
+    #[serde(default)]
+    at: Option<i64>,
+    #[serde(default)]
+    builds: Value,
+    #[serde(default)]
+    adopted_millis: Option<u64>,
+    #[serde(default)]
+    resumed_millis: Option<u64>,
+}
+
+/// Asks the controller at `url` and draws the table.
+pub async fn replicas_table(url: &str, auth: &Auth) -> Result<String, Error> {
+    let Some(rest) = url.strip_prefix("http://") else {
+        return Err(Error::Refused(format!("--url {url}: it must begin with http://")));
+    };
+    let (host, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    let address = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
+    let path = format!("/{prefix}").trim_end_matches('/').to_owned() + "/replicas/api/json";
+    let authorization = Some(format!("Basic {}", BASE64_STANDARD.encode(&auth.0)));
+    let asked = Ask { method: Method::GET, address: &address, path: &path, authorization, body: None };
+    let answer = ask(asked, PATIENCE)
+        .await
+        .ok_or_else(|| Error::Refused(format!("nobody answers at {url}; is `majordomo up` running?")))?;
+    match answer.status {
+        200 => draw(&answer.body, now()),
+        401 | 403 => {
+            Err(Error::Refused(format!("{url} refuses this user and password; give others with --auth")))
+        }
+        status => Err(Error::Refused(format!("{url} answers with status {status}"))),
+    }
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn draw(json: &[u8], now: i64) -> Result<String, Error> {
+    let report: Report = serde_json::from_slice(json)
+        .map_err(|e| Error::Refused(format!("the answer is not that of a Majordomo controller: {e}")))?;
+    let holder =
+        report.startup_lock.as_ref().map(|lock| name_of(&lock.holder)).filter(|name| !name.is_empty());
+    let header = ["REPLICA", "STATE", "SINCE", "LOCK", "BUILDS", "AGENTS", "PID"].map(str::to_owned);
+    let mut rows = vec![header.to_vec()];
+    for replica in &report.replicas {
+        let lock = if holder.as_deref() == Some(&replica.name) { "startup" } else { "" };
+        rows.push(vec![
+            printable(&replica.name),
+            printable(&replica.state),
+            replica.since.map(|since| ago(now, since)).unwrap_or_default(),
+            lock.to_owned(),
+            count(&replica.builds),
+            count(&replica.agents),
+            replica.pid.map(|pid| pid.to_string()).unwrap_or_default(),
+        ]);
+    }
+    let mut text = columns(&rows);
+    for failover in report.failovers.iter().take(5) {
+        let millis = |value: Option<u64>| value.map_or("not yet".to_owned(), |ms| format!("after {ms} ms"));
+        text.push_str(&format!(
+            "\nlost {} {} ago with {} builds: adopted {}, resumed {}",
+            printable(&name_of(&failover.replica)),
+            failover.at.map(|at| ago(now, at)).unwrap_or_default(),
+            count(&failover.builds),
+            millis(failover.adopted_millis),
+            millis(failover.resumed_millis),
+        ));
+    }
+    Ok(text)
+}
+
+/// A name, given as it is or inside an object.
+fn name_of(value: &Value) -> String {
+    let name = value.get("name").unwrap_or(value);
+    // NAME#INCARNATION is a name, too
+    name.as_str().and_then(|name| name.split('#').next()).unwrap_or_default().to_owned()
+}
+
+fn count(value: &Value) -> String {
+    match value {
+        Value::Array(list) => list.len().to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::Null | Value::Bool(_) | Value::String(_) | Value::Object(_) => "0".to_owned(),
+    }
+}
+
+/// Nothing that moves a terminal's cursor.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).take(80).collect()
+}
+
+fn ago(now: i64, since: i64) -> String {
+    let seconds = now.saturating_sub(since).max(0) / 1000;
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m{}s", seconds / 60, seconds % 60),
+        3_600..86_400 => format!("{}h{}m", seconds / 3_600, seconds % 3_600 / 60),
+        _ => format!("{}d{}h", seconds / 86_400, seconds % 86_400 / 3_600),
+    }
+}
+
+fn columns(rows: &[Vec<String>]) -> String {
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|c| c.chars().count()).max();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().enumerate();
+        let padded = cells.map(|(n, cell)| format!("{cell:<width$}  ", width = width(n).unwrap_or_default()));
+        padded.collect::<String>().trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_shows_who_does_what() {
+        let json = r#"{"replicas":[
+            {"name":"majordomo-0","ordinal":0,"incarnation":3,"pid":77,"address":"127.0.0.1:1","state":"ready",
+             "since":1000,"revision":"r","version":"v","builds":[{"job":"a","number":1}],"agents":["agent-1","agent-2"]},
+            {"name":"majordomo-1","state":"starting","since":95000,"builds":0,"agents":[]}],
+            "startupLock":{"holder":"majordomo-1","fence":"1.2","since":1},
+            "failovers":[{"replica":"majordomo-0","at":40000,"builds":2,"adoptedMillis":310,"resumedMillis":null}]}"#;
+        let table = draw(json.as_bytes(), 100_000).unwrap();
+        let wanted = "REPLICA      STATE     SINCE  LOCK     BUILDS  AGENTS  PID\n\
+                      majordomo-0  ready     1m39s           1       2       77\n\
+                      majordomo-1  starting  5s     startup  0       0\n\
+                      lost majordomo-0 1m0s ago with 2 builds: adopted after 310 ms, resumed not yet";
+        assert_eq!(table, wanted);
+    }
+
+    #[test]
+    fn rubbish_is_refused_with_a_sentence() {
+        assert!(draw(b"<html>", 0).unwrap_err().to_string().contains("not that of a Majordomo"));
+        assert!(Auth::parse("admin").is_err());
+        assert_eq!(format!("{:?}", Auth::parse("admin:secret").unwrap()), "Auth(***)");
+    }
+}

@@ -1,0 +1,64 @@
+use super::*;
+
+fn options(folder: &Path) -> Options {
+    Options {
+        file: None,
+        home: folder.join("home"),
+        listen: None,
+        replicas: None,
+        agents: 2,
+        store: None,
+        example: true,
+        program: PathBuf::from("/bin/false"),
+    }
+}
+
+fn silent() -> Say {
+    Arc::new(|_| {})
+}
+
+#[test]
+fn options_override_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("acme.yaml");
+    let text = "apiVersion: majordomo.dev/v1alpha1\nkind: HAController\nmetadata: {name: acme}\n\
+                spec: {replicas: 5, store: {postgres: {url: 'postgres://a/b'}}, ingress: {host: x}}\n";
+    std::fs::write(&file, text).unwrap();
+    let from_file = Options { file: Some(file), ..options(folder.path()) };
+    let said = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let lines = said.clone();
+    let say: Say = Arc::new(move |line: &str| lines.lock().unwrap().push(line.to_owned()));
+    let (found, wanted) = plan(&from_file, &say).unwrap();
+    assert_eq!((found.replicas, wanted.name.as_deref()), (5, Some("acme")));
+    assert_eq!(wanted.store.unwrap().expose(), "postgres://a/b");
+    assert!(said.lock().unwrap()[0].contains("acme.yaml: spec.ingress: it counts on Kubernetes only"));
+    let store = Some(StoreUrl::parse("sqlite:/x.db").unwrap());
+    let (found, wanted) = plan(&Options { replicas: Some(1), store, ..from_file }, &silent()).unwrap();
+    assert_eq!((found.replicas, wanted.store.unwrap().expose()), (1, "sqlite:/x.db"));
+}
+
+#[test]
+fn a_file_or_a_number_that_can_not_be_is_refused_with_a_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("acme.yaml");
+    let with_file = Options { file: Some(file.clone()), ..options(folder.path()) };
+    let refusal = |options: &Options| plan(options, &silent()).unwrap_err().to_string();
+    assert!(refusal(&with_file).contains("there is no such file"));
+    std::fs::write(&file, "kind: [").unwrap();
+    assert!(refusal(&with_file).contains("acme.yaml: "));
+    std::fs::write(&file, [0xff, 0xfe]).unwrap();
+    assert!(refusal(&with_file).contains("acme.yaml"));
+    let text =
+        "apiVersion: majordomo.dev/v1alpha1\nkind: HAController\nmetadata: {name: a}\nspec: {replicas: 0}\n";
+    std::fs::write(&file, text).unwrap();
+    assert!(refusal(&with_file).contains("--replicas takes 1 to 9"));
+}
+
+#[test]
+fn an_address_for_all_is_reached_on_this_machine() {
+    for (listens, reached) in
+        [("0.0.0.0:80", "127.0.0.1:80"), ("[::]:80", "[::1]:80"), ("10.0.0.1:80", "10.0.0.1:80")]
+    {
+        assert_eq!(reachable(listens.parse().unwrap()).to_string(), reached);
+    }
+}

@@ -3,7 +3,7 @@
 use model::BuildId;
 use store::Effect;
 
-use crate::db::{Conn, args, int};
+use crate::db::{Conn, Lock, args, int};
 
 pub(super) async fn apply(conn: &mut Conn, build: BuildId, effect: &Effect) -> sqlx::Result<()> {
     match effect {
@@ -45,12 +45,17 @@ fn done(changed: sqlx::Result<u64>) -> sqlx::Result<()> {
 }
 
 async fn source(conn: &mut Conn, build: BuildId, hash: &str, text: &str) -> sqlx::Result<()> {
-    // The update changes nothing; it keeps the row from being deleted by whoever deletes the last build that names it.
-    conn.run(
-        "INSERT INTO source (hash, body) VALUES ($1, $2) ON CONFLICT (hash) DO UPDATE SET hash = excluded.hash",
-        args![hash, text],
-    )
-    .await?;
+    // Inserted, or there and kept from whoever deletes the last build that names it.
+    loop {
+        let insert = "INSERT INTO source (hash, body) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING";
+        if conn.run(insert, args![hash, text]).await? > 0 {
+            break;
+        }
+        let there = "SELECT hash FROM source WHERE hash = $1";
+        if !conn.locked(Lock::Keep, there, args![hash]).await?.is_empty() {
+            break;
+        }
+    }
     conn.run(
         "INSERT INTO source_use (build, hash) VALUES ($1, $2) ON CONFLICT (build, hash) DO NOTHING",
         args![build, hash],

@@ -113,7 +113,7 @@ fn plain(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<(), Fault> {
         "$resultOf" => Value::str(result_name(vm.thrown_result(&first))),
         "$currentResult" => Value::str(result_name(vm.globals.result.unwrap_or(BuildResult::Success))),
         "$interruption" => Value::Bool(vm.is_interruption(&first)),
-        "$fatal" => Value::Bool(vm.thrown(&first).is_some_and(|t| t.fatal)),
+        "$fatal" => Value::Bool(vm.is_fatal(&first)),
         "$shown" => {
             let words = vm.last_words(&first);
             Value::from(words)
@@ -187,10 +187,8 @@ fn block_end(vm: &mut Vm, id: &Value, error: &Value, skipped: &Value) -> Result<
     let failed = (!error.is_null()).then(|| vm.thrown_result(error));
     let plain = if skipped { BuildResult::NotBuilt } else { BuildResult::Success };
     let result = kept.into_iter().chain(failed).max().unwrap_or(plain);
-    let error = match vm.thrown(error) {
-        Some(thrown) => Some(thrown.message.as_deref().map_or_else(|| vm.text(error), str::to_owned)),
-        None => None,
-    };
+    let message = |text: Option<&str>| text.map_or_else(|| vm.text(error), str::to_owned);
+    let error = vm.thrown(error).map(|thrown| message(thrown.message.as_deref()));
     let line = vm.line();
     vm.want_closing(ActKind::BlockEnd { start, result, error, skipped }, line)
 }

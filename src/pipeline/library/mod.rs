@@ -3,6 +3,7 @@
 //! There is nothing else: a name that is not here does not lead out of the machine.
 
 pub(crate) mod classes;
+pub(crate) mod date;
 pub(crate) mod globals;
 pub(crate) mod intrinsics;
 mod json;

@@ -41,9 +41,7 @@ pub(super) fn construct(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<Val
         "BigInteger" | "Integer" | "Long" => return vm.cast(first, "long"),
         "Date" => {
             let at = compare::whole(&first).unwrap_or_else(|| i64::try_from(vm.now).unwrap_or(0));
-            let map =
-                vm.map_from([("$date".to_owned(), Value::Int(at)), ("time".to_owned(), Value::Int(at))]);
-            map
+            super::date::new(vm, at)
         }
         "Object" => vm.map_from([]),
         "JsonSlurper" | "JsonSlurperClassic" => Value::str_class(name),

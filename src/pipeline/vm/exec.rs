@@ -103,7 +103,7 @@ impl Vm {
                 self.collections(op)?;
             }
             Op::Text(count) => self.join_text(count as usize)?,
-            Op::ToText => self.to_text()?,
+            Op::ToText => self.show()?,
             Op::Closure(code) => self.make_closure(code),
             Op::Binary(op) => {
                 let (right, left) = (self.pop(), self.pop());
@@ -293,11 +293,7 @@ impl Vm {
                     self.jump(to);
                 }
             }
-            Op::JumpNull(to) => {
-                if self.peek(0).is_null() {
-                    self.jump(to);
-                }
-            }
+            Op::JumpNull(to) if self.peek(0).is_null() => self.jump(to),
             Op::JumpIfKeep(to) => {
                 let value = self.peek(0);
                 if self.truth(&value) {
@@ -407,7 +403,7 @@ impl Vm {
     }
 
     /// A class of the script may have a `toString` of its own.
-    fn to_text(&mut self) -> Result<(), Fault> {
+    fn show(&mut self) -> Result<(), Fault> {
         let value = self.pop();
         if let Some(code) = self.own_method(&value, "toString", 0) {
             return self.call_code(code, Vec::new(), value, Ret::Push);

@@ -27,7 +27,7 @@ use crate::program::Program;
 pub(crate) use branch::{Branch, Ret, State};
 pub(crate) use context::{Context, NodeContext};
 pub(crate) use fault::{Fault, Raise, class};
-pub(crate) use interrupt::Why;
+pub(crate) use interrupt::{Interrupt, Why};
 pub(crate) use object::{number_error, position};
 use value::{HEAP_LIMIT, Heap, Value};
 
@@ -149,11 +149,11 @@ impl Vm {
     }
 
     fn step(&mut self) {
-        if self.heap.wants_collection() {
-            self.collect();
-        }
         self.spent += 1;
-        let done = if self.spent > INSTRUCTIONS {
+        let done = if self.heap.wants_collection() && self.collect() > HEAP_LIMIT {
+            let limit = HEAP_LIMIT >> 20;
+            Err(Fault::new(class::MEMORY, format!("the variables of this build take more than {limit} MiB")))
+        } else if self.spent > INSTRUCTIONS {
             self.spent = 0;
             Err(Fault::new(class::ERROR, "a loop without any step ran too long"))
         } else {
@@ -195,9 +195,22 @@ impl Vm {
     }
 
     pub(crate) fn want_at(&mut self, kind: ActKind, line: u32) -> Result<(), Fault> {
-        match self.cur.interrupt.take_if(|_| !is_closing(&kind)) {
+        if !is_closing(&kind) {
+            self.interruptible()?;
+        }
+        self.want_closing(kind, line)
+    }
+
+    /// Throws what has happened to the branch from outside.
+    pub(crate) fn interruptible(&mut self) -> Result<(), Fault> {
+        let last = self.globals.aborts > 1;
+        let killed = || Interrupt {
+            why: Why::Abort(self.globals.aborted_by.clone().unwrap_or_default()),
+            fatal: true,
+        };
+        match self.cur.interrupt.take().or_else(|| last.then(killed)) {
             Some(interrupt) => Err(self.interruption(&interrupt)),
-            None => self.want_closing(kind, line),
+            None => Ok(()),
         }
     }
 
@@ -228,17 +241,14 @@ impl Vm {
             .unwrap_or(0)
     }
 
-    fn collect(&mut self) {
+    /// Frees what nothing refers to; the bytes that live.
+    fn collect(&mut self) -> usize {
         let mut roots: Vec<Value> = self.binding.values().chain(self.statics.values()).cloned().collect();
         roots.extend(self.globals.params.clone());
         for branch in self.branches.values().chain([&self.cur]) {
             branch.roots(&mut roots);
         }
-        if self.heap.collect(roots) > HEAP_LIMIT {
-            let limit = HEAP_LIMIT >> 20;
-            let message = format!("the variables of this build take more than {limit} MiB");
-            self.throw(Fault::new(class::MEMORY, message));
-        }
+        self.heap.collect(roots)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Vm;
 use super::compare::DEPTH;
 use super::value::{Global, HEAP_LIMIT, Object, Value};
-use crate::library::classes;
+use crate::library::{classes, date};
 
 impl Vm {
     pub(crate) fn text(&self, value: &Value) -> String {
@@ -101,6 +101,9 @@ impl Vm {
                 self.write(key, quoted, depth + 1, out);
                 out.push('=');
                 self.write(value, quoted, depth + 1, out);
+            }
+            Object::Instance(instance) if *instance.class == *date::CLASS => {
+                out.push_str(&date::shown(instance))
             }
             Object::Instance(instance) => match (&instance.thrown, instance.fields.get_str("$name")) {
                 (Some(thrown), _) => {

@@ -15,7 +15,7 @@ impl Vm {
     /// Unwinds to the handler, or ends the branch.
     pub(crate) fn throw(&mut self, fault: Fault) {
         let value = self.throwable(fault);
-        let fatal = self.thrown(&value).is_some_and(|t| t.fatal);
+        let fatal = self.is_fatal(&value);
         while let Some(frame) = self.cur.frames.last() {
             let program = self.program.clone();
             let code = &program.image.codes[frame.code as usize];
@@ -121,6 +121,11 @@ impl Vm {
         self.thrown(value).and_then(|t| t.result).unwrap_or(BuildResult::Failure)
     }
 
+    /// After the second abort no code of the script catches anything.
+    pub(crate) fn is_fatal(&self, value: &Value) -> bool {
+        self.globals.aborts > 1 || self.thrown(value).is_some_and(|t| t.fatal)
+    }
+
     pub(crate) fn is_interruption(&self, value: &Value) -> bool {
         self.instance_of(value, class::INTERRUPTED)
     }
@@ -150,6 +155,7 @@ impl Vm {
 
     /// Starts one branch for each closure; the current one waits for them.
     pub(crate) fn fork(&mut self, bodies: Vec<(String, Value)>, fail_fast: bool) -> Result<(), Fault> {
+        self.interruptible()?;
         let step = self.cur.take_step();
         let runner = self.program.image.library("$branch");
         let Some(runner) = runner else { return Ok(()) };

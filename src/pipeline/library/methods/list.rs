@@ -263,6 +263,10 @@ fn look(vm: &mut Vm, me: &Value, items: &[Value], name: &str, args: &[Value]) ->
             best.cloned().unwrap_or(Value::Null)
         }
         "equals" => Value::Bool(vm.equal(me, &first)),
+        "encodeBase64" => {
+            let byte = |item: &Value| u8::try_from(compare::whole(item).unwrap_or(0) & 255).unwrap_or(0);
+            Value::from(super::string::base64(&items.iter().map(byte).collect::<Vec<_>>()))
+        }
         "any" if args.is_empty() => Value::Bool(items.iter().any(|i| vm.truth(i))),
         "every" if args.is_empty() => Value::Bool(items.iter().all(|i| vm.truth(i))),
         _ => return Ok(None),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{Native, int, string, text};
-use crate::library::classes;
 use crate::library::regex::{Regex, next_start};
+use crate::library::{classes, date};
 use crate::vm::value::{Object, Value};
 use crate::vm::{Fault, Ret, Vm, class};
 
@@ -177,6 +177,11 @@ pub(super) fn instance(vm: &mut Vm, me: &Value, name: &str, args: &[Value]) -> N
             "isActualInterruption" => return Ok(Some(Value::Bool(true))),
             _ => {}
         }
+    }
+    if *instance.class == *date::CLASS
+        && let Some(value) = date::call(vm, &instance, name, args)
+    {
+        return Ok(Some(value));
     }
     match name {
         "name" | "getName" => return Ok(instance.fields.get_str("$name").cloned()),

@@ -16,7 +16,13 @@ fn nothing_is_left(build: &Build, what: &str) {
         .journal
         .iter()
         .filter(|r| {
-            matches!(r, pipeline::act::Record::Outcome { outcome: pipeline::act::Outcome::Done(pipeline::act::Data::Granted(_)), .. })
+            matches!(
+                r,
+                pipeline::act::Record::Outcome {
+                    outcome: pipeline::act::Outcome::Done(pipeline::act::Data::Granted(_)),
+                    ..
+                }
+            )
         })
         .count();
     assert_eq!(granted, released, "{what}\n{:#?}", build.story());
@@ -72,7 +78,9 @@ fn a_second_abort_waits_for_nothing() {
                 let what = format!("{source}\naborted after {cut} and {later} records");
                 assert_eq!(build.ended.as_ref().map(|e| e.result), Some(BuildResult::Aborted), "{what}");
                 nothing_is_left(&build, &what);
-                let late = build.acts[begun..].iter().filter(|a| a.class() != Class::Instant && !settled.contains(a));
+                let late = build.acts[begun..]
+                    .iter()
+                    .filter(|a| a.class() != Class::Instant && !settled.contains(a));
                 assert_eq!(late.count(), 0, "{what}\n{:#?}", build.story());
                 let replayed = Build::replayed(&program, &build.journal).unwrap();
                 assert_eq!(replayed.ended, build.ended, "{what}");
@@ -103,7 +111,10 @@ fn finally_and_post_run_after_an_abort() {
 
 #[test]
 fn a_script_may_catch_the_interruption_but_not_the_result() {
-    let mut build = Build::new(&program("node { try { sh 'hang' } catch (e) { echo e.class.simpleName } \n sh 'on' }"), &began());
+    let mut build = Build::new(
+        &program("node { try { sh 'hang' } catch (e) { echo e.class.simpleName } \n sh 'on' }"),
+        &began(),
+    );
     build.finish();
     build.abort("alice");
     build.finish();

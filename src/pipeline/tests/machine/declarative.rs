@@ -30,7 +30,16 @@ fn sources_are_checked_out_first() {
     story_began(
         "pipeline { agent { label 'x' }\n stages { stage('A') { steps { sh 'a' } } } }",
         &with_scm,
-        &["node x", "{ Declarative: Checkout SCM", "checkout", "} Success", "{ A", "sh a", "} Success", "release"],
+        &[
+            "node x",
+            "{ Declarative: Checkout SCM",
+            "checkout",
+            "} Success",
+            "{ A",
+            "sh a",
+            "} Success",
+            "release",
+        ],
     );
     story_began(
         "pipeline { agent any\n options { skipDefaultCheckout() }\n stages { stage('A') { steps { sh 'a' } } } }",
@@ -49,12 +58,27 @@ fn after_a_failure_stages_are_skipped_and_post_runs() {
     let build = story(
         "pipeline { agent any\n stages { stage('A') { steps { sh 'exit 1' }\n post { failure { echo 'a failed' }\n success { echo 'no' } } }\n stage('B') { steps { echo 'b' } } }\n post { cleanup { echo 'clean' }\n always { echo 'always' }\n failure { echo 'failed' }\n success { echo 'no' } } }",
         &[
-            "node any", "{ A", "sh exit 1", "result Failure", "a failed", "} Failure", "{ B",
-            "Stage \"B\" skipped due to earlier failure(s)", "} skipped NotBuilt", "{ Declarative: Post Actions", "always",
-            "failed", "clean", "} Success", "release",
+            "node any",
+            "{ A",
+            "sh exit 1",
+            "result Failure",
+            "a failed",
+            "} Failure",
+            "{ B",
+            "Stage \"B\" skipped due to earlier failure(s)",
+            "} skipped NotBuilt",
+            "{ Declarative: Post Actions",
+            "always",
+            "failed",
+            "clean",
+            "} Success",
+            "release",
         ],
     );
-    assert_eq!((build.result(), build.error().as_str()), (BuildResult::Failure, "ERROR: script returned exit code 1"));
+    assert_eq!(
+        (build.result(), build.error().as_str()),
+        (BuildResult::Failure, "ERROR: script returned exit code 1")
+    );
 }
 
 #[test]
@@ -70,7 +94,13 @@ fn when_decides() {
     );
     assert_eq!(
         build.echoes(),
-        ["one", "two", "Stage \"3\" skipped due to when conditional", "four", "Stage \"5\" skipped due to when conditional"],
+        [
+            "one",
+            "two",
+            "Stage \"3\" skipped due to when conditional",
+            "four",
+            "Stage \"5\" skipped due to when conditional"
+        ],
         "{}",
         build.error()
     );
@@ -97,8 +127,26 @@ fn stages_nest_and_branch() {
     let build = story(
         "pipeline { agent none\n stages { stage('Outer') { stages { stage('In 1') { steps { echo '1' } }\n stage('In 2') { steps { echo '2' } } } }\n stage('P') { failFast true\n parallel { stage('L') { steps { echo 'l' } }\n stage('R') { steps { echo 'r' } } } } } }",
         &[
-            "{ Outer", "{ In 1", "1", "} Success", "{ In 2", "2", "} Success", "} Success", "{ P", "{ L", "{ R", "{ L", "{ R",
-            "l", "r", "} Success", "} Success", "} Success", "} Success", "} Success",
+            "{ Outer",
+            "{ In 1",
+            "1",
+            "} Success",
+            "{ In 2",
+            "2",
+            "} Success",
+            "} Success",
+            "{ P",
+            "{ L",
+            "{ R",
+            "{ L",
+            "{ R",
+            "l",
+            "r",
+            "} Success",
+            "} Success",
+            "} Success",
+            "} Success",
+            "} Success",
         ],
     );
     assert_eq!(build.result(), BuildResult::Success);
@@ -120,12 +168,22 @@ fn post_follows_the_result_and_the_build_before() {
     let echoes = |who: &str, previous| {
         let mut began = Began { previous, ..began() };
         began.params.insert("WHO".into(), pipeline::act::ParamValue::Text(who.into()));
-        Build::of_began(source, &began).echoes().into_iter().filter(|e| !e.starts_with("WARNING")).collect::<Vec<_>>()
+        Build::of_began(source, &began)
+            .echoes()
+            .into_iter()
+            .filter(|e| !e.starts_with("WARNING"))
+            .collect::<Vec<_>>()
     };
     assert_eq!(echoes("good", None), ["always", "changed", "success", "cleanup"]);
     assert_eq!(echoes("good", Some(BuildResult::Success)), ["always", "success", "cleanup"]);
-    assert_eq!(echoes("good", Some(BuildResult::Failure)), ["always", "changed", "fixed", "success", "cleanup"]);
-    assert_eq!(echoes("bad", Some(BuildResult::Success)), ["always", "changed", "regression", "unstable", "unsuccessful", "cleanup"]);
+    assert_eq!(
+        echoes("good", Some(BuildResult::Failure)),
+        ["always", "changed", "fixed", "success", "cleanup"]
+    );
+    assert_eq!(
+        echoes("bad", Some(BuildResult::Success)),
+        ["always", "changed", "regression", "unstable", "unsuccessful", "cleanup"]
+    );
     assert_eq!(echoes("bad", Some(BuildResult::Unstable)), ["always", "unstable", "unsuccessful", "cleanup"]);
 }
 
@@ -146,8 +204,18 @@ fn options_wrap_pipeline_and_stages() {
     assert_eq!(
         build.story(),
         [
-            "timer 3600000", "node any", "{ A", "timer 5000", "sh exit 1", "result Failure",
-            "ERROR: script returned exit code 1", "Retrying", "sh exit 1", "cancel timer", "} Failure", "release",
+            "timer 3600000",
+            "node any",
+            "{ A",
+            "timer 5000",
+            "sh exit 1",
+            "result Failure",
+            "ERROR: script returned exit code 1",
+            "Retrying",
+            "sh exit 1",
+            "cancel timer",
+            "} Failure",
+            "release",
             "cancel timer",
         ]
     );
@@ -168,7 +236,10 @@ fn unstable_may_skip_what_follows() {
     let build = Build::of(
         "pipeline { agent none\n options { skipStagesAfterUnstable() }\n stages { stage('A') { steps { unstable 'u' } }\n stage('B') { steps { echo 'b' } } } }",
     );
-    assert_eq!(build.echoes()[1], "Stage \"B\" skipped due to earlier stage(s) marking the build as unstable");
+    assert_eq!(
+        build.echoes()[1],
+        "Stage \"B\" skipped due to earlier stage(s) marking the build as unstable"
+    );
     assert_eq!(build.result(), BuildResult::Unstable);
 }
 
@@ -188,7 +259,9 @@ fn properties_come_from_options_and_parameters() {
 
 #[test]
 fn functions_outside_the_pipeline_can_be_used() {
-    let build = Build::of("def greet(w) { echo \"hi $w\" }\ndef version = '1.2'\npipeline { agent none\n stages { stage('A') { steps { greet 'x'\n echo version\n script { def l = [1, 2]; l.each { echo \"$it\" } } } } } }");
+    let build = Build::of(
+        "def greet(w) { echo \"hi $w\" }\ndef version = '1.2'\npipeline { agent none\n stages { stage('A') { steps { greet 'x'\n echo version\n script { def l = [1, 2]; l.each { echo \"$it\" } } } } } }",
+    );
     assert_eq!(build.echoes(), ["hi x", "1.2", "1", "2"], "{}", build.error());
 }
 

@@ -284,6 +284,10 @@ fn json_and_other_library_classes_are_there() {
             "echo \"${UUID.randomUUID().toString().size()} ${UUID.randomUUID() == UUID.randomUUID()}\"",
             &["36 false"],
         ),
+        (
+            "echo \"${new Date().format('HH:mm')} ${new Date(0)} ${new Date().time}\"",
+            &["00:16 Thu Jan 01 00:00:00 UTC 1970 1000000"],
+        ),
         ("def s = new StringBuilder(); s.append('a').append(1); s << 'b'; echo s.toString()", &["a1b"]),
         (
             "echo \"${[1, 2] instanceof List} ${'' instanceof String} ${1.class.name} ${[:].getClass().simpleName}\"",

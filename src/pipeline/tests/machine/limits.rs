@@ -34,13 +34,17 @@ fn memory_has_a_limit() {
 
 #[test]
 fn garbage_is_collected() {
-    let build = Build::of("def n = 0\nfor (int i = 0; i < 200000; i++) { def l = [i, [i], 'text' + i]; n += l.size() }\necho \"$n\"");
+    let build = Build::of(
+        "def n = 0\nfor (int i = 0; i < 200000; i++) { def l = [i, [i], 'text' + i]; n += l.size() }\necho \"$n\"",
+    );
     assert_eq!(build.echoes(), ["600000"], "{}", build.error());
 }
 
 #[test]
 fn deep_structures_are_no_danger() {
-    let build = Build::of("def l = []\nfor (int i = 0; i < 100000; i++) { l = [l] }\ndef t = l.toString()\nl.flatten()\nl == [l]\ntry { l.foo } catch (e) { }\ntry { groovy.json.JsonOutput.toJson(l) } catch (e) { echo 'deep' }\ndef m = [:]; m.m = m; echo \"${m.toString().size() > 10}\"");
+    let build = Build::of(
+        "def l = []\nfor (int i = 0; i < 100000; i++) { l = [l] }\ndef t = l.toString()\nl.flatten()\nl == [l]\ntry { l.foo } catch (e) { }\ntry { groovy.json.JsonOutput.toJson(l) } catch (e) { echo 'deep' }\ndef m = [:]; m.m = m; echo \"${m.toString().size() > 10}\"",
+    );
     assert_eq!(build.echoes(), ["deep", "true"], "{}", build.error());
 }
 

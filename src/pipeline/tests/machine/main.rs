@@ -1,5 +1,7 @@
 //! Stories of builds, told through the public face of the machine.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that is surprised fails")]
+
 mod abort;
 mod corpus;
 mod declarative;

@@ -104,7 +104,10 @@ fn an_altered_record_is_noticed_and_named() {
         let whole = live(&program);
         for at in 1..whole.journal.len() {
             let mut altered = whole.journal.clone();
-            let (Record::Did { step, digest, .. } | Record::Intent { step, digest, .. }) = &mut altered[at] else { continue };
+            let (Record::Did { step, digest, .. } | Record::Intent { step, digest, .. }) = &mut altered[at]
+            else {
+                continue;
+            };
             let step = step.clone();
             *digest = "0123456789abcdef".into();
             let divergence = Build::replayed(&program, &altered[..=at]).err().unwrap();
@@ -127,7 +130,8 @@ fn another_program_does_not_fit_the_journal() {
 fn an_outcome_of_a_step_that_nobody_knows_is_refused() {
     let mut build = Build::new(&program("node { }"), &began());
     build.run();
-    let record = Record::Outcome { step: StepId("9".into()), outcome: pipeline::act::Outcome::Cancelled, at: 1 };
+    let record =
+        Record::Outcome { step: StepId("9".into()), outcome: pipeline::act::Outcome::Cancelled, at: 1 };
     assert_eq!(build.machine.feed(&record).unwrap_err().step.0, "9");
 }
 

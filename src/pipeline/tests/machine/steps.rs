@@ -14,7 +14,16 @@ fn story(source: &str, wanted: &[&str]) -> Build {
 fn a_build_on_a_node_runs_its_steps_in_stages() {
     let build = story(
         "node('linux') {\n  stage('Build') { sh 'make' }\n  stage('Test') { echo \"on ${env.NODE_NAME} in ${pwd()} ${isUnix()}\" }\n}",
-        &["node linux", "{ Build", "sh make", "} Success", "{ Test", "on linux-1 in /ws/job true", "} Success", "release"],
+        &[
+            "node linux",
+            "{ Build",
+            "sh make",
+            "} Success",
+            "{ Test",
+            "on linux-1 in /ws/job true",
+            "} Success",
+            "release",
+        ],
     );
     assert_eq!(build.result(), BuildResult::Success);
     assert_eq!(build.acts[1].line, 2);
@@ -42,7 +51,10 @@ fn an_uncaught_exception_names_its_line() {
 fn steps_run_inside_closures_of_library_methods() {
     story(
         "node { ['a', 'b'].each { sh it }\n def r = [1, 2].collect { sh(script: \"out $it\", returnStdout: true).trim() }\n echo r.join(',')\n [3, 1].sort { sh \"s$it\"; it }\n 2.times { sh \"t$it\" } }",
-        &["node any", "sh a", "sh b", "sh out 1", "sh out 2", "1,2", "sh s3", "sh s1", "sh t0", "sh t1", "release"],
+        &[
+            "node any", "sh a", "sh b", "sh out 1", "sh out 2", "1,2", "sh s3", "sh s1", "sh t0", "sh t1",
+            "release",
+        ],
     );
 }
 
@@ -52,8 +64,19 @@ fn environments_nest_and_are_restored() {
         "env.G = 'g'\nnode { withEnv(['A=1', \"B=${env.G}2\", 'PATH+X=/x', 'C=$A-c']) { echo \"$A $B ${env.PATH} ${env.C}\"; sh 'p' }\n echo \"${env.A}\" }",
     );
     assert_eq!(build.echoes(), ["1 g2 /x:/bin 1-c", "null"]);
-    let process = build.acts.iter().find_map(|a| if let ActKind::Process(p) = &a.kind { Some(p) } else { None }).unwrap();
-    for (name, value) in [("A", "1"), ("PATH", "/x:/bin"), ("WHO", "world"), ("NODE_NAME", "agent-1"), ("WORKSPACE", "/ws/job"), ("G", "g")] {
+    let process = build
+        .acts
+        .iter()
+        .find_map(|a| if let ActKind::Process(p) = &a.kind { Some(p) } else { None })
+        .unwrap();
+    for (name, value) in [
+        ("A", "1"),
+        ("PATH", "/x:/bin"),
+        ("WHO", "world"),
+        ("NODE_NAME", "agent-1"),
+        ("WORKSPACE", "/ws/job"),
+        ("G", "g"),
+    ] {
         assert_eq!(process.env.get(name).map(String::as_str), Some(value), "{name}");
     }
     assert_eq!(process.env.get("HOME"), None);
@@ -61,7 +84,9 @@ fn environments_nest_and_are_restored() {
 
 #[test]
 fn folders_nest() {
-    let build = Build::of("node { dir('a') { dir('b') { echo pwd() }; dir('/abs') { echo pwd(); deleteDir() }; echo pwd(tmp: true) }; writeFile file: 'f', text: 'x'; echo readFile('f') + fileExists('g') }");
+    let build = Build::of(
+        "node { dir('a') { dir('b') { echo pwd() }; dir('/abs') { echo pwd(); deleteDir() }; echo pwd(tmp: true) }; writeFile file: 'f', text: 'x'; echo readFile('f') + fileExists('g') }",
+    );
     assert_eq!(build.echoes(), ["/ws/job/a/b", "/abs", "/ws/job/a@tmp", "xfalse"]);
 }
 
@@ -71,7 +96,9 @@ fn files_and_archives_become_acts() {
         "node { stash name: 's', includes: '**/*.jar'\n unstash 's'\n archiveArtifacts artifacts: 'out/*', fingerprint: true\n archiveArtifacts 'x'\n cleanWs() }",
         &["node any", "stash s", "unstash s", "archive out/*", "archive x", "delete /ws/job", "release"],
     );
-    let missing = Build::of("node { try { readFile 'none' } catch (java.nio.file.NoSuchFileException e) { echo \"no ${e.message}\" } }");
+    let missing = Build::of(
+        "node { try { readFile 'none' } catch (java.nio.file.NoSuchFileException e) { echo \"no ${e.message}\" } }",
+    );
     assert_eq!(missing.echoes(), ["no none"]);
 }
 
@@ -80,7 +107,10 @@ fn sources_are_checked_out() {
     let build = Build::of(
         "node { def r = git 'https://a/b.git'\n echo r.GIT_COMMIT\n git url: 'u', branch: 'dev'\n checkout([$class: 'GitSCM', userRemoteConfigs: [[url: 'v', credentialsId: 'c']], branches: [[name: '*/main']]])\n checkout scmGit(userRemoteConfigs: [[url: 'w']], branches: [[name: 'x']]) }",
     );
-    assert_eq!(build.story()[1..7], ["git https://a/b.git master", "abc123", "git u dev", "git v main", "git w x", "release"]);
+    assert_eq!(
+        build.story()[1..7],
+        ["git https://a/b.git master", "abc123", "git u dev", "git v main", "git w x", "release"]
+    );
     let job = Build::of_began("node { checkout scm }", &pipeline::act::Began { has_scm: true, ..began() });
     assert!(job.acts.iter().any(|a| matches!(&a.kind, ActKind::Checkout { scm: Scm::Job, .. })));
 }
@@ -98,7 +128,20 @@ fn the_result_only_gets_worse() {
 fn errors_can_be_caught_by_blocks() {
     let build = story(
         "node { stage('a') { catchError(buildResult: 'UNSTABLE', stageResult: 'FAILURE') { sh 'exit 1' }\n echo 'on' }\n stage('b') { warnError('odd') { error 'x' } } }",
-        &["node any", "{ a", "sh exit 1", "ERROR: script returned exit code 1", "result Unstable", "on", "} Failure", "{ b", "odd", "ERROR: x", "} Unstable", "release"],
+        &[
+            "node any",
+            "{ a",
+            "sh exit 1",
+            "ERROR: script returned exit code 1",
+            "result Unstable",
+            "on",
+            "} Failure",
+            "{ b",
+            "odd",
+            "ERROR: x",
+            "} Unstable",
+            "release",
+        ],
     );
     assert_eq!(build.result(), BuildResult::Unstable);
 }
@@ -115,38 +158,56 @@ fn retry_tries_again() {
 
 #[test]
 fn a_timer_stops_what_takes_too_long() {
-    let quick = story("node { timeout(time: 5, unit: 'SECONDS') { sh 'fast' } }", &["node any", "timer 5000", "sh fast", "cancel timer", "release"]);
+    let quick = story(
+        "node { timeout(time: 5, unit: 'SECONDS') { sh 'fast' } }",
+        &["node any", "timer 5000", "sh fast", "cancel timer", "release"],
+    );
     assert_eq!(quick.result(), BuildResult::Success);
     let slow = Build::of("node { timeout(1) { try { sh 'hang' } finally { sh 'tidy' } }\n echo 'never' }");
     assert_eq!(slow.story(), ["node any", "timer 60000", "sh hang", "sh tidy", "release"]);
     assert_eq!((slow.result(), slow.error().as_str()), (BuildResult::Aborted, "Timeout has been exceeded"));
-    let caught = Build::of("node { try { timeout(1) { sh 'hang' } } catch (org.jenkinsci.plugins.workflow.steps.FlowInterruptedException e) { echo 'late' } }");
+    let caught = Build::of(
+        "node { try { timeout(1) { sh 'hang' } } catch (org.jenkinsci.plugins.workflow.steps.FlowInterruptedException e) { echo 'late' } }",
+    );
     assert_eq!(caught.echoes(), ["late"]);
-    let nested = Build::of("node { timeout(2) { parallel(a: { sh 'hang' }, b: { timeout(1) { sh 'hang' } }) } }");
+    let nested =
+        Build::of("node { timeout(2) { parallel(a: { sh 'hang' }, b: { timeout(1) { sh 'hang' } }) } }");
     assert_eq!(nested.result(), BuildResult::Aborted);
 }
 
 #[test]
 fn sleep_and_wait_until_need_no_performer() {
-    story("sleep 5\nsleep(time: 2, unit: 'MINUTES')\ndef n = 0\nwaitUntil { n++ > 1 }", &["sleep 5000", "sleep 120000", "sleep 250", "sleep 300"]);
+    story(
+        "sleep 5\nsleep(time: 2, unit: 'MINUTES')\ndef n = 0\nwaitUntil { n++ > 1 }",
+        &["sleep 5000", "sleep 120000", "sleep 250", "sleep 300"],
+    );
 }
 
 #[test]
 fn branches_have_step_ids_of_their_own() {
-    let build = Build::of("node { parallel(a: { sh '1'; sh '2' }, b: { stage('s') { sh '3' } }, c: { parallel(x: { echo 'deep' }) }) }");
+    let build = Build::of(
+        "node { parallel(a: { sh '1'; sh '2' }, b: { stage('s') { sh '3' } }, c: { parallel(x: { echo 'deep' }) }) }",
+    );
     assert_eq!(build.result(), BuildResult::Success, "{}", build.error());
-    let ids: Vec<(String, String)> = build.acts.iter().map(|a| (a.step.0.clone(), a.branch.join("/"))).collect();
-    for (id, branch) in [("0", ""), ("1.0/0", "a"), ("1.0/2", "a"), ("1.1/1", "b"), ("1.2/1.0/1", "c/x"), ("2", "")] {
+    let ids: Vec<(String, String)> =
+        build.acts.iter().map(|a| (a.step.0.clone(), a.branch.join("/"))).collect();
+    for (id, branch) in
+        [("0", ""), ("1.0/0", "a"), ("1.0/2", "a"), ("1.1/1", "b"), ("1.2/1.0/1", "c/x"), ("2", "")]
+    {
         assert!(ids.contains(&(id.to_owned(), branch.to_owned())), "{id} {branch} in {ids:?}");
     }
 }
 
 #[test]
 fn a_failed_branch_fails_the_parallel_after_all_have_ended() {
-    let build = Build::of("node { try { parallel a: { sh 'exit 1' }, b: { sh 'one'; sh 'two' } } catch (e) { echo e.message } }");
+    let build = Build::of(
+        "node { try { parallel a: { sh 'exit 1' }, b: { sh 'one'; sh 'two' } } catch (e) { echo e.message } }",
+    );
     assert_eq!(build.echoes(), ["Failed in branch a", "script returned exit code 1"]);
     assert!(build.scripts().contains(&"two".to_owned()));
-    let map = Build::of("def m = [:]\nfor (n in ['x', 'y']) { def k = n\n m[k] = { echo k; k * 2 } }\ndef r = parallel(m)\necho \"$r\"");
+    let map = Build::of(
+        "def m = [:]\nfor (n in ['x', 'y']) { def k = n\n m[k] = { echo k; k * 2 } }\ndef r = parallel(m)\necho \"$r\"",
+    );
     assert_eq!(map.echoes(), ["x", "y", "[x:xx, y:yy]"]);
 }
 

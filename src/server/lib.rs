@@ -1,1 +1,34 @@
 //! HTTP: Jenkins-compatible REST, agents, peers, the page.
+//!
+//! A request goes through [`front`](crate::front) (route, sign in, body), [`dispatch`](crate::dispatch), and one handler,
+//! which reads the store and calls `engine::Commands`; the server never writes to the store itself.
+
+mod act;
+mod api;
+mod artifact;
+mod dispatch;
+mod error;
+mod export;
+mod front;
+mod log;
+mod look;
+mod metrics;
+mod open;
+mod pages;
+mod path;
+mod patience;
+mod ports;
+mod reply;
+mod request;
+mod serve;
+mod session;
+mod socket;
+#[cfg(test)]
+mod tests;
+
+pub use front::{JENKINS_VERSION, router};
+pub use ports::{
+    AgentSockets, App, Arrival, Authenticate, MetricsSource, PeerSockets, Replica, Secrets, Settings,
+    Upgraded,
+};
+pub use serve::{Limits, serve};

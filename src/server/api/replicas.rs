@@ -1,0 +1,105 @@
+//! `GET /replicas/api/json`: who serves, who starts, who was lost.
+
+use model::ReplicaId;
+use store::{Failover, Member};
+
+use crate::error::Error;
+use crate::export::{ALWAYS, Select, Shape, Value};
+use crate::look::Look;
+
+/// Longer lists are a number, unless `tree` asks for them.
+const MAX_LIST: usize = 1_000;
+/// How many losses are shown.
+const FAILOVERS: u32 = 100;
+/// The lease that lets one replica at a time start.
+const STARTUP: &str = "startup";
+
+pub(super) async fn replicas(look: &Look<'_>, select: &Select) -> Result<Value, Error> {
+    let mut shape = Shape::plain(select);
+    if let Some(inner) = shape.wants("replicas", ALWAYS) {
+        let mut shown = Vec::new();
+        for member in inner.range().cut(look.members().await?.iter().collect()) {
+            shown.push(replica(look, member, &inner).await?);
+        }
+        shape.set("replicas", shown);
+    }
+    if let Some(inner) = shape.wants("startupLock", ALWAYS) {
+        shape.set("startupLock", lock(look, &inner).await?);
+    }
+    if let Some(inner) = shape.wants("failovers", ALWAYS) {
+        let limit = u32::try_from(inner.range().reach()).unwrap_or(FAILOVERS).min(FAILOVERS);
+        let found = look.store().failovers(limit).await?;
+        let shown = inner.range().cut(found).iter().map(|f| failover(f, &inner)).collect::<Vec<_>>();
+        shape.set("failovers", shown);
+    }
+    look.done(shape)
+}
+
+/// Whoever may sign in is an administrator for now, so `pid` and `address` are shown.
+async fn replica(look: &Look<'_>, member: &Member, select: &Select) -> Result<Value, Error> {
+    let mut shape = Shape::plain(select);
+    shape.put("name", ALWAYS, member.id.name.to_string());
+    shape.put("ordinal", ALWAYS, member.ordinal);
+    shape.put("incarnation", ALWAYS, member.id.incarnation);
+    shape.put("pid", ALWAYS, member.pid);
+    shape.put("address", ALWAYS, member.address.clone());
+    shape.put("state", ALWAYS, member.state.as_str());
+    shape.put("since", ALWAYS, member.since.0);
+    shape.put("revision", ALWAYS, member.revision.clone());
+    shape.put("version", ALWAYS, member.version.clone());
+    if let Some(inner) = shape.wants("builds", ALWAYS) {
+        shape.set("builds", builds(look, &member.id, &inner).await?);
+    }
+    if let Some(inner) = shape.wants("agents", ALWAYS) {
+        let mine = look.links().await?.iter().filter(|l| l.holder.as_ref() == Some(&member.id));
+        let agents = mine.map(|l| Value::text(l.node.as_str())).collect();
+        shape.set("agents", list(agents, &inner));
+    }
+    look.done(shape)
+}
+
+async fn builds(look: &Look<'_>, owner: &ReplicaId, select: &Select) -> Result<Value, Error> {
+    let mine: Vec<_> = look.running().await?.iter().filter(|r| r.owner == owner.incarnation).collect();
+    if mine.len() > MAX_LIST && !select.explicit() {
+        return Ok(Value::from(mine.len()));
+    }
+    let mut shown = Vec::new();
+    for running in select.range().cut(mine) {
+        let mut build = Shape::plain(select);
+        build.put("job", ALWAYS, running.job.to_string());
+        build.put("number", ALWAYS, running.number);
+        shown.push(look.done(build)?);
+    }
+    Ok(Value::List(shown))
+}
+
+fn list(items: Vec<Value>, select: &Select) -> Value {
+    if items.len() > MAX_LIST && !select.explicit() {
+        return Value::from(items.len());
+    }
+    Value::List(select.range().cut(items))
+}
+
+async fn lock(look: &Look<'_>, select: &Select) -> Result<Value, Error> {
+    let leases = look.store().leases().await?;
+    let lease = leases.iter().find(|l| l.name == STARTUP);
+    let holder = match lease.and_then(|l| l.holder.as_ref()) {
+        Some(holder) if look.live(holder).await? => Some(holder.name.to_string()),
+        _ => None,
+    };
+    let mut shape = Shape::plain(select);
+    shape.put("holder", ALWAYS, holder);
+    shape.put("fence", ALWAYS, lease.map(|l| l.fence.to_i64()));
+    shape.put("since", ALWAYS, lease.map(|l| l.since.0));
+    Ok(shape.done())
+}
+
+fn failover(failover: &Failover, select: &Select) -> Value {
+    let mut shape = Shape::plain(select);
+    shape.put("replica", ALWAYS, failover.replica.name.to_string());
+    shape.put("at", ALWAYS, failover.at.0);
+    shape.put("builds", ALWAYS, failover.builds);
+    shape.put("adoptedMillis", ALWAYS, failover.adopted);
+    shape.put("resumedMillis", ALWAYS, failover.resumed);
+    shape.done()
+}

@@ -1,0 +1,57 @@
+//! From route to handler, for requests of users.
+
+use crate::error::Error;
+use crate::look::Look;
+use crate::path::{Action, Route};
+use crate::ports::App;
+use crate::reply::Reply;
+use crate::request::Asked;
+use crate::{act, api, artifact, log, open, pages};
+
+/// May be called again when the store was away.
+pub(crate) async fn dispatch(app: &App, asked: &Asked, route: &Route) -> Reply {
+    let look = Look::new(app, &asked.base);
+    match route {
+        Route::Export(thing, format) => api::export(&look, asked, thing, *format).await,
+        Route::Page(thing) => pages::page(&look, asked, thing).await,
+        Route::Do(action) => act(&look, asked, action).await,
+        Route::Metrics => open::metrics(app).await,
+        Route::NotServed(why) => Err(Error::NotServed((*why).to_owned())),
+        Route::NotFound => Err(Error::missing("there is nothing at this address")),
+        Route::Login
+        | Route::Healthz
+        | Route::Readyz
+        | Route::Static(_)
+        | Route::Agent
+        | Route::Peer
+        | Route::Admin(_) => Err(Error::Internal("an open address came to the users' door".to_owned())),
+    }
+}
+
+async fn act(look: &Look<'_>, asked: &Asked, action: &Action) -> Reply {
+    match action {
+        Action::CreateItem(folder) => act::items::create(look, asked, folder.as_ref()).await,
+        Action::ItemConfig(name) => act::items::config(look, asked, name).await,
+        Action::ItemDelete(name) => act::items::delete(look, asked, name).await,
+        Action::ItemEnable(name) => act::items::set_disabled(look, name, false).await,
+        Action::ItemDisable(name) => act::items::set_disabled(look, name, true).await,
+        Action::Build(name) => act::builds::build(look, asked, name).await,
+        Action::BuildWithParameters(name) => act::builds::with_parameters(look, asked, name).await,
+        Action::BuildStop(name, which) => act::builds::stop(look, asked, name, *which).await,
+        Action::BuildDelete(name, which) => act::builds::delete(look, name, *which).await,
+        Action::BuildKeep(name, which) => act::builds::keep(look, name, *which).await,
+        Action::BuildNumber(name, which) => act::builds::number(look, name, *which).await,
+        Action::QueueCancel => act::builds::cancel(look, asked).await,
+        Action::QueueItemCancel(id) => act::builds::cancel_item(look, *id).await,
+        Action::ConsoleText(name, which) => log::console_text(look, asked, name, *which).await,
+        Action::ProgressiveText(name, which) => log::progressive(look, asked, name, *which, false).await,
+        Action::ProgressiveHtml(name, which) => log::progressive(look, asked, name, *which, true).await,
+        Action::Console(name, which) => pages::console(look, name, *which).await,
+        Action::Artifact(name, which, path) => artifact::serve(look, asked, name, *which, path).await,
+        Action::NodeCreate => act::nodes::create(look, asked).await,
+        Action::NodeConfig(name) => act::nodes::config(look, asked, name).await,
+        Action::NodeDelete(name) => act::nodes::delete(look, name).await,
+        Action::NodeToggleOffline(name) => act::nodes::toggle_offline(look, asked, name).await,
+        Action::NodeJnlp(name) => act::nodes::jnlp(look, asked, name).await,
+    }
+}

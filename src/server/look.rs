@@ -1,0 +1,207 @@
+//! What one request reads from the store. Each table is read at most once, and only when something asks for it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use config::ItemConfig;
+use model::{JobName, ParameterKind, ReplicaId};
+use parking_lot::Mutex;
+use store::{Build, Busy, Item, Link, Member, Node, QueueItem, Running, Store};
+use tokio::sync::OnceCell;
+
+use crate::error::Error;
+use crate::export::{Shape, Value};
+use crate::ports::App;
+use crate::request::Base;
+
+/// Most values in one export: some 50 MB of memory.
+const MAX_VALUES: usize = 500_000;
+/// Most configurations that are remembered for one request.
+const MAX_CONFIGS: usize = 1_000;
+/// How many builds tell how long the next one will take.
+const ESTIMATE_FROM: u32 = 3;
+
+/// The eyes of one request.
+pub(crate) struct Look<'a> {
+    pub(crate) app: &'a App,
+    pub(crate) base: &'a Base,
+    values: AtomicUsize,
+    queue: OnceCell<Queue>,
+    busy: OnceCell<Vec<Busy>>,
+    running: OnceCell<Vec<Running>>,
+    nodes: OnceCell<Vec<Node>>,
+    links: OnceCell<Vec<Link>>,
+    members: OnceCell<Vec<Member>>,
+    configs: Mutex<HashMap<JobName, Arc<Configured>>>,
+    estimates: Mutex<HashMap<JobName, i64>>,
+}
+
+/// What waits, and which item is a job's newest.
+pub(crate) struct Queue {
+    pub(crate) items: Vec<QueueItem>,
+    by_job: HashMap<JobName, usize>,
+}
+
+/// A job or folder with what its `config.xml` says.
+pub(crate) struct Configured {
+    pub(crate) item: Item,
+    /// `None`: it can't be read (any more).
+    pub(crate) config: Option<ItemConfig>,
+}
+
+impl Configured {
+    pub(crate) fn description(&self) -> Option<&str> {
+        match self.config.as_ref()? {
+            ItemConfig::Job(job) => job.description.as_deref(),
+            ItemConfig::Folder { description, .. } => description.as_deref(),
+        }
+    }
+
+    pub(crate) fn display_name(&self) -> Option<&str> {
+        match self.config.as_ref()? {
+            ItemConfig::Job(job) => job.display_name.as_deref(),
+            ItemConfig::Folder { display_name, .. } => display_name.as_deref(),
+        }
+    }
+
+    pub(crate) fn parameters(&self) -> &[model::ParameterDefinition] {
+        match &self.config {
+            Some(ItemConfig::Job(job)) => &job.parameters,
+            Some(ItemConfig::Folder { .. }) | None => &[],
+        }
+    }
+
+    /// Parameters whose values are shown to nobody.
+    pub(crate) fn passwords(&self) -> HashSet<&str> {
+        let secret = |p: &&model::ParameterDefinition| matches!(p.kind, ParameterKind::Password { .. });
+        self.parameters().iter().filter(secret).map(|p| p.name.as_str()).collect()
+    }
+}
+
+impl<'a> Look<'a> {
+    pub(crate) fn new(app: &'a App, base: &'a Base) -> Look<'a> {
+        Look {
+            app,
+            base,
+            values: AtomicUsize::new(0),
+            queue: OnceCell::new(),
+            busy: OnceCell::new(),
+            running: OnceCell::new(),
+            nodes: OnceCell::new(),
+            links: OnceCell::new(),
+            members: OnceCell::new(),
+            configs: Mutex::default(),
+            estimates: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        self.app.commands.store()
+    }
+
+    /// The object, if the answer has room for it.
+    pub(crate) fn done(&self, shape: Shape<'_>) -> Result<Value, Error> {
+        let value = shape.done();
+        let more = match &value {
+            Value::Object(object) => object.properties.len() + 1,
+            _ => 1,
+        };
+        if self.values.fetch_add(more, Ordering::Relaxed) + more > MAX_VALUES {
+            return Err(Error::bad(format!(
+                "the answer has more than {MAX_VALUES} values; select less with tree"
+            )));
+        }
+        Ok(value)
+    }
+
+    pub(crate) async fn queue(&self) -> Result<&Queue, Error> {
+        self.queue.get_or_try_init(|| self.load_queue()).await
+    }
+
+    async fn load_queue(&self) -> Result<Queue, Error> {
+        let items = self.store().queue().await?;
+        let by_job = items.iter().enumerate().map(|(i, item)| (item.job.clone(), i)).collect();
+        Ok(Queue { items, by_job })
+    }
+
+    /// The newest item of a job that waits.
+    pub(crate) async fn queued(&self, job: &JobName) -> Result<Option<&QueueItem>, Error> {
+        let queue = self.queue().await?;
+        Ok(queue.by_job.get(job).and_then(|at| queue.items.get(*at)))
+    }
+
+    pub(crate) async fn busy(&self) -> Result<&[Busy], Error> {
+        Ok(self.busy.get_or_try_init(|| self.store().busy()).await?)
+    }
+
+    pub(crate) async fn running(&self) -> Result<&[Running], Error> {
+        Ok(self.running.get_or_try_init(|| self.store().running(None)).await?)
+    }
+
+    pub(crate) async fn nodes(&self) -> Result<&[Node], Error> {
+        Ok(self.nodes.get_or_try_init(|| self.store().nodes()).await?)
+    }
+
+    pub(crate) async fn links(&self) -> Result<&[Link], Error> {
+        Ok(self.links.get_or_try_init(|| self.store().links()).await?)
+    }
+
+    pub(crate) async fn members(&self) -> Result<&[Member], Error> {
+        Ok(self.members.get_or_try_init(|| self.store().members()).await?)
+    }
+
+    /// Whether this incarnation is live.
+    pub(crate) async fn live(&self, who: &ReplicaId) -> Result<bool, Error> {
+        Ok(self.members().await?.iter().any(|m| m.id == *who && m.live()))
+    }
+
+    /// Who holds the node's agent now.
+    pub(crate) async fn holder(&self, node: &Node) -> Result<Option<&ReplicaId>, Error> {
+        let link = self.link(node).await?;
+        match link.and_then(|l| l.holder.as_ref()) {
+            Some(holder) if self.live(holder).await? => Ok(Some(holder)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The node's newest connection, ended or not.
+    pub(crate) async fn link(&self, node: &Node) -> Result<Option<&Link>, Error> {
+        Ok(self.links().await?.iter().find(|l| l.node == node.name))
+    }
+
+    /// An item with its configuration; 404 when there is none.
+    pub(crate) async fn configured(&self, name: &JobName) -> Result<Arc<Configured>, Error> {
+        if let Some(known) = self.configs.lock().get(name) {
+            return Ok(Arc::clone(known));
+        }
+        let item = self.store().item(name).await?;
+        let item = item.ok_or_else(|| Error::missing(format!("there is no job {name}")))?;
+        let config = ItemConfig::parse(&item.config).ok();
+        let known = Arc::new(Configured { item, config });
+        let mut configs = self.configs.lock();
+        if configs.len() >= MAX_CONFIGS {
+            configs.clear();
+        }
+        configs.insert(name.clone(), Arc::clone(&known));
+        Ok(known)
+    }
+
+    /// Milliseconds that a build of the job takes, from its newest completed ones; -1 when it has none.
+    pub(crate) async fn estimate(&self, job: &JobName) -> Result<i64, Error> {
+        if let Some(known) = self.estimates.lock().get(job) {
+            return Ok(*known);
+        }
+        let newest = self.store().builds(job, None, ESTIMATE_FROM * 2).await?;
+        let estimate = estimate(&newest);
+        self.estimates.lock().insert(job.clone(), estimate);
+        Ok(estimate)
+    }
+}
+
+fn estimate(newest: &[Build]) -> i64 {
+    let took = |b: &Build| Some(b.ended_at?.since(b.started_at).as_millis() as i64);
+    let took: Vec<i64> = newest.iter().filter_map(took).take(ESTIMATE_FROM as usize).collect();
+    let many = i64::try_from(took.len()).unwrap_or(1).max(1);
+    if took.is_empty() { -1 } else { took.iter().sum::<i64>() / many }
+}

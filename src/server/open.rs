@@ -1,0 +1,114 @@
+//! What is served without a user: health, the sign-in page, static files, and what shows a secret of its own.
+
+use axum::body::Body;
+use futures_util::TryFutureExt;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use model::{ReplicaId, ReplicaName};
+use serde::Deserialize;
+
+use crate::error::Error;
+use crate::path::{Admin, Route};
+use crate::patience::again;
+use crate::ports::App;
+use crate::reply::{self, Reply};
+use crate::request::read_body;
+use crate::{metrics as texts, pages, socket};
+
+/// Largest body of an administrator's request.
+const MAX_ADMIN: usize = 16 * 1024;
+
+pub(crate) async fn serve(app: &App, route: &Route, request: Request<Body>) -> Reply {
+    match route {
+        Route::Healthz => Ok(reply::text("ok\n")),
+        Route::Readyz => Ok(ready(app)),
+        Route::Login => Ok(reply::html(pages::login())),
+        Route::Static(name) => file(name),
+        Route::Agent => socket::agent(app, request).await,
+        Route::Peer => {
+            peers_only(app, request.headers())?;
+            socket::peer(app, request)
+        }
+        Route::Admin(admin) => {
+            peers_only(app, request.headers())?;
+            administer(app, *admin, request).await
+        }
+        Route::Metrics
+        | Route::Export(..)
+        | Route::Page(_)
+        | Route::Do(_)
+        | Route::NotServed(_)
+        | Route::NotFound => Err(Error::Internal("a user's address came to the open door".to_owned())),
+    }
+}
+
+/// The token of `Authorization: Bearer …`.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn peers_only(app: &App, headers: &HeaderMap) -> Result<(), Error> {
+    match bearer(headers) {
+        Some(token) if app.secrets.verify_peer_token(token) => Ok(()),
+        Some(_) => Err(Error::Forbidden("this token is not that of the controller".to_owned())),
+        None => Err(Error::Unauthorized("this address takes the controller's own token".to_owned())),
+    }
+}
+
+fn ready(app: &App) -> Response<Body> {
+    let state = app.replica.state().as_str();
+    match app.replica.ready() {
+        Ok(()) => reply::text(format!("{state}\n")),
+        Err(why) => {
+            let mut response = reply::text(format!("{state}: {why}\n"));
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            response
+        }
+    }
+}
+
+fn file(name: &str) -> Reply {
+    let (content, kind) = match name {
+        "main.css" => (include_str!("pages/main.css"), "text/css;charset=utf-8"),
+        "main.js" => (include_str!("pages/main.js"), "text/javascript;charset=utf-8"),
+        "favicon.svg" => (include_str!("pages/favicon.svg"), "image/svg+xml"),
+        _ => return Err(Error::missing("there is no such file")),
+    };
+    let mut response = reply::typed(content, kind);
+    let cache = HeaderValue::from_static("public, max-age=600");
+    response.headers_mut().insert(HeaderName::from_static("cache-control"), cache);
+    Ok(response)
+}
+
+/// `{"name":"acme-0","incarnation":7}`
+#[derive(Deserialize)]
+struct Lapsed {
+    name: ReplicaName,
+    incarnation: i64,
+}
+
+async fn administer(app: &App, admin: Admin, request: Request<Body>) -> Reply {
+    let (head, body) = request.into_parts();
+    let body = read_body(&head.headers, body, MAX_ADMIN, &app.settings).await?;
+    match admin {
+        Admin::Drain => app.replica.drain().await,
+        Admin::Stop => app.replica.stop().await,
+        Admin::Lapsed => {
+            let lost: Lapsed = serde_json::from_slice(&body)
+                .map_err(|_| Error::bad("the body is to be {\"name\":…,\"incarnation\":…}"))?;
+            let who = ReplicaId { name: lost.name, incarnation: lost.incarnation };
+            let said =
+                again(app.settings.patience, || app.replica.lapsed(who.clone()).map_err(Error::from)).await?;
+            return Ok(reply::json(format!("{{\"lapsed\":{said}}}")));
+        }
+    }
+    Ok(reply::json(format!("{{\"state\":\"{}\"}}", app.replica.state().as_str())))
+}
+
+/// `/metrics`: of this process, and of the controller.
+pub(crate) async fn metrics(app: &App) -> Reply {
+    let mut text = String::new();
+    app.metrics.render(&mut text);
+    texts::controller(app, &mut text).await?;
+    Ok(reply::typed(text, "text/plain; version=0.0.4; charset=utf-8"))
+}

@@ -1,0 +1,71 @@
+//! Plain pages: enough to see jobs, builds, nodes and replicas, and to have somewhere to go after a form.
+
+mod build;
+mod home;
+pub(crate) mod html;
+mod item;
+mod node;
+
+use model::{JobName, Millis};
+
+use crate::error::Error;
+use crate::look::Look;
+use crate::path::Thing;
+use crate::reply::{self, Reply};
+use crate::request::{Asked, Base, item_path};
+
+pub(crate) use build::{artifacts, console};
+
+pub(crate) async fn page(look: &Look<'_>, asked: &Asked, thing: &Thing) -> Reply {
+    let text = match thing {
+        Thing::Root | Thing::View(None) | Thing::Replicas => home::home(look).await?,
+        Thing::Item(name) | Thing::View(Some(name)) => item::item(look, name).await?,
+        Thing::Build(name, which) => build::page(look, name, *which).await?,
+        Thing::Queue | Thing::QueueItem(_) => home::queue(look).await?,
+        Thing::Computers => node::all(look).await?,
+        Thing::Computer(name) => node::one(look, name).await?,
+        Thing::WhoAmI | Thing::Me | Thing::User(_) => person(look, asked, thing).await?,
+        Thing::CrumbIssuer => return Err(Error::missing("see crumbIssuer/api/json")),
+    };
+    Ok(reply::html(text))
+}
+
+/// For anybody: agents and probes ask for it, and want 200.
+pub(crate) fn login() -> String {
+    let content =
+        "<p>The browser asks for the user name and the password.</p><p><a href=\"./\">Sign in</a></p>";
+    html::page("./", "Sign in", &[], content)
+}
+
+async fn person(look: &Look<'_>, asked: &Asked, thing: &Thing) -> Result<String, Error> {
+    let name = match thing {
+        Thing::User(id) => {
+            let user = look.store().user(id).await?;
+            user.ok_or_else(|| Error::missing(format!("there is no user {id}")))?.full_name
+        }
+        _ => asked.user.as_ref().map_or("anonymous", |u| &u.full_name).to_owned(),
+    };
+    Ok(html::page(look.base.path(), &name, &[], "<p>A user of this controller.</p>"))
+}
+
+/// The way to an item: its folders and itself.
+fn trail(base: &Base, name: &JobName) -> Vec<(String, String)> {
+    let mut way = Vec::new();
+    let mut at = Some(name.clone());
+    while let Some(name) = at {
+        way.push((path_of(base, &name), name.short().to_owned()));
+        at = name.parent();
+    }
+    way.reverse();
+    way
+}
+
+/// An item's path, without host.
+fn path_of(base: &Base, name: &JobName) -> String {
+    format!("{}{}", base.path(), item_path(name))
+}
+
+/// A moment; the page's script shows it in the reader's time.
+fn moment(at: Millis) -> String {
+    format!("<time data-millis=\"{0}\">{0}</time>", at.0)
+}

@@ -1,0 +1,261 @@
+//! What an address means. Pure: a path goes in, a [`Route`] comes out; whether the thing exists is asked later.
+//!
+//! As Stapler has it: `//` is `/`, a trailing `/` does not matter, and what follows the name of an action is ignored.
+
+mod item;
+#[cfg(test)]
+mod tests;
+
+use http::Method;
+use model::{JobName, QueueId};
+use percent_encoding::percent_decode_str;
+use store::Which;
+
+use crate::export::Format;
+
+/// Longest path that is looked at.
+const MAX_PATH: usize = 16 * 1024;
+
+/// What a request asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Route {
+    Login,
+    Healthz,
+    Readyz,
+    Metrics,
+    Static(String),
+    /// An agent's WebSocket.
+    Agent,
+    /// Another replica's WebSocket.
+    Peer,
+    Admin(Admin),
+    /// `api/json` and its like.
+    Export(Thing, Format),
+    Page(Thing),
+    Do(Action),
+    /// Jenkins has it, we don't: 501 with this sentence.
+    NotServed(&'static str),
+    NotFound,
+}
+
+/// What those who look after a replica ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admin {
+    Drain,
+    Lapsed,
+    Stop,
+}
+
+/// What can be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Thing {
+    Root,
+    /// The view `all` of a folder or of the top.
+    View(Option<JobName>),
+    Item(JobName),
+    Build(JobName, Which),
+    Queue,
+    QueueItem(QueueId),
+    Computers,
+    /// As written: a node's name, or one of the names of the built-in node.
+    Computer(String),
+    CrumbIssuer,
+    WhoAmI,
+    Me,
+    User(String),
+    Replicas,
+}
+
+/// What can be done, or is not JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Action {
+    CreateItem(Option<JobName>),
+    ItemConfig(JobName),
+    ItemDelete(JobName),
+    ItemEnable(JobName),
+    ItemDisable(JobName),
+    Build(JobName),
+    BuildWithParameters(JobName),
+    BuildDelete(JobName, Which),
+    BuildKeep(JobName, Which),
+    /// `stop`, `term`, `kill`
+    BuildStop(JobName, Which),
+    BuildNumber(JobName, Which),
+    ConsoleText(JobName, Which),
+    ProgressiveText(JobName, Which),
+    ProgressiveHtml(JobName, Which),
+    Console(JobName, Which),
+    /// Path of the file; empty for the list.
+    Artifact(JobName, Which, String),
+    QueueCancel,
+    QueueItemCancel(QueueId),
+    NodeCreate,
+    NodeConfig(String),
+    NodeDelete(String),
+    NodeToggleOffline(String),
+    /// `jenkins-agent.jnlp`
+    NodeJnlp(String),
+}
+
+impl Route {
+    /// Methods that the route takes, as `Allow` says them.
+    pub(crate) fn allow(&self) -> &'static str {
+        match self {
+            Route::Admin(_) => "POST",
+            Route::Do(action) => action.allow(),
+            Route::Export(..) => "GET, HEAD, POST",
+            Route::Login
+            | Route::Healthz
+            | Route::Readyz
+            | Route::Metrics
+            | Route::Static(_)
+            | Route::Agent
+            | Route::Peer
+            | Route::Page(_) => "GET, HEAD",
+            Route::NotServed(_) | Route::NotFound => "GET, HEAD, POST, PUT, DELETE, PATCH",
+        }
+    }
+
+    pub(crate) fn takes(&self, method: &Method) -> bool {
+        self.allow().split(", ").any(|m| m == method.as_str())
+    }
+
+    /// Served without a user: by nobody's name, or under a secret of its own.
+    pub(crate) fn open(&self) -> bool {
+        match self {
+            Route::Login
+            | Route::Healthz
+            | Route::Readyz
+            | Route::Static(_)
+            | Route::Agent
+            | Route::Peer
+            | Route::Admin(_) => true,
+            Route::Metrics
+            | Route::Export(..)
+            | Route::Page(_)
+            | Route::Do(_)
+            | Route::NotServed(_)
+            | Route::NotFound => false,
+        }
+    }
+}
+
+impl Action {
+    fn allow(&self) -> &'static str {
+        match self {
+            Action::CreateItem(_)
+            | Action::ItemDelete(_)
+            | Action::ItemEnable(_)
+            | Action::ItemDisable(_)
+            | Action::Build(_)
+            | Action::BuildWithParameters(_)
+            | Action::BuildDelete(..)
+            | Action::BuildKeep(..)
+            | Action::BuildStop(..)
+            | Action::QueueCancel
+            | Action::QueueItemCancel(_)
+            | Action::NodeCreate
+            | Action::NodeDelete(_)
+            | Action::NodeToggleOffline(_) => "POST",
+            Action::ItemConfig(_)
+            | Action::NodeConfig(_)
+            | Action::ProgressiveText(..)
+            | Action::ProgressiveHtml(..) => "GET, HEAD, POST",
+            Action::BuildNumber(..)
+            | Action::ConsoleText(..)
+            | Action::Console(..)
+            | Action::Artifact(..)
+            | Action::NodeJnlp(_) => "GET, HEAD",
+        }
+    }
+}
+
+/// What `path` (without the query) means.
+pub(crate) fn parse(path: &str) -> Route {
+    if path.len() > MAX_PATH {
+        return Route::NotFound;
+    }
+    let decoded: Option<Vec<String>> = path
+        .split('/')
+        .filter(|s| !s.is_empty())
+        .map(|s| percent_decode_str(s).decode_utf8().ok().map(|text| text.into_owned()))
+        .collect();
+    match decoded {
+        Some(segments) => {
+            let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
+            top(&parts)
+        }
+        None => Route::NotFound,
+    }
+}
+
+fn top(parts: &[&str]) -> Route {
+    match parts {
+        [] | ["configure" | "manage", ..] => Route::Page(Thing::Root),
+        ["job", ..] | ["view", ..] | ["createItem", ..] => item::parse(parts),
+        ["login", ..] => Route::Login,
+        ["healthz"] => Route::Healthz,
+        ["readyz"] => Route::Readyz,
+        ["metrics" | "prometheus"] => Route::Metrics,
+        ["favicon.ico"] => Route::Static("favicon.svg".to_owned()),
+        ["static", name] => Route::Static((*name).to_owned()),
+        ["wsagents"] => Route::Agent,
+        ["peer", "ws"] => Route::Peer,
+        ["admin", "drain"] => Route::Admin(Admin::Drain),
+        ["admin", "lapsed"] => Route::Admin(Admin::Lapsed),
+        ["admin", "stop"] => Route::Admin(Admin::Stop),
+        ["queue", rest @ ..] => queue(rest),
+        ["computer", rest @ ..] => computer(rest),
+        ["crumbIssuer", rest @ ..] => thing(Thing::CrumbIssuer, rest),
+        ["whoAmI", rest @ ..] => thing(Thing::WhoAmI, rest),
+        ["me", rest @ ..] => thing(Thing::Me, rest),
+        ["user", id, rest @ ..] => thing(Thing::User((*id).to_owned()), rest),
+        ["replicas", rest @ ..] => thing(Thing::Replicas, rest),
+        ["cli", ..] => Route::NotServed("the command line client is not served yet; use the REST API"),
+        ["script" | "scriptText", ..] => Route::NotServed("there is no script console"),
+        rest => thing(Thing::Root, rest),
+    }
+}
+
+/// The page of a thing or its `api/…`.
+fn thing(thing: Thing, rest: &[&str]) -> Route {
+    match rest {
+        [] => Route::Page(thing),
+        ["api", format, ..] => Format::parse(format).map_or(Route::NotFound, |f| Route::Export(thing, f)),
+        ["api"] => Route::NotServed("there is no help page; see api/json"),
+        _ => Route::NotFound,
+    }
+}
+
+fn queue(rest: &[&str]) -> Route {
+    match rest {
+        ["cancelItem", ..] => Route::Do(Action::QueueCancel),
+        ["item", id, rest @ ..] => match (number(id).and_then(|n| i64::try_from(n).ok()), rest) {
+            (Some(id), ["cancelQueue", ..]) => Route::Do(Action::QueueItemCancel(QueueId(id))),
+            (Some(id), rest) => thing(Thing::QueueItem(QueueId(id)), rest),
+            (None, _) => Route::NotFound,
+        },
+        rest => thing(Thing::Queue, rest),
+    }
+}
+
+fn computer(rest: &[&str]) -> Route {
+    let owned = |name: &&str| (*name).to_owned();
+    match rest {
+        [] | ["new", ..] => Route::Page(Thing::Computers),
+        ["api", ..] => thing(Thing::Computers, rest),
+        ["doCreateItem", ..] => Route::Do(Action::NodeCreate),
+        [name, "config.xml", ..] => Route::Do(Action::NodeConfig(owned(name))),
+        [name, "doDelete", ..] => Route::Do(Action::NodeDelete(owned(name))),
+        [name, "toggleOffline", ..] => Route::Do(Action::NodeToggleOffline(owned(name))),
+        [name, "jenkins-agent.jnlp" | "slave-agent.jnlp", ..] => Route::Do(Action::NodeJnlp(owned(name))),
+        [name, "configure", ..] => Route::Page(Thing::Computer(owned(name))),
+        [name, rest @ ..] => thing(Thing::Computer(owned(name)), rest),
+    }
+}
+
+/// Digits only, as a build number is written: no sign, no leading zero but `0` itself.
+fn number(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    (digits && text.len() <= 18).then(|| text.parse().ok()).flatten()
+}

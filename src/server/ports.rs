@@ -1,0 +1,147 @@
+//! What the server needs from others, as small traits. `src/cmd` wires the real ones, tests their own.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use model::{NodeName, ReplicaId, ReplicaName, ReplicaState};
+use security::{Accounts, Denied, Identity, Keys};
+use store::Objects;
+use tokio_util::task::TaskTracker;
+
+/// A connection after its `101`: bytes that came early are read first.
+pub type Upgraded = hyper_util::rt::TokioIo<hyper::upgrade::Upgraded>;
+
+/// Everything that a request can need; one for each replica.
+#[derive(Clone)]
+pub struct App {
+    pub commands: engine::Commands,
+    pub objects: Arc<dyn Objects>,
+    pub accounts: Arc<dyn Authenticate>,
+    pub secrets: Arc<dyn Secrets>,
+    pub agents: Arc<dyn AgentSockets>,
+    pub peers: Arc<dyn PeerSockets>,
+    pub replica: Arc<dyn Replica>,
+    pub metrics: Arc<dyn MetricsSource>,
+    pub settings: Settings,
+    /// Holds the tasks of upgraded connections. Whoever stops the replica closes and waits for it.
+    pub tasks: TaskTracker,
+}
+
+/// What an administrator configures about HTTP.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where users reach the controller; without it, each request says so itself (`Host`, `X-Forwarded-*`).
+    pub root_url: Option<String>,
+    /// How long a request waits for a store that is away.
+    pub patience: Duration,
+    /// Most time for one request, its streamed answer not counted.
+    pub request_timeout: Duration,
+    /// A client that sends nothing of its body for so long is answered 408.
+    pub body_pause: Duration,
+    /// Most time for a whole body.
+    pub body_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            root_url: None,
+            patience: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(60),
+            body_pause: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Checks passwords.
+#[async_trait]
+pub trait Authenticate: Send + Sync + 'static {
+    async fn authenticate(&self, user: &str, password: &str) -> Result<Identity, Denied>;
+}
+
+#[async_trait]
+impl Authenticate for Accounts {
+    async fn authenticate(&self, user: &str, password: &str) -> Result<Identity, Denied> {
+        Accounts::authenticate(self, user, password).await
+    }
+}
+
+/// What is derived from the controller's keys; equal on every replica. Checks take constant time.
+pub trait Secrets: Send + Sync + 'static {
+    /// What the agent of this node shows: 64 hex digits.
+    fn agent_secret(&self, node: &str) -> String;
+    fn verify_agent_secret(&self, node: &str, given: &str) -> bool;
+    /// At least 16 hex digits that only this controller can derive from (user, session).
+    fn crumb(&self, user: &str, session: &str) -> String;
+    fn verify_crumb(&self, user: &str, session: &str, given: &str) -> bool;
+    /// Whether a bearer token is that of the replicas and of whoever looks after them.
+    fn verify_peer_token(&self, given: &str) -> bool;
+}
+
+impl Secrets for Keys {
+    fn agent_secret(&self, node: &str) -> String {
+        Keys::agent_secret(self, node)
+    }
+
+    fn verify_agent_secret(&self, node: &str, given: &str) -> bool {
+        Keys::verify_agent_secret(self, node, given)
+    }
+
+    fn crumb(&self, user: &str, session: &str) -> String {
+        Keys::crumb(self, user, session)
+    }
+
+    fn verify_crumb(&self, user: &str, session: &str, given: &str) -> bool {
+        Keys::verify_crumb(self, user, session, given)
+    }
+
+    fn verify_peer_token(&self, given: &str) -> bool {
+        Keys::verify_peer_token(self, given)
+    }
+}
+
+/// The agent of a node, on a fresh WebSocket.
+pub struct Arrival {
+    pub node: NodeName,
+    /// Id of the agent's work folder; empty when it names none.
+    pub instance: String,
+    /// `None` where the listener does not know.
+    pub remote: Option<SocketAddr>,
+    pub stream: Upgraded,
+}
+
+/// Takes agents. The future may last as long as the link does.
+#[async_trait]
+pub trait AgentSockets: Send + Sync + 'static {
+    async fn accept(&self, arrival: Arrival);
+}
+
+/// Takes connections of other replicas (`GET /peer/ws`). The future may last as long as the connection does.
+#[async_trait]
+pub trait PeerSockets: Send + Sync + 'static {
+    async fn accept(&self, remote: Option<SocketAddr>, stream: Upgraded);
+}
+
+/// The replica that serves: what it is doing, and what those who look after it may ask of it.
+#[async_trait]
+pub trait Replica: Send + Sync + 'static {
+    fn name(&self) -> ReplicaName;
+    /// From memory: health checks never touch the store.
+    fn state(&self) -> ReplicaState;
+    /// `Err` is a sentence that says what is missing.
+    fn ready(&self) -> Result<(), String>;
+    /// Begins to hand over builds and links; answers at once, again and again.
+    async fn drain(&self);
+    /// Begins to stop; answers at once.
+    async fn stop(&self);
+    /// The word of the parent process that this replica is gone. Answers whether it was live.
+    async fn lapsed(&self, who: ReplicaId) -> Result<bool, store::Error>;
+}
+
+/// Metrics of the process, in Prometheus' text format.
+pub trait MetricsSource: Send + Sync + 'static {
+    fn render(&self, into: &mut String);
+}

@@ -1,0 +1,111 @@
+//! A request as the handlers see it: who, what, with which parameters, under which address.
+
+mod base;
+mod form;
+mod multipart;
+
+use std::net::SocketAddr;
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method, header};
+use http_body_util::BodyExt;
+use security::Identity;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::error::Error;
+use crate::ports::Settings;
+pub(crate) use base::{Base, item_path, segment};
+pub(crate) use form::Params;
+
+/// Largest `config.xml`.
+pub(crate) const MAX_XML: usize = 4 * 1024 * 1024;
+/// Largest form.
+pub(crate) const MAX_FORM: usize = 1024 * 1024;
+
+/// Address of the client, put into the request by `serve`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Remote(pub(crate) SocketAddr);
+
+/// A request whose body was read.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    pub(crate) method: Method,
+    pub(crate) headers: HeaderMap,
+    pub(crate) base: Base,
+    pub(crate) query: Params,
+    /// Fields of the body when it is a form.
+    pub(crate) form: Params,
+    pub(crate) body: Bytes,
+    /// Nobody on open addresses.
+    pub(crate) user: Option<Identity>,
+    pub(crate) remote: Option<SocketAddr>,
+    /// The session that the client has shown, or was given with this request.
+    pub(crate) session: Option<String>,
+}
+
+impl Asked {
+    /// A parameter of the query, else of the form.
+    pub(crate) fn param(&self, name: &str) -> Option<&str> {
+        self.query.get(name).or_else(|| self.form.get(name))
+    }
+
+    /// Id of the user; for messages.
+    pub(crate) fn by(&self) -> &str {
+        self.user.as_ref().map_or("anonymous", |u| &u.id)
+    }
+
+    pub(crate) fn post(&self) -> bool {
+        self.method == Method::POST
+    }
+
+    /// The body as XML text: UTF-8, not empty.
+    pub(crate) fn xml(&self) -> Result<&str, Error> {
+        let text = std::str::from_utf8(&self.body).map_err(|_| Error::bad("the XML is not UTF-8"))?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        if text.trim().is_empty() {
+            return Err(Error::bad("the request has no XML"));
+        }
+        Ok(text)
+    }
+
+    /// Fills `form` from the body, if that is one.
+    pub(crate) fn read_form(&mut self) -> Result<(), Error> {
+        let kind = self.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let essence = kind.split(';').next().unwrap_or_default().trim();
+        if essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+            self.form = Params::parse(&self.body)?;
+        } else if essence.eq_ignore_ascii_case("multipart/form-data") {
+            self.form = multipart::parse(kind, &self.body)?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads a body that is not larger than `limit` from a client that may be slow.
+pub(crate) async fn read_body(
+    headers: &HeaderMap,
+    mut body: Body,
+    limit: usize,
+    settings: &Settings,
+) -> Result<Bytes, Error> {
+    let too_large = || Error::TooLarge { what: "a body", limit };
+    let said = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    if said.is_some_and(|n| n > limit as u64) {
+        return Err(too_large());
+    }
+    let deadline = Instant::now() + settings.body_timeout;
+    let mut whole = BytesMut::new();
+    loop {
+        let frame = timeout_at(deadline, timeout(settings.body_pause, body.frame())).await;
+        let Ok(Ok(frame)) = frame else { return Err(Error::Slow) };
+        let Some(frame) = frame else { return Ok(whole.freeze()) };
+        let frame = frame.map_err(|_| Error::bad("the body ends before its end"))?;
+        if let Ok(data) = frame.into_data() {
+            if whole.len() + data.len() > limit {
+                return Err(too_large());
+            }
+            whole.extend_from_slice(&data);
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! From the trigger through the queue to the log.
+
+use model::BuildResult;
+use serde_json::json;
+use store::Effect;
+
+use super::*;
+
+fn finished(result: BuildResult) -> Vec<Effect> {
+    vec![Effect::Finish { result, at: Millis(7_500) }]
+}
+
+#[tokio::test]
+async fn a_build_is_followed_from_the_queue_to_its_end() {
+    let site = Site::new().await;
+    site.create("", "hello", PIPELINE).await;
+    let admin = site.admin();
+    let queued = admin.post("/job/hello/build?delay=0sec").await;
+    assert_eq!(queued.status, 201);
+    assert_eq!(queued.header("location"), "http://ci:8080/queue/item/1/");
+    let item = admin.json("/queue/item/1/api/json").await;
+    assert_eq!(item["_class"], "hudson.model.Queue$BuildableItem");
+    assert_eq!(item["task"]["name"], "hello");
+    assert_eq!(item["url"], "queue/item/1/");
+    assert!(item["why"].is_string());
+    assert_eq!(admin.json("/queue/api/json").await["items"][0]["id"], 1);
+    let waiting = admin.json("/job/hello/api/json?tree=inQueue,queueItem[id]").await;
+    assert_eq!((waiting["inQueue"].as_bool(), waiting["queueItem"]["id"].as_i64()), (Some(true), Some(1)));
+
+    let taken = site.take().await;
+    let left = admin.json("/queue/item/1/api/json?depth=1").await;
+    assert_eq!(left["_class"], "hudson.model.Queue$LeftItem");
+    assert_eq!(left["why"], json!(null));
+    assert_eq!(left["cancelled"], false);
+    assert_eq!(left["executable"]["number"], 1);
+    assert_eq!(left["executable"]["url"], "http://ci:8080/job/hello/1/");
+    assert_eq!(admin.json("/queue/api/json").await["items"], json!([]));
+
+    site.progress(&taken, 0, "one\n", vec![]).await;
+    let running = admin.json("/job/hello/lastBuild/api/json").await;
+    assert_eq!((running["building"].as_bool(), &running["result"]), (Some(true), &json!(null)));
+    assert_eq!(running["queueId"], 1);
+    assert_eq!(admin.json("/job/hello/api/json?tree=color").await["color"], "notbuilt_anime");
+
+    site.progress(&taken, 1, "two\n", finished(BuildResult::Success)).await;
+    let done = admin.json("/job/hello/1/api/json").await;
+    assert_eq!(done["result"], "SUCCESS");
+    assert_eq!((done["timestamp"].as_i64(), done["duration"].as_i64()), (Some(5_000), Some(2_500)));
+    assert_eq!(done["actions"][0]["_class"], "hudson.model.CauseAction");
+    assert_eq!(done["actions"][0]["causes"][0]["userId"], "admin");
+    assert_eq!(done["actions"][0]["causes"][0]["shortDescription"], "Started by user The Admin");
+    let job = admin.json("/job/hello/api/json").await;
+    for link in ["lastBuild", "lastStableBuild", "lastSuccessfulBuild", "lastCompletedBuild", "firstBuild"] {
+        assert_eq!(job[link]["number"], 1, "{link}");
+    }
+    assert_eq!(job["lastFailedBuild"], json!(null));
+    assert_eq!(job["color"], "blue");
+    assert_eq!(admin.get("/job/hello/lastStableBuild/buildNumber").await.text(), "1");
+    assert_eq!(admin.get("/job/hello/lastFailedBuild/api/json").await.status, 404);
+    assert_eq!(admin.get("/job/hello/1/").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_log_is_read_by_offset() {
+    let site = Site::new().await;
+    site.create("", "hello", PIPELINE).await;
+    let admin = site.admin();
+    admin.post("/job/hello/build").await;
+    let taken = site.take().await;
+    let empty = admin.get("/job/hello/1/logText/progressiveText?start=0").await;
+    assert_eq!((empty.header("x-text-size"), empty.header("x-more-data")), ("0", "true"));
+    site.progress(&taken, 0, "one\ntwo\n", vec![]).await;
+    let first = admin.get("/job/hello/1/logText/progressiveText/?start=0").await;
+    assert_eq!(first.text(), "one\r\ntwo\r\n");
+    assert_eq!((first.header("x-text-size"), first.header("x-more-data")), ("8", "true"));
+    site.progress(&taken, 1, "<3>", finished(BuildResult::Success)).await;
+    let next = admin.form("/job/hello/1/logText/progressiveText/api/json", "start=8").await;
+    assert_eq!((next.text().as_str(), next.header("x-text-size")), ("<3>", "11"));
+    assert!(next.headers.get("x-more-data").is_none());
+    let beyond = admin.get("/job/hello/1/logText/progressiveText?start=999").await;
+    assert_eq!(beyond.text(), "one\r\ntwo\r\n<3>");
+    assert_eq!(admin.get("/job/hello/1/logText/progressiveText?start=x").await.status, 400);
+    assert_eq!(admin.get("/job/hello/1/logText/progressiveHtml?start=8").await.text(), "&lt;3&gt;");
+    let whole = admin.get("/job/hello/1/consoleText").await;
+    assert_eq!(whole.text(), "one\ntwo\n<3>");
+    assert_eq!(whole.header("content-type"), "text/plain;charset=utf-8");
+    let head = admin.send("HEAD", "/job/hello/1/consoleText", Body::empty()).await;
+    assert_eq!((head.body.len(), head.header("content-length")), (0, "11"));
+    assert!(admin.get("/job/hello/1/console").await.text().contains("/job/hello/1/logText/progressiveText"));
+}
+
+#[tokio::test]
+async fn a_long_log_is_streamed_whole() {
+    let site = Site::new().await;
+    site.create("", "hello", PIPELINE).await;
+    site.admin().post("/job/hello/build").await;
+    let taken = site.take().await;
+    let line = "0123456789abcdef\n".repeat(20_000);
+    for seq in 0..4 {
+        site.progress(&taken, seq, &line, vec![]).await;
+    }
+    let whole = site.admin().get("/job/hello/1/consoleText").await;
+    assert_eq!(whole.body.len(), line.len() * 4);
+    assert!(whole.text() == line.repeat(4));
+}
+
+#[tokio::test]
+async fn parameters_are_taken_checked_and_passwords_never_shown() {
+    let site = Site::new().await;
+    site.create("", "p", PARAMETERIZED).await;
+    let admin = site.admin();
+    let job = admin.json("/job/p/api/json").await;
+    let definitions = &job["property"][0]["parameterDefinitions"];
+    assert_eq!(
+        definitions[0],
+        json!({"_class": "hudson.model.StringParameterDefinition",
+            "defaultParameterValue": {"_class": "hudson.model.StringParameterValue", "name": "A", "value": "x"},
+            "description": "an a", "name": "A", "type": "StringParameterDefinition"})
+    );
+    assert_eq!(definitions[2]["choices"], json!(["one", "two"]));
+    assert_eq!(
+        admin.post("/job/p/build").await.header("x-error"),
+        "Nothing is submitted; this job has parameters"
+    );
+    let bad = admin.post("/job/p/buildWithParameters?C=three").await;
+    assert_eq!((bad.status.as_u16(), bad.header("x-error")), (400, "Illegal choice for parameter C: three"));
+
+    let first =
+        admin.form("/job/p/buildWithParameters?A=from+query", "A=no&B=false&P=hidden&Z=dropped").await;
+    assert_eq!((first.status.as_u16(), first.header("location")), (201, "http://ci:8080/queue/item/1/"));
+    let same = admin.form("/job/p/buildWithParameters", "A=from query&B=false&P=hidden").await;
+    assert_eq!((same.status.as_u16(), same.header("location")), (303, "http://ci:8080/queue/item/1/"));
+    let item = admin.json("/queue/item/1/api/json").await;
+    assert_eq!(item["params"], "\nA=from query\nB=false\nC=one\nP='****'");
+    site.take().await;
+    let build = admin.get("/job/p/1/api/json").await;
+    assert!(!build.text().contains("hidden"));
+    assert_eq!(build.json()["actions"][0]["_class"], "hudson.model.ParametersAction");
+    let values = &build.json()["actions"][0]["parameters"];
+    assert_eq!(
+        values[1],
+        json!({"_class": "hudson.model.BooleanParameterValue", "name": "B", "value": false})
+    );
+    assert_eq!(values[3], json!({"_class": "hudson.model.PasswordParameterValue", "name": "P"}));
+
+    let json = r#"json={"parameter":[{"name":"A","value":"j"}],"statusCode":"303","redirectTo":"."}"#;
+    assert_eq!(admin.form("/job/p/build", json).await.status, 201);
+    assert_eq!(admin.json("/queue/item/2/api/json").await["params"], "\nA=j\nB=true\nC=one\nP='****'");
+    let multipart = "--q\r\nContent-Disposition: form-data; name=\"A\"\r\n\r\nm\r\n--q--\r\n";
+    let sent = admin.clone().with("content-type", "multipart/form-data; boundary=q");
+    assert_eq!(sent.send("POST", "/job/p/buildWithParameters", multipart).await.status, 201);
+    assert_eq!(admin.json("/queue/item/3/api/json").await["params"], "\nA=m\nB=true\nC=one\nP='****'");
+    site.create("", "plain", PIPELINE).await;
+    assert_eq!(admin.post("/job/plain/buildWithParameters?A=1").await.status, 400);
+}
+
+#[tokio::test]
+async fn a_queued_item_is_cancelled_once() {
+    let site = Site::new().await;
+    site.create("", "hello", PIPELINE).await;
+    let admin = site.admin();
+    admin.post("/job/hello/build?delay=60sec").await;
+    let item = admin.json("/queue/item/1/api/json").await;
+    assert_eq!(item["_class"], "hudson.model.Queue$WaitingItem");
+    assert_eq!(admin.form("/queue/cancelItem", "id=1").await.status, 204);
+    let left = admin.json("/queue/item/1/api/json").await;
+    assert_eq!((left["cancelled"].as_bool(), &left["executable"]), (Some(true), &json!(null)));
+    assert_eq!(admin.post("/queue/cancelItem?id=1").await.status, 404);
+    assert_eq!(admin.post("/queue/cancelItem?id=x").await.status, 400);
+    assert_eq!(admin.post("/queue/item/77/cancelQueue").await.status, 404);
+    assert_eq!(admin.get("/queue/item/77/api/json").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_running_build_is_stopped_and_a_finished_one_deleted() {
+    let site = Site::new().await;
+    site.create("", "hello", PIPELINE).await;
+    let admin = site.admin();
+    admin.post("/job/hello/build").await;
+    let taken = site.take().await;
+    assert_eq!(admin.post("/job/hello/1/doDelete").await.status, 409);
+    let stop = admin.post("/job/hello/1/stop/api/json").await;
+    assert_eq!((stop.status.as_u16(), stop.header("location")), (302, "http://ci:8080/job/hello/1/"));
+    assert_eq!(site.store.inbox(taken.build).await.unwrap().len(), 1);
+    site.progress(&taken, 0, "", finished(BuildResult::Aborted)).await;
+    assert_eq!(admin.post("/job/hello/1/stop").await.status, 302);
+    assert_eq!(admin.post("/job/hello/1/toggleLogKeep").await.status, 302);
+    assert_eq!(admin.json("/job/hello/1/api/json?tree=keepLog").await["keepLog"], true);
+    assert_eq!(admin.post("/job/hello/1/doDelete").await.status, 409);
+    admin.post("/job/hello/1/toggleLogKeep").await;
+    assert_eq!(admin.post("/job/hello/1/doDelete").await.status, 302);
+    assert_eq!(admin.get("/job/hello/1/api/json").await.status, 404);
+    assert_eq!(admin.post("/job/hello/1/stop").await.status, 404);
+}
+
+#[tokio::test]
+async fn artifacts_are_listed_and_served() {
+    let site = Site::new().await;
+    site.create("", "hello", PIPELINE).await;
+    site.admin().post("/job/hello/build").await;
+    let taken = site.take().await;
+    let content = "<script>alert(1)</script>".repeat(20_000);
+    site.objects.put("a/1", Bytes::from(content.clone())).await.unwrap();
+    let artifact =
+        |path: &str| Effect::Artifact { path: path.into(), size: content.len() as u64, object: "a/1".into() };
+    site.progress(&taken, 0, "", vec![artifact("out/a b.html"), artifact("z.txt")]).await;
+    let admin = site.admin();
+    let shown = admin.json("/job/hello/1/api/json?tree=artifacts[relativePath,fileName]").await;
+    assert_eq!(shown["artifacts"][0], json!({"fileName": "a b.html", "relativePath": "out/a b.html"}));
+    let file = admin.get("/job/hello/1/artifact/out/a%20b.html").await;
+    assert_eq!(file.text(), content);
+    assert_eq!(file.header("content-length"), content.len().to_string());
+    assert!(file.header("content-security-policy").starts_with("sandbox"));
+    assert!(admin.get("/job/hello/1/artifact/out/").await.text().contains("out/a%20b.html"));
+    assert!(admin.get("/job/hello/1/artifact/").await.text().contains("z.txt"));
+    assert_eq!(admin.get("/job/hello/1/artifact/nothing").await.status, 404);
+    assert_eq!(admin.get("/job/hello/1/artifact/../../x").await.status, 404);
+    assert_eq!(admin.get("/job/hello/1/artifact/*zip*/archive.zip").await.status, 501);
+}
+
+#[tokio::test]
+async fn builds_know_their_neighbours_and_depth_opens_them() {
+    let site = Site::new().await;
+    site.create("", "hello", PIPELINE).await;
+    let admin = site.admin();
+    for result in [BuildResult::Success, BuildResult::Failure, BuildResult::Unstable] {
+        admin.post("/job/hello/build").await;
+        let taken = site.take().await;
+        site.progress(&taken, 0, "", finished(result)).await;
+    }
+    let middle = admin.json("/job/hello/2/api/json").await;
+    assert_eq!(middle["previousBuild"], json!({"number": 1, "url": "http://ci:8080/job/hello/1/"}));
+    assert_eq!(middle["nextBuild"]["number"], 3);
+    assert_eq!(middle["estimatedDuration"], 2_500);
+    let job = admin.json("/job/hello/api/json").await;
+    assert_eq!(job["color"], "yellow");
+    for (link, number) in [("lastFailedBuild", 2), ("lastStableBuild", 1), ("lastUnsuccessfulBuild", 3)] {
+        assert_eq!(job[link]["number"], number, "{link}");
+    }
+    assert_eq!(
+        job["builds"][0],
+        json!({"_class": "org.jenkinsci.plugins.workflow.job.WorkflowRun",
+        "number": 3, "url": "http://ci:8080/job/hello/3/"})
+    );
+    let deep = admin.json("/job/hello/api/json?depth=1").await;
+    assert_eq!(deep["builds"][1]["result"], "FAILURE");
+    let one = admin.json("/job/hello/api/json?tree=builds[number]%7B0,1%7D,allBuilds[number]").await;
+    assert_eq!((one["builds"].as_array().unwrap().len(), one["allBuilds"].as_array().unwrap().len()), (1, 3));
+    let xml = admin.get("/job/hello/api/xml?tree=builds[number]").await;
+    let class = "org.jenkinsci.plugins.workflow.job.WorkflowRun";
+    assert!(
+        xml.text()
+            .starts_with("<workflowJob _class='org.jenkinsci.plugins.workflow.job.WorkflowJob'><build ")
+    );
+    assert!(xml.text().contains(&format!("<build _class='{class}'><number>3</number></build>")));
+}

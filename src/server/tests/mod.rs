@@ -1,0 +1,287 @@
+//! Stories over the router, with a store in memory and clients `anon` and `admin`.
+
+mod bad_input;
+mod builds;
+mod jobs;
+mod nodes;
+mod outage;
+mod protocol;
+mod sockets;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::body::Body;
+use bytes::Bytes;
+use engine::Commands;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt;
+use model::{Millis, ReplicaId, ReplicaName, ReplicaState, SystemClock};
+use security::{Denied, Identity, Keys};
+use serde_json::Value;
+use store::memory::{Memory, MemoryObjects};
+use store::{Answer, Chunk, Join, Objects, Progress, Store, Taken, Write};
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use crate::ports::{
+    AgentSockets, App, Arrival, Authenticate, MetricsSource, PeerSockets, Replica, Settings, Upgraded,
+};
+
+pub(super) const PIPELINE: &str = "<?xml version='1.1' encoding='UTF-8'?>\n<flow-definition plugin=\"workflow-job@1400\">\n  <description>d &lt;b&gt;</description>\n  <definition class=\"org.jenkinsci.plugins.workflow.cps.CpsFlowDefinition\"><script>echo 1</script><sandbox>true</sandbox></definition>\n  <disabled>false</disabled>\n</flow-definition>";
+pub(super) const FOLDER: &str = "<com.cloudbees.hudson.plugins.folder.Folder><description>f</description></com.cloudbees.hudson.plugins.folder.Folder>";
+pub(super) const PARAMETERIZED: &str = "<flow-definition><properties><hudson.model.ParametersDefinitionProperty><parameterDefinitions>\
+    <hudson.model.StringParameterDefinition><name>A</name><description>an a</description><defaultValue>x</defaultValue></hudson.model.StringParameterDefinition>\
+    <hudson.model.BooleanParameterDefinition><name>B</name><defaultValue>true</defaultValue></hudson.model.BooleanParameterDefinition>\
+    <hudson.model.ChoiceParameterDefinition><name>C</name><choices class=\"java.util.Arrays$ArrayList\"><a class=\"string-array\"><string>one</string><string>two</string></a></choices></hudson.model.ChoiceParameterDefinition>\
+    <hudson.model.PasswordParameterDefinition><name>P</name><defaultValue>secret</defaultValue></hudson.model.PasswordParameterDefinition>\
+    </parameterDefinitions></hudson.model.ParametersDefinitionProperty></properties></flow-definition>";
+
+/// A replica that is ready, and remembers what it was asked.
+pub(super) struct Nobody {
+    pub(super) state: parking_lot::Mutex<ReplicaState>,
+    pub(super) asked: parking_lot::Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl Replica for Nobody {
+    fn name(&self) -> ReplicaName {
+        ReplicaName::parse("acme-0").unwrap()
+    }
+    fn state(&self) -> ReplicaState {
+        *self.state.lock()
+    }
+    fn ready(&self) -> Result<(), String> {
+        match self.state() {
+            ReplicaState::Ready => Ok(()),
+            other => Err(format!("it is {}", other.as_str())),
+        }
+    }
+    async fn drain(&self) {
+        self.asked.lock().push("drain".into());
+    }
+    async fn stop(&self) {
+        self.asked.lock().push("stop".into());
+    }
+    async fn lapsed(&self, who: ReplicaId) -> Result<bool, store::Error> {
+        self.asked.lock().push(format!("lapsed {who}"));
+        Ok(true)
+    }
+}
+
+#[async_trait]
+impl AgentSockets for Nobody {
+    async fn accept(&self, arrival: Arrival) {
+        self.asked.lock().push(format!("agent {} {}", arrival.node, arrival.instance));
+    }
+}
+
+#[async_trait]
+impl PeerSockets for Nobody {
+    async fn accept(&self, _remote: Option<std::net::SocketAddr>, _stream: Upgraded) {
+        self.asked.lock().push("peer".into());
+    }
+}
+
+#[async_trait]
+impl Authenticate for Nobody {
+    async fn authenticate(&self, user: &str, password: &str) -> Result<Identity, Denied> {
+        match (user, password) {
+            ("admin", "right") => Ok(Identity { id: "admin".into(), full_name: "The Admin".into() }),
+            ("busy", _) => Err(Denied::Busy),
+            _ => Err(Denied::Wrong),
+        }
+    }
+}
+
+impl MetricsSource for Nobody {
+    fn render(&self, into: &mut String) {
+        into.push_str("process_up 1\n");
+    }
+}
+
+/// A controller of one replica.
+pub(super) struct Site {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) objects: Arc<MemoryObjects>,
+    pub(super) keys: Keys,
+    pub(super) nobody: Arc<Nobody>,
+    pub(super) router: axum::Router,
+    pub(super) me: ReplicaId,
+}
+
+pub(super) struct Answered {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+impl Answered {
+    pub(super) fn text(&self) -> String {
+        String::from_utf8(self.body.to_vec()).unwrap()
+    }
+
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
+    }
+
+    pub(super) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |v| v.to_str().unwrap())
+    }
+}
+
+impl Site {
+    pub(super) async fn new() -> Site {
+        Site::on(Arc::new(Memory::new())).await
+    }
+
+    pub(super) async fn on(store: Arc<dyn Store>) -> Site {
+        let join = Join {
+            name: ReplicaName::parse("acme-0").unwrap(),
+            ordinal: 0,
+            pid: 42,
+            address: "10.0.0.1:1".into(),
+            revision: "r1".into(),
+            version: "0.1.0".into(),
+            level: 1,
+            behaviour: 1,
+            at: Millis(1_000),
+        };
+        let Ok(Answer::Joined { incarnation, .. }) = store.write(Write::Join(join.clone())).await else {
+            panic!("could not join")
+        };
+        let me = ReplicaId { name: join.name, incarnation };
+        let write = Write::SetState { me: me.clone(), state: ReplicaState::Ready, at: Millis(2_000) };
+        store.write(write).await.unwrap();
+        let nobody = Arc::new(Nobody {
+            state: parking_lot::Mutex::new(ReplicaState::Ready),
+            asked: parking_lot::Mutex::default(),
+        });
+        let keys = Keys::from_bytes([7; 32]);
+        let objects = Arc::new(MemoryObjects::new());
+        let clock = Arc::new(SystemClock::new());
+        let app = App {
+            commands: Commands::alone(Arc::clone(&store), clock),
+            objects: Arc::clone(&objects) as Arc<dyn Objects>,
+            accounts: Arc::clone(&nobody) as Arc<dyn Authenticate>,
+            secrets: Arc::new(keys.clone()),
+            agents: Arc::clone(&nobody) as Arc<dyn AgentSockets>,
+            peers: Arc::clone(&nobody) as Arc<dyn PeerSockets>,
+            replica: Arc::clone(&nobody) as Arc<dyn Replica>,
+            metrics: Arc::clone(&nobody) as Arc<dyn MetricsSource>,
+            settings: Settings {
+                patience: Duration::from_millis(700),
+                body_pause: Duration::from_millis(300),
+                ..Settings::default()
+            },
+            tasks: TaskTracker::new(),
+        };
+        let router = crate::router(app);
+        Site { store, objects, keys, nobody, router, me }
+    }
+
+    /// Someone who has not signed in.
+    pub(super) fn anon(&self) -> Client<'_> {
+        Client { site: self, headers: vec![] }
+    }
+
+    pub(super) fn admin(&self) -> Client<'_> {
+        self.anon().with("authorization", "Basic YWRtaW46cmlnaHQ=")
+    }
+
+    /// Whoever looks after the replicas.
+    pub(super) fn peer(&self) -> Client<'_> {
+        let token = format!("Bearer {}", self.keys.peer_token());
+        self.anon().with("authorization", &token)
+    }
+
+    pub(super) async fn create(&self, folder: &str, name: &str, xml: &str) {
+        let answer = self.admin().xml(&format!("{folder}/createItem?name={name}"), xml).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
+    /// Takes the oldest item of the queue, as the scheduler does.
+    pub(super) async fn take(&self) -> Taken {
+        let id = self.store.queue().await.unwrap().first().unwrap().id;
+        let owner = self.me.clone();
+        let take = Write::TakeBuild { id, owner, exclusive: false, behaviour: 1, at: Millis(5_000) };
+        match self.store.write(take).await {
+            Ok(Answer::Taken(taken)) => taken,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Commits a guarded write of the build.
+    pub(super) async fn progress(&self, taken: &Taken, seq: i64, log: &str, effects: Vec<store::Effect>) {
+        let from = self.store.log(taken.build, 0, 0).await.unwrap().unwrap().end;
+        let chunk = Chunk {
+            offset: from,
+            step: String::new(),
+            raw_from: 0,
+            raw_to: 0,
+            at: Millis(1),
+            bytes: Bytes::copy_from_slice(log.as_bytes()),
+        };
+        let progress = Progress {
+            build: taken.build,
+            fence: taken.fence,
+            seq,
+            first_record: 0,
+            records: vec![],
+            chunks: if log.is_empty() { vec![] } else { vec![chunk] },
+            log_end: from + log.len() as u64,
+            effects,
+        };
+        self.store.write(Write::Progress(Box::new(progress))).await.unwrap();
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Client<'a> {
+    site: &'a Site,
+    headers: Vec<(String, String)>,
+}
+
+impl Client<'_> {
+    pub(super) fn with(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    pub(super) async fn send(&self, method: &str, path: &str, body: impl Into<Body>) -> Answered {
+        let mut request = Request::builder().method(method).uri(path).header("host", "ci:8080");
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        let request = request.body(body.into()).unwrap();
+        let response = self.site.router.clone().oneshot(request).await.unwrap();
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Answered { status: head.status, headers: head.headers, body }
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Answered {
+        self.send("GET", path, Body::empty()).await
+    }
+
+    pub(super) async fn post(&self, path: &str) -> Answered {
+        self.send("POST", path, Body::empty()).await
+    }
+
+    pub(super) async fn xml(&self, path: &str, xml: &str) -> Answered {
+        self.clone().with("content-type", "text/xml; charset=utf-8").send("POST", path, xml.to_owned()).await
+    }
+
+    pub(super) async fn form(&self, path: &str, form: &str) -> Answered {
+        let client = self.clone().with("content-type", "application/x-www-form-urlencoded");
+        client.send("POST", path, form.to_owned()).await
+    }
+
+    /// The JSON of an answer that must be 200.
+    pub(super) async fn json(&self, path: &str) -> Value {
+        let answer = self.get(path).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        answer.json()
+    }
+}

@@ -1,0 +1,143 @@
+//! Nodes and replicas.
+
+use serde_json::json;
+
+use super::*;
+
+const NODE: &str = "/computer/doCreateItem?name=n1&type=hudson.slaves.DumbSlave%24DescriptorImpl&json=\
+    %7B%22numExecutors%22%3A%222%22%2C%22remoteFS%22%3A%22%2Fw%22%2C%22labelString%22%3A%22linux+big%22%2C%22mode%22%3A%22NORMAL%22%7D";
+
+async fn link(site: &Site) {
+    let up = Write::LinkUp {
+        node: model::NodeName::parse("n1").unwrap(),
+        holder: site.me.clone(),
+        instance: "i".into(),
+        info: r#"{"version":"1","instance":"i","pid":1,"hostname":"h","os":"linux","arch":"amd64","unix":true,"workDir":"/w","env":{}}"#.into(),
+        at: Millis(1),
+    };
+    site.store.write(up).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_node_is_created_and_shows_whether_its_agent_is_there() {
+    let site = Site::new().await;
+    let admin = site.admin();
+    let made = admin.form(NODE, "json=garbage").await;
+    assert_eq!((made.status.as_u16(), made.header("location")), (302, "http://ci:8080/computer/"));
+    let again = admin.post(NODE).await;
+    assert_eq!(again.status, 400);
+    assert!(again.header("x-error").contains("n1"), "{}", again.header("x-error"));
+    let node = admin.json("/computer/n1/api/json").await;
+    assert_eq!(node["_class"], "hudson.slaves.SlaveComputer");
+    assert_eq!((node["offline"].as_bool(), node["numExecutors"].as_i64()), (Some(true), Some(2)));
+    let labels: Vec<_> =
+        node["assignedLabels"].as_array().unwrap().iter().map(|l| l["name"].clone()).collect();
+    assert!(labels.contains(&json!("linux")) && labels.contains(&json!("n1")), "{labels:?}");
+    link(&site).await;
+    let node = admin.json("/computer/n1/api/json?depth=1").await;
+    assert_eq!((node["offline"].as_bool(), node["idle"].as_bool()), (Some(false), Some(true)));
+    assert_eq!(node["monitorData"]["hudson.node_monitors.ArchitectureMonitor"], "linux (amd64)");
+    assert_eq!(node["executors"].as_array().unwrap().len(), 2);
+    assert_eq!(node["executors"][0]["currentExecutable"], json!(null));
+    let all = admin.json("/computer/api/json").await;
+    assert_eq!(all["computer"][0]["displayName"], "Built-In Node");
+    assert_eq!(all["computer"][1]["displayName"], "n1");
+    assert_eq!((all["totalExecutors"].as_i64(), all["busyExecutors"].as_i64()), (Some(2), Some(0)));
+    for name in ["(built-in)", "(master)", "built-in"] {
+        let node = admin.json(&format!("/computer/{name}/api/json")).await;
+        assert_eq!(node["_class"], "hudson.model.Hudson$MasterComputer");
+    }
+    assert_eq!(admin.get("/computer/n1/").await.status, 200);
+    assert_eq!(admin.get("/computer/nobody/api/json").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_node_is_taken_offline_configured_and_deleted() {
+    let site = Site::new().await;
+    let admin = site.admin();
+    admin.post(NODE).await;
+    assert_eq!(admin.get("/computer/n1/toggleOffline").await.status, 405);
+    assert_eq!(admin.post("/computer/n1/toggleOffline?offlineMessage=broken+disk").await.status, 302);
+    let node = admin.json("/computer/n1/api/json").await;
+    assert_eq!(
+        (node["temporarilyOffline"].as_bool(), &node["offlineCauseReason"]),
+        (Some(true), &json!("broken disk"))
+    );
+    assert_eq!(node["offlineCause"]["_class"], "hudson.slaves.OfflineCause$UserCause");
+    admin.post("/computer/n1/toggleOffline").await;
+    assert_eq!(admin.json("/computer/n1/api/json").await["temporarilyOffline"], false);
+    let xml = admin.get("/computer/n1/config.xml").await.text();
+    assert!(xml.contains("<numExecutors>2</numExecutors>"), "{xml}");
+    let more = xml.replace("<numExecutors>2<", "<numExecutors>5<");
+    assert_eq!(admin.xml("/computer/n1/config.xml", &more).await.status, 200);
+    assert_eq!(admin.json("/computer/n1/api/json").await["numExecutors"], 5);
+    assert!(admin.xml("/computer/n1/config.xml", "<slave>").await.status == 400);
+    let gone = admin.post("/computer/n1/doDelete").await;
+    assert_eq!((gone.status.as_u16(), gone.header("location")), (302, "http://ci:8080/computer/"));
+    assert_eq!(admin.get("/computer/n1/config.xml").await.status, 404);
+}
+
+#[tokio::test]
+async fn the_secret_of_an_agent_is_for_administrators() {
+    let site = Site::new().await;
+    site.admin().post(NODE).await;
+    let jnlp = site.admin().get("/computer/n1/slave-agent.jnlp").await;
+    assert_eq!(jnlp.header("content-type"), "application/x-java-jnlp-file");
+    let secret = site.keys.agent_secret("n1");
+    assert_eq!(
+        jnlp.text(),
+        format!(
+            "<jnlp><application-desc><argument>{secret}</argument><argument>n1</argument><argument>-webSocket</argument>\
+             <argument>-workDir</argument><argument>/w</argument><argument>-url</argument>\
+             <argument>http://ci:8080/</argument></application-desc></jnlp>"
+        )
+    );
+    assert_eq!(site.anon().get("/computer/n1/jenkins-agent.jnlp").await.status, 401);
+    assert_eq!(site.admin().get("/computer/n1/jenkins-agent.jnlp?encrypt=true").await.status, 501);
+}
+
+#[tokio::test]
+async fn replicas_are_shown_exactly_so() {
+    let site = Site::new().await;
+    site.admin().post(NODE).await;
+    link(&site).await;
+    site.create("", "hello", PIPELINE).await;
+    site.admin().post("/job/hello/build").await;
+    site.take().await;
+    let take =
+        Write::AcquireLease { lease: "startup".into(), me: site.me.clone(), seen: None, at: Millis(9) };
+    site.store.write(take).await.unwrap();
+    let shown = site.admin().get("/replicas/api/json").await.text();
+    let fence = model::Fence::first(1).to_i64();
+    assert_eq!(
+        shown,
+        format!(
+            "{{\"replicas\":[{{\"name\":\"acme-0\",\"ordinal\":0,\"incarnation\":1,\"pid\":42,\"address\":\"10.0.0.1:1\",\
+             \"state\":\"ready\",\"since\":2000,\"revision\":\"r1\",\"version\":\"0.1.0\",\
+             \"builds\":[{{\"job\":\"hello\",\"number\":1}}],\"agents\":[\"n1\"]}}],\
+             \"startupLock\":{{\"holder\":\"acme-0\",\"fence\":{fence},\"since\":9}},\"failovers\":[]}}"
+        )
+    );
+    assert_eq!(site.anon().get("/replicas/api/json").await.status, 401);
+    let flyweight = "/computer/api/json?tree=computer[oneOffExecutors[currentExecutable[number,url]]]";
+    let built_in = site.admin().json(flyweight).await["computer"][0].clone();
+    assert_eq!(built_in["oneOffExecutors"][0]["currentExecutable"]["url"], "http://ci:8080/job/hello/1/");
+}
+
+#[tokio::test]
+async fn metrics_carry_the_names_that_dashboards_expect() {
+    let site = Site::new().await;
+    site.admin().post(NODE).await;
+    assert_eq!(site.anon().get("/metrics").await.status, 401);
+    for client in [site.admin(), site.peer()] {
+        let text = client.get("/metrics").await.text();
+        for line in [
+            "process_up 1",
+            "default_jenkins_nodes_online{node=\"n1\"} 0",
+            "jenkins_queue_size_value 0",
+            "majordomo_replica_state{replica=\"acme-0\",state=\"ready\"} 1",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+        }
+    }
+}

@@ -1,5 +1,62 @@
 //! The one binary; subcommands live in `cmd`, one file each.
 
-fn main() -> anyhow::Result<()> {
-    Ok(())
+mod cmd;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A continuous-integration controller that does not stop when one of its machines does.
+#[derive(Debug, Parser)]
+#[command(name = "majordomo", version, arg_required_else_help = true)]
+#[command(
+    after_help = "Example:\n  majordomo up          # a controller with three replicas and two agents on this machine"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Up(cmd::up::UpArgs),
+    Replica(Box<cmd::replica::ReplicaArgs>),
+    Replicas(cmd::replicas::ReplicasArgs),
+    /// Connect this machine to a controller as an agent; takes the flags of the stock agent, see `agent -help`
+    #[command(disable_help_flag = true)]
+    Agent(cmd::agent::AgentArgs),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Up(args) => cmd::up::run(args),
+        Command::Replica(args) => cmd::replica::run(*args),
+        Command::Replicas(args) => cmd::replicas::run(args),
+        Command::Agent(args) => cmd::agent::run(args),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("majordomo: {error:#}");
+            ExitCode::from(cmd::REFUSED)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_command_has_an_example() {
+        let command = Cli::command();
+        command.clone().debug_assert();
+        for sub in command.get_subcommands().filter(|sub| sub.get_name() != "agent") {
+            let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example"), "{}", sub.get_name());
+        }
+        assert!(agent::HELP.contains("Example"));
+    }
 }

@@ -1,0 +1,296 @@
+//! `majordomo replica`: one replica of a controller. The only place where its parts are wired together.
+
+mod doors;
+mod metrics;
+mod this;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use cluster::Membership;
+use config::NodeConfig;
+use engine::{Engine, Hints, Parts};
+use link::Links;
+use local::{Bootstrap, Paths, ReplicaRecord};
+use model::{Clock, JobName, ReplicaName, ReplicaState, SystemClock};
+use security::{Accounts, Keys};
+use server::{App, Limits, Settings};
+use store::{Join, Store, User, Write};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use this::This;
+
+/// A replica whose membership was taken away ends with this status; whoever started it starts it again.
+const FENCED: u8 = 75;
+/// Time for builds and links to move when a replica stops.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// Run one replica of a controller; `up` starts them by itself, on plain machines a service manager does
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  MAJORDOMO_STORE=postgres://ci@db/ci majordomo replica --home /var/lib/majordomo --name ci-0 --ordinal 0 --listen 0.0.0.0:8080"
+)]
+pub(crate) struct ReplicaArgs {
+    /// Folder with the keys and, for SQLite, the database
+    #[arg(long, value_name = "DIR")]
+    home: PathBuf,
+    /// Name of this replica: a DNS label, unique in the controller
+    #[arg(long)]
+    name: String,
+    /// Place in the order of restarts, from 0
+    #[arg(long, default_value_t = 0)]
+    ordinal: u32,
+    /// Address for users and agents; a socket inherited from `up` is used instead when there is one
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Address for the other replicas
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    peer_listen: SocketAddr,
+    /// `sqlite:PATH` or `postgres://…`; without it, a SQLite database in the home
+    #[arg(long, value_name = "URL", env = local::STORE_ENV, hide_env_values = true)]
+    store: Option<String>,
+    /// Where users reach the controller, for links in builds and answers
+    #[arg(long, value_name = "URL", env = "MAJORDOMO_URL")]
+    url: Option<String>,
+    /// What this replica runs: changes when a restart is needed
+    #[arg(long, default_value = "1")]
+    revision: String,
+}
+
+pub(crate) fn run(args: ReplicaArgs) -> Result<ExitCode> {
+    super::log_to_stderr();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let code = runtime.block_on(serve(args));
+    // Blocking work that is left (a password being hashed) must not hold up the end.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    code
+}
+
+async fn serve(args: ReplicaArgs) -> Result<ExitCode> {
+    let name = ReplicaName::parse(&args.name).with_context(|| format!("the name {:?}", args.name))?;
+    let paths = Paths::new(&args.home);
+    let keys = Keys::read(&paths.master_key()).context("read the key of the controller")?;
+    let inherited = local::inherited().context("take the inherited socket")?;
+    let home = open(&args, &paths).await?;
+    let peer_listener = TcpListener::bind(args.peer_listen).await.context("listen for peers")?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let store: Arc<dyn Store> = Arc::new(home.clone());
+
+    let join = Join {
+        name: name.clone(),
+        ordinal: args.ordinal,
+        pid: std::process::id(),
+        address: peer_listener.local_addr()?.to_string(),
+        revision: args.revision.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        level: store::LEVEL,
+        behaviour: engine::BEHAVIOUR,
+        at: clock.now(),
+    };
+    let address = join.address.clone();
+    let (membership, cluster) = join_patiently(&store, &clock, join).await?;
+    let links = Links::new(Arc::clone(&store), Arc::clone(&clock), cluster.clone(), keys.peer_token());
+    let url = args.url.as_ref().map(|url| format!("{}/", url.trim_end_matches('/')));
+    let engine = Engine::new(Parts {
+        store: Arc::clone(&store),
+        objects: home.objects(),
+        clock: Arc::clone(&clock),
+        cluster: cluster.clone(),
+        links: links.clone(),
+        hints: Hints::new(),
+        url: url.clone(),
+    });
+    let record =
+        ReplicaRecord { pid: std::process::id(), peer: address, incarnation: cluster.me().incarnation };
+    record.write(&paths.replica_record(name.as_str())).context("write down where this replica is")?;
+
+    let this = Arc::new(This::new(cluster.clone()));
+    let app = App {
+        commands: engine.commands(),
+        objects: home.objects(),
+        accounts: Arc::new(Accounts::new(Arc::clone(&store))),
+        secrets: Arc::new(keys),
+        agents: Arc::new(doors::Agents(links.clone())),
+        peers: Arc::new(doors::Peers(links.clone())),
+        replica: Arc::clone(&this) as Arc<dyn server::Replica>,
+        metrics: Arc::new(metrics::Source {
+            home: home.clone(),
+            engine: engine.clone(),
+            links: links.clone(),
+        }),
+        settings: Settings { root_url: url, ..Settings::default() },
+        tasks: TaskTracker::new(),
+    };
+    let router = server::router(app);
+    let (public_stop, all_stop) = (CancellationToken::new(), CancellationToken::new());
+    let peers = server::serve(peer_listener, router.clone(), all_stop.clone(), Limits::default());
+    let public = public(&args, inherited, &paths, &name, router, &this, public_stop.clone());
+    let starting = start(&cluster, &store, &paths, &this);
+
+    let code = tokio::select! {
+        lost = membership.run() => {
+            tracing::warn!(?lost, "this replica is no member any more");
+            ExitCode::from(FENCED)
+        }
+        () = peers => ExitCode::SUCCESS,
+        result = async { tokio::join!(starting, public) } => {
+            let (started, served) = result;
+            started.and(served)?;
+            ExitCode::SUCCESS
+        }
+        () = links.run() => ExitCode::SUCCESS,
+        () = engine.run() => ExitCode::SUCCESS,
+        () = stop(&this, &cluster, &engine, &links, &public_stop) => ExitCode::SUCCESS,
+    };
+    all_stop.cancel();
+    let _closed = tokio::time::timeout(Duration::from_secs(5), home.close()).await;
+    Ok(code)
+}
+
+/// Opens the home. A database that does not answer is waited for; what waiting can't mend ends the process.
+async fn open(args: &ReplicaArgs, paths: &Paths) -> Result<home::Home> {
+    let default = format!("sqlite:{}", paths.database().display());
+    let url = args.store.as_deref().unwrap_or(&default);
+    let mut told = false;
+    loop {
+        match home::open(url, Some(paths.root())).await {
+            Ok(home) => return Ok(home),
+            Err(error @ home::OpenError::Refused { .. }) => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!("{error}; waiting for it");
+                }
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            Err(error) => return Err(anyhow!(error)),
+        }
+    }
+}
+
+async fn join_patiently(
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+    join: Join,
+) -> Result<(Membership, cluster::Handle)> {
+    loop {
+        match Membership::join(Arc::clone(store), Arc::clone(clock), join.clone()).await {
+            Ok(joined) => return Ok(joined),
+            Err(error) if error.passing() => {
+                tracing::warn!(%error, "join; waiting for the store");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            Err(error) => return Err(anyhow!(error)).context("join the controller"),
+        }
+    }
+}
+
+/// Starts under the startup lock.
+async fn start(cluster: &cluster::Handle, store: &Arc<dyn Store>, paths: &Paths, this: &This) -> Result<()> {
+    cluster.start(|| bootstrap(store, paths)).await.context("start")?;
+    this.set(ReplicaState::Ready);
+    tracing::info!(replica = %cluster.me(), "ready");
+    Ok(())
+}
+
+/// Creates what `up` wants to be there; done again, it changes nothing.
+async fn bootstrap(store: &Arc<dyn Store>, paths: &Paths) -> Result<()> {
+    let Some(wanted) = Bootstrap::read(&paths.bootstrap())? else { return Ok(()) };
+    let Bootstrap { controller, admin, nodes, items } = wanted;
+    let answer = store.write(Write::Identify { controller: controller.clone() }).await?;
+    if let store::Answer::Controller(other) = answer
+        && other != controller
+    {
+        return Err(anyhow!("the database belongs to the controller {other}, not to {controller}"));
+    }
+    let (id, full_name, password) = (admin.id, admin.full_name, admin.password_hash);
+    store.write(Write::CreateUser(User { id, full_name, password })).await?;
+    for node in nodes {
+        let mut config = NodeConfig {
+            name: node.name,
+            description: String::new(),
+            executors: node.executors,
+            labels: node.labels,
+            exclusive: false,
+            remote_fs: node.remote_fs,
+            xml: String::new(),
+        };
+        config.xml = config.to_xml();
+        unless_there(store.write(Write::CreateNode(config.to_node()?)).await)?;
+    }
+    for item in items {
+        let config = config::ItemConfig::parse(&item.xml)?;
+        let create = Write::CreateItem {
+            name: JobName::parse(&item.name)?,
+            kind: config.kind(),
+            disabled: config.disabled(),
+            config: item.xml,
+            at: SystemClock::new().now(),
+        };
+        unless_there(store.write(create).await)?;
+    }
+    Ok(())
+}
+
+fn unless_there(answer: store::Result<store::Answer>) -> Result<()> {
+    match answer {
+        Ok(_) | Err(store::Error::Exists(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Serves users and agents, from when this replica is ready on. On a shared socket an earlier accept would take a
+/// connection away from those who are.
+async fn public(
+    args: &ReplicaArgs,
+    inherited: Option<std::net::TcpListener>,
+    paths: &Paths,
+    name: &ReplicaName,
+    router: axum::Router,
+    this: &This,
+    stop: CancellationToken,
+) -> Result<()> {
+    this.until(ReplicaState::Ready).await;
+    if let Some(listener) = inherited {
+        let socket = paths.replica_socket(name.as_str());
+        let shared = listener.try_clone().context("share the inherited socket")?;
+        let listener = TcpListener::from_std(listener).context("use the inherited socket")?;
+        tokio::select! {
+            () = server::serve(listener, router, stop.clone(), Limits::default()) => {}
+            failed = local::share(&shared, &socket) => failed.context("hand out the socket")?,
+        }
+    } else if let Some(address) = args.listen {
+        let listener = TcpListener::bind(address).await.with_context(|| format!("listen on {address}"))?;
+        server::serve(listener, router, stop.clone(), Limits::default()).await;
+    }
+    std::future::pending().await
+}
+
+/// Waits for the order to stop (a signal, `/admin/stop`, `/admin/drain`), and moves everything elsewhere first.
+async fn stop(
+    this: &This,
+    cluster: &cluster::Handle,
+    engine: &Engine,
+    links: &Links,
+    public_stop: &CancellationToken,
+) {
+    this.ordered().await;
+    let started = std::time::Instant::now();
+    this.set(ReplicaState::Draining);
+    // The store may be away: then there is nothing to hand over to, and others notice by our silence.
+    let _told = tokio::time::timeout(Duration::from_secs(5), cluster.set_state(ReplicaState::Draining)).await;
+    public_stop.cancel();
+    let builds = engine.hand_over(DRAIN).await;
+    while links.shed(256, "this replica stops") > 0 && started.elapsed() < DRAIN {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    tracing::info!(builds_left = builds, millis = started.elapsed().as_millis(), "drained");
+    this.drained();
+    this.stopping().await;
+    let _left = tokio::time::timeout(Duration::from_secs(5), cluster.leave()).await;
+}

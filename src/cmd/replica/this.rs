@@ -1,0 +1,102 @@
+//! What this replica is doing, for the server, and the orders that it gets.
+
+use async_trait::async_trait;
+use model::{ReplicaId, ReplicaName, ReplicaState};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+pub(super) struct This {
+    cluster: cluster::Handle,
+    state: watch::Sender<ReplicaState>,
+    order: watch::Sender<Order>,
+    drained: watch::Sender<bool>,
+}
+
+/// Each includes the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Order {
+    Serve,
+    Drain,
+    Stop,
+}
+
+impl This {
+    pub(super) fn new(cluster: cluster::Handle) -> This {
+        let state = watch::Sender::new(ReplicaState::Waiting);
+        This { cluster, state, order: watch::Sender::new(Order::Serve), drained: watch::Sender::new(false) }
+    }
+
+    pub(super) fn set(&self, state: ReplicaState) {
+        self.state.send_replace(state);
+    }
+
+    pub(super) async fn until(&self, wanted: ReplicaState) {
+        let mut states = self.state.subscribe();
+        let _ended = states.wait_for(|state| *state == wanted).await;
+    }
+
+    /// Until somebody orders a drain or a stop, or a signal asks for it.
+    pub(super) async fn ordered(&self) {
+        let mut orders = self.order.subscribe();
+        tokio::select! {
+            _ = orders.wait_for(|order| *order >= Order::Drain) => {}
+            () = terminated() => { self.order.send_replace(Order::Stop); }
+        }
+    }
+
+    pub(super) fn drained(&self) {
+        self.drained.send_replace(true);
+    }
+
+    /// Until the process is to end; a drain alone leaves it alive.
+    pub(super) async fn stopping(&self) {
+        let mut orders = self.order.subscribe();
+        tokio::select! {
+            _ = orders.wait_for(|order| *order == Order::Stop) => {}
+            () = terminated() => {}
+        }
+    }
+}
+
+async fn terminated() {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+}
+
+#[async_trait]
+impl server::Replica for This {
+    fn name(&self) -> ReplicaName {
+        self.cluster.me().name.clone()
+    }
+
+    fn state(&self) -> ReplicaState {
+        *self.state.borrow()
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        match self.state() {
+            ReplicaState::Ready => Ok(()),
+            state => Err(format!("this replica is {}", state.as_str())),
+        }
+    }
+
+    async fn drain(&self) {
+        self.order
+            .send_if_modified(|order| std::mem::replace(order, (*order).max(Order::Drain)) < Order::Drain);
+        let mut drained = self.drained.subscribe();
+        let _ended = drained.wait_for(|done| *done).await;
+    }
+
+    async fn stop(&self) {
+        self.order.send_replace(Order::Stop);
+    }
+
+    async fn lapsed(&self, who: ReplicaId) -> Result<bool, store::Error> {
+        let known = self.cluster.view().borrow().member(&who).is_none_or(store::Member::live);
+        self.cluster.ended(who, "its parent says that it has ended").await;
+        Ok(known)
+    }
+}

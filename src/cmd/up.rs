@@ -1,0 +1,74 @@
+//! `majordomo up`: a controller on this machine.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use local::{Options, STORE_ENV, StoreUrl};
+
+/// The home when none is named.
+pub(crate) const HOME: &str = "majordomo-home";
+
+/// Start a controller on this machine: replicas behind one address, and agents
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  majordomo up\n  majordomo up -f acme.yaml --listen 0.0.0.0:8080\n  \
+    MAJORDOMO_STORE=postgres://ci@localhost/ci majordomo up --replicas 5\n\n\
+    Ctrl-C stops; builds that run go on at the next start. What kills `up` itself kills no build.")]
+pub(crate) struct UpArgs {
+    /// A HAController in YAML, the same that Kubernetes takes
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Folder with everything that the controller keeps
+    #[arg(long, value_name = "DIR", default_value = HOME)]
+    home: PathBuf,
+    /// Address for users and agents [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    listen: Option<SocketAddr>,
+    /// Replicas, 1 to 9 [default: 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=9))]
+    replicas: Option<u32>,
+    /// Agents on this machine, 0 to 100
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=100))]
+    agents: u32,
+    /// sqlite:PATH, postgres://…, or @FILE with one in it [default: SQLite in the home]
+    #[arg(long, value_name = "URL", env = STORE_ENV, hide_env_values = true)]
+    store: Option<String>,
+    /// Create no example job
+    #[arg(long)]
+    no_example: bool,
+}
+
+/// `HOST:PORT`, where HOST may be left out.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let full = match text.strip_prefix(':') {
+        Some(port) => format!("0.0.0.0:{port}"),
+        None => text.replacen("localhost:", "127.0.0.1:", 1),
+    };
+    full.parse().map_err(|_| "an address has the form 127.0.0.1:8080".to_owned())
+}
+
+pub(crate) fn run(args: UpArgs) -> Result<ExitCode> {
+    let store = args.store.as_deref().filter(|s| !s.is_empty()).map(StoreUrl::parse).transpose()?;
+    let options = Options {
+        file: args.file,
+        home: args.home,
+        listen: args.listen,
+        replicas: args.replicas,
+        agents: args.agents,
+        store,
+        example: !args.no_example,
+        program: program()?,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(local::run(options, Arc::new(super::say)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// This program. After it was replaced by a newer one, the newer one: what is restarted runs that.
+fn program() -> Result<PathBuf> {
+    let program = std::env::current_exe().context("find this program")?;
+    let replaced = program.to_str().and_then(|path| path.strip_suffix(" (deleted)")).map(PathBuf::from);
+    Ok(replaced.unwrap_or(program))
+}

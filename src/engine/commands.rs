@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::{ItemConfig, NodeConfig};
+use config::{ItemConfig, JobConfig, NodeConfig};
 use model::{Cause, Clock, JobName, Millis, NodeName, ParamValue, QueueId};
 use store::{Answer, Enqueue, ItemKind, Offline, Store, Which, Write};
 
-use crate::definition;
+use crate::definition::{self, Effective};
 use crate::error::Error;
 use crate::hints::Hints;
 use crate::programs::Programs;
@@ -55,6 +55,11 @@ impl Commands {
 
     pub fn now(&self) -> Millis {
         self.clock.now()
+    }
+
+    /// What holds for a job, whether `config.xml` or the Jenkinsfile in it says so.
+    pub async fn effective(&self, job: &JobConfig) -> Effective {
+        definition::effective(job, &self.programs).await
     }
 
     /// Creates a job or folder from its `config.xml`.

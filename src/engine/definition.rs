@@ -19,11 +19,11 @@ const MAX_SOURCE: u64 = 1024 * 1024;
 
 /// What holds for a job, wherever it was said.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Effective {
-    pub(crate) parameters: Vec<ParameterDefinition>,
+pub struct Effective {
+    pub parameters: Vec<ParameterDefinition>,
     /// One build at a time.
-    pub(crate) exclusive: bool,
-    pub(crate) discarder: Option<BuildDiscarder>,
+    pub exclusive: bool,
+    pub discarder: Option<BuildDiscarder>,
 }
 
 /// Joins `config.xml` with the options of an inline Declarative Pipeline, which win.

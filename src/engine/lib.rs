@@ -20,6 +20,7 @@ mod start;
 
 pub use checkout::GitSource;
 pub use commands::{Commands, Queued};
+pub use definition::Effective;
 pub use error::Error;
 pub use hints::{Hint, Hints};
 pub use inbox::{Delivery, text as delivery_text};

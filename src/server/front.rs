@@ -73,7 +73,8 @@ fn without_body(mut response: Response<Body>) -> Response<Body> {
 
 impl Front {
     async fn serve(&self, request: Request<Body>) -> Reply {
-        let route = parse(request.uri().path());
+        let base = Base::of(self.app.settings.root_url.as_deref(), request.headers());
+        let route = parse(base.strip(request.uri().path()));
         if route.open() {
             if !route.takes(request.method()) {
                 return Err(Error::Method(route.allow()));
@@ -93,7 +94,7 @@ impl Front {
         if !route.takes(request.method()) {
             return Err(Error::Method(route.allow()));
         }
-        let asked = self.ask(request, user, &route).await?;
+        let asked = self.ask(request, user, base, &route).await?;
         session::check(&asked, self.app.secrets.as_ref())?;
         let reply = again(patience, || dispatch(&self.app, &asked, &route));
         let mut response = self.patiently(false, reply).await?;
@@ -106,7 +107,13 @@ impl Front {
     }
 
     /// Reads the request.
-    async fn ask(&self, request: Request<Body>, user: Identity, route: &Route) -> Result<Asked, Error> {
+    async fn ask(
+        &self,
+        request: Request<Body>,
+        user: Identity,
+        base: Base,
+        route: &Route,
+    ) -> Result<Asked, Error> {
         let (head, body) = request.into_parts();
         let settings = &self.app.settings;
         let body = match head.method {
@@ -119,7 +126,7 @@ impl Front {
             (shown, _) => shown,
         };
         let mut asked = Asked {
-            base: Base::of(settings.root_url.as_deref(), &head.headers),
+            base,
             query: Params::parse(head.uri.query().unwrap_or_default().as_bytes())?,
             form: Params::default(),
             method: head.method,

@@ -1,11 +1,14 @@
 //! What one request reads from the store. Each table is read at most once, and only when something asks for it.
 
 use std::collections::{HashMap, HashSet};
+use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use config::ItemConfig;
-use model::{JobName, ParameterKind, ReplicaId};
+use engine::Effective;
+use futures_util::TryFutureExt;
+use model::{JobName, NodeName, ParameterKind, ReplicaId};
 use parking_lot::Mutex;
 use store::{Build, Busy, Item, Link, Member, Node, QueueItem, Running, Store};
 use tokio::sync::OnceCell;
@@ -16,7 +19,7 @@ use crate::ports::App;
 use crate::request::Base;
 
 /// Most values in one export: some 50 MB of memory.
-const MAX_VALUES: usize = 500_000;
+const MAX_VALUES: usize = if cfg!(test) { 5_000 } else { 500_000 };
 /// Most configurations that are remembered for one request.
 const MAX_CONFIGS: usize = 1_000;
 /// How many builds tell how long the next one will take.
@@ -30,10 +33,12 @@ pub(crate) struct Look<'a> {
     queue: OnceCell<Queue>,
     busy: OnceCell<Vec<Busy>>,
     running: OnceCell<Vec<Running>>,
+    building: OnceCell<HashSet<JobName>>,
     nodes: OnceCell<Vec<Node>>,
-    links: OnceCell<Vec<Link>>,
+    links: OnceCell<Links>,
     members: OnceCell<Vec<Member>>,
     configs: Mutex<HashMap<JobName, Arc<Configured>>>,
+    effective: Mutex<HashMap<JobName, Arc<Effective>>>,
     estimates: Mutex<HashMap<JobName, i64>>,
 }
 
@@ -41,6 +46,12 @@ pub(crate) struct Look<'a> {
 pub(crate) struct Queue {
     pub(crate) items: Vec<QueueItem>,
     by_job: HashMap<JobName, usize>,
+}
+
+/// The connections of agents, and which is a node's.
+struct Links {
+    all: Vec<Link>,
+    by_node: HashMap<NodeName, usize>,
 }
 
 /// A job or folder with what its `config.xml` says.
@@ -64,19 +75,12 @@ impl Configured {
             ItemConfig::Folder { display_name, .. } => display_name.as_deref(),
         }
     }
+}
 
-    pub(crate) fn parameters(&self) -> &[model::ParameterDefinition] {
-        match &self.config {
-            Some(ItemConfig::Job(job)) => &job.parameters,
-            Some(ItemConfig::Folder { .. }) | None => &[],
-        }
-    }
-
-    /// Parameters whose values are shown to nobody.
-    pub(crate) fn passwords(&self) -> HashSet<&str> {
-        let secret = |p: &&model::ParameterDefinition| matches!(p.kind, ParameterKind::Password { .. });
-        self.parameters().iter().filter(secret).map(|p| p.name.as_str()).collect()
-    }
+/// Parameters whose values are shown to nobody.
+pub(crate) fn passwords(effective: &Effective) -> HashSet<&str> {
+    let secret = |p: &&model::ParameterDefinition| matches!(p.kind, ParameterKind::Password { .. });
+    effective.parameters.iter().filter(secret).map(|p| p.name.as_str()).collect()
 }
 
 impl<'a> Look<'a> {
@@ -88,10 +92,12 @@ impl<'a> Look<'a> {
             queue: OnceCell::new(),
             busy: OnceCell::new(),
             running: OnceCell::new(),
+            building: OnceCell::new(),
             nodes: OnceCell::new(),
             links: OnceCell::new(),
             members: OnceCell::new(),
             configs: Mutex::default(),
+            effective: Mutex::default(),
             estimates: Mutex::default(),
         }
     }
@@ -139,12 +145,32 @@ impl<'a> Look<'a> {
         Ok(self.running.get_or_try_init(|| self.store().running(None)).await?)
     }
 
+    /// Whether a build of the job runs.
+    pub(crate) async fn builds_now(&self, job: &JobName) -> Result<bool, Error> {
+        let running = self.running().await?;
+        let load = || ready(running.iter().map(|r| r.job.clone()).collect());
+        Ok(self.building.get_or_init(load).await.contains(job))
+    }
+
     pub(crate) async fn nodes(&self) -> Result<&[Node], Error> {
         Ok(self.nodes.get_or_try_init(|| self.store().nodes()).await?)
     }
 
     pub(crate) async fn links(&self) -> Result<&[Link], Error> {
-        Ok(self.links.get_or_try_init(|| self.store().links()).await?)
+        Ok(&self.load_links().await?.all)
+    }
+
+    /// The connections whose holder is live.
+    pub(crate) async fn live_links(&self) -> Result<Vec<Link>, Error> {
+        let live: HashSet<&ReplicaId> =
+            self.members().await?.iter().filter(|m| m.live()).map(|m| &m.id).collect();
+        let up = |link: &&Link| link.holder.as_ref().is_some_and(|h| live.contains(h));
+        Ok(self.links().await?.iter().filter(up).cloned().collect())
+    }
+
+    async fn load_links(&self) -> Result<&Links, Error> {
+        let load = || self.store().links().map_err(Error::from).map_ok(Links::new);
+        self.links.get_or_try_init(load).await
     }
 
     pub(crate) async fn members(&self) -> Result<&[Member], Error> {
@@ -167,7 +193,8 @@ impl<'a> Look<'a> {
 
     /// The node's newest connection, ended or not.
     pub(crate) async fn link(&self, node: &Node) -> Result<Option<&Link>, Error> {
-        Ok(self.links().await?.iter().find(|l| l.node == node.name))
+        let links = self.load_links().await?;
+        Ok(links.by_node.get(&node.name).and_then(|at| links.all.get(*at)))
     }
 
     /// An item with its configuration; 404 when there is none.
@@ -187,6 +214,24 @@ impl<'a> Look<'a> {
         Ok(known)
     }
 
+    /// What holds for a job by its configuration and its Jenkinsfile; nothing for a folder.
+    pub(crate) async fn effective(&self, name: &JobName) -> Result<Arc<Effective>, Error> {
+        if let Some(known) = self.effective.lock().get(name) {
+            return Ok(Arc::clone(known));
+        }
+        let effective = match &self.configured(name).await?.config {
+            Some(ItemConfig::Job(job)) => self.app.commands.effective(job).await,
+            Some(ItemConfig::Folder { .. }) | None => Effective::default(),
+        };
+        let effective = Arc::new(effective);
+        let mut all = self.effective.lock();
+        if all.len() >= MAX_CONFIGS {
+            all.clear();
+        }
+        all.insert(name.clone(), Arc::clone(&effective));
+        Ok(effective)
+    }
+
     /// Milliseconds that a build of the job takes, from its newest completed ones; -1 when it has none.
     pub(crate) async fn estimate(&self, job: &JobName) -> Result<i64, Error> {
         if let Some(known) = self.estimates.lock().get(job) {
@@ -196,6 +241,13 @@ impl<'a> Look<'a> {
         let estimate = estimate(&newest);
         self.estimates.lock().insert(job.clone(), estimate);
         Ok(estimate)
+    }
+}
+
+impl Links {
+    fn new(all: Vec<Link>) -> Links {
+        let by_node = all.iter().enumerate().map(|(at, link)| (link.node.clone(), at)).collect();
+        Links { all, by_node }
     }
 }
 

@@ -18,7 +18,7 @@ const MAX_DELAY: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// `build`: 201 and the queue item. What a job without parameters is sent is ignored.
 pub(crate) async fn build(look: &Look<'_>, asked: &Asked, name: &JobName) -> Reply {
-    let parameterized = !look.configured(name).await?.parameters().is_empty();
+    let parameterized = !look.effective(name).await?.parameters.is_empty();
     let given = match asked.form.get("json").or_else(|| asked.query.get("json")) {
         _ if !parameterized => None,
         Some(json) => Some(submitted(json)?),
@@ -29,7 +29,7 @@ pub(crate) async fn build(look: &Look<'_>, asked: &Asked, name: &JobName) -> Rep
 
 /// `buildWithParameters`: 201, or 303 when an equal item waits already.
 pub(crate) async fn with_parameters(look: &Look<'_>, asked: &Asked, name: &JobName) -> Reply {
-    if look.configured(name).await?.parameters().is_empty() {
+    if look.effective(name).await?.parameters.is_empty() {
         return Err(Error::bad(format!("{name} is not parameterized")));
     }
     let mut given = BTreeMap::new();

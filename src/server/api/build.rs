@@ -8,7 +8,7 @@ use store::{Artifact, Build, Which};
 use super::item::parameter_value;
 use crate::error::Error;
 use crate::export::{PLAIN, Select, Shape, Value};
-use crate::look::Look;
+use crate::look::{Look, passwords};
 use crate::request::segment;
 
 pub(super) const BUILD: &str = "org.jenkinsci.plugins.workflow.job.WorkflowRun";
@@ -99,8 +99,8 @@ async fn parameters(
     params: &BTreeMap<String, ParamValue>,
     select: &Select,
 ) -> Result<Vec<Value>, Error> {
-    let configured = look.configured(job).await?;
-    let passwords = configured.passwords();
+    let effective = look.effective(job).await?;
+    let passwords = passwords(&effective);
     let values = params.iter().map(|(name, value)| {
         let (class, value) = match value {
             _ if passwords.contains(name.as_str()) => ("hudson.model.PasswordParameterValue", None),

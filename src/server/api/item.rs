@@ -47,7 +47,11 @@ pub(super) async fn children(
         after = page.last().map(|s| s.name.clone());
         for summary in page {
             if seen >= range.from {
-                shown.push(Box::pin(summarized(look, &summary, select)).await?);
+                match Box::pin(summarized(look, &summary, select)).await {
+                    // it was deleted meanwhile
+                    Err(Error::NotFound(_)) => {}
+                    other => shown.push(other?),
+                }
             }
             seen += 1;
         }
@@ -125,12 +129,8 @@ async fn job(look: &Look<'_>, summary: &ItemSummary, select: &Select) -> Result<
     }
     shape.put("color", 2, color(summary));
     if shape.wants("concurrentBuild", PLAIN).is_some() {
-        let configured = look.configured(name).await?;
-        let one = match &configured.config {
-            Some(config::ItemConfig::Job(job)) => job.disable_concurrent_builds,
-            Some(config::ItemConfig::Folder { .. }) | None => false,
-        };
-        shape.set("concurrentBuild", !one);
+        let exclusive = look.effective(name).await?.exclusive;
+        shape.set("concurrentBuild", !exclusive);
     }
     shape.put("disabled", PLAIN, summary.disabled);
     shape.put("resumeBlocked", PLAIN, false);
@@ -263,13 +263,13 @@ fn health(summary: &ItemSummary) -> Vec<Value> {
 
 /// `ParametersDefinitionProperty`, if the job has parameters.
 async fn parameters(look: &Look<'_>, name: &JobName, select: &Select) -> Result<Vec<Value>, Error> {
-    let configured = look.configured(name).await?;
-    if configured.parameters().is_empty() {
+    let effective = look.effective(name).await?;
+    if effective.parameters.is_empty() {
         return Ok(Vec::new());
     }
     let mut property = Shape::new("hudson.model.ParametersDefinitionProperty", select);
     if let Some(inner) = property.wants("parameterDefinitions", 2) {
-        let definitions = configured.parameters().iter().map(|p| definition(p, &inner)).collect();
+        let definitions = effective.parameters.iter().map(|p| definition(p, &inner)).collect();
         property.set("parameterDefinitions", inner.range().cut(definitions));
     }
     Ok(vec![look.done(property)?])

@@ -7,7 +7,7 @@ use super::build::{BUILD, actions};
 use super::item::{JOB, color};
 use crate::error::Error;
 use crate::export::{ALWAYS, PLAIN, Select, Shape, Value};
-use crate::look::Look;
+use crate::look::{Look, passwords};
 
 pub(super) async fn queue(look: &Look<'_>, select: &Select) -> Result<Value, Error> {
     let mut shape = Shape::new("hudson.model.Queue", select);
@@ -16,7 +16,11 @@ pub(super) async fn queue(look: &Look<'_>, select: &Select) -> Result<Value, Err
         let items = look.queue().await?.items.iter().rev().collect();
         let mut shown = Vec::new();
         for found in inner.range().cut(items) {
-            shown.push(item(look, found, &inner).await?);
+            match item(look, found, &inner).await {
+                // its job was deleted meanwhile
+                Err(Error::NotFound(_)) => {}
+                other => shown.push(other?),
+            }
         }
         shape.set("items", shown);
     }
@@ -94,18 +98,11 @@ async fn waiting(look: &Look<'_>, item: &QueueItem) -> Result<Waiting, Error> {
     if item.buildable_at > look.app.commands.now() {
         return Ok(Waiting::QuietPeriod);
     }
-    if !look.running().await?.iter().any(|r| r.job == item.job) {
+    if !look.builds_now(&item.job).await? {
         return Ok(Waiting::Buildable);
     }
-    let one = match look.configured(&item.job).await {
-        Ok(configured) => match &configured.config {
-            Some(config::ItemConfig::Job(job)) => job.disable_concurrent_builds,
-            Some(config::ItemConfig::Folder { .. }) | None => false,
-        },
-        Err(Error::NotFound(_)) => false,
-        Err(error) => return Err(error),
-    };
-    Ok(if one { Waiting::Blocked } else { Waiting::Buildable })
+    let exclusive = look.effective(&item.job).await?.exclusive;
+    Ok(if exclusive { Waiting::Blocked } else { Waiting::Buildable })
 }
 
 fn why(look: &Look<'_>, item: &QueueItem, waiting: &Waiting) -> String {
@@ -124,8 +121,8 @@ async fn params(look: &Look<'_>, item: &QueueItem) -> Result<String, Error> {
     if item.params.is_empty() {
         return Ok(String::new());
     }
-    let configured = look.configured(&item.job).await?;
-    let passwords = configured.passwords();
+    let effective = look.effective(&item.job).await?;
+    let passwords = passwords(&effective);
     let line = |(name, value): (&String, &ParamValue)| match passwords.contains(name.as_str()) {
         true => format!("\n{name}='****'"),
         false => format!("\n{name}={value}"),

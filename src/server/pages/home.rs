@@ -1,5 +1,6 @@
 //! The first page: jobs and replicas. And the queue.
 
+use engine::allocate::{Seen, why};
 use store::{ItemKind, ItemSummary};
 
 use super::html::{link, mark, page, table};
@@ -98,6 +99,29 @@ async fn lock(look: &Look<'_>) -> Result<String, Error> {
     })
 }
 
+/// `node` steps without an executor, and why.
+async fn waits(look: &Look<'_>) -> Result<String, Error> {
+    let waits = look.store().waits().await?;
+    let seen = Seen {
+        waits: Vec::new(),
+        nodes: look.nodes().await?.to_vec(),
+        links: look.live_links().await?,
+        busy: Vec::new(),
+    };
+    // the reason is looked for among all nodes and links
+    let most = if seen.nodes.len() > 1_000 { 5 } else { ROWS as usize };
+    let rows: Vec<Vec<String>> = waits
+        .iter()
+        .take(most)
+        .map(|wait| {
+            let address = format!("{}{}/", path_of(look.base, &wait.job), wait.number);
+            let build = link(&address, &format!("{} #{}", wait.job, wait.number));
+            vec![build, escape(&why(wait, &seen)), moment(wait.since)]
+        })
+        .collect();
+    Ok(table("waits", &["Build", "Why", "Since"], &rows, "No step waits."))
+}
+
 pub(super) async fn queue(look: &Look<'_>) -> Result<String, Error> {
     let items = &look.queue().await?.items;
     let rows: Vec<Vec<String>> = items
@@ -109,9 +133,10 @@ pub(super) async fn queue(look: &Look<'_>) -> Result<String, Error> {
         })
         .collect();
     let content = format!(
-        "<p>{} waiting.</p>{}",
+        "<p>{} waiting.</p>{}<h2>Steps that wait for an executor</h2>{}",
         items.len(),
-        table("queue", &["Item", "Job", "Since"], &rows, "Nothing waits.")
+        table("queue", &["Item", "Job", "Since"], &rows, "Nothing waits."),
+        waits(look).await?,
     );
     Ok(page(look.base.path(), "Queue", &[], &content))
 }

@@ -24,8 +24,9 @@ pub(super) async fn item(look: &Look<'_>, name: &JobName) -> Result<String, Erro
             content.push_str(&home::items(look, &children));
         }
         ItemKind::Pipeline => {
+            let parameterized = !look.effective(name).await?.parameters.is_empty();
             let disabled = configured.item.summary.disabled;
-            content.push_str(&actions(look, name, disabled, !configured.parameters().is_empty()));
+            content.push_str(&actions(look, name, disabled, parameterized));
             let builds = look.store().builds(name, None, BUILDS).await?;
             content.push_str(&table_of(look, name, &builds));
         }

@@ -48,6 +48,17 @@ impl Base {
         host.find('/').and_then(|at| host.get(at..)).unwrap_or("/")
     }
 
+    /// The path of a request as seen from the root: proxies strip the prefix, or don't.
+    pub(crate) fn strip<'p>(&self, path: &'p str) -> &'p str {
+        match self.path() {
+            "/" => path,
+            prefix => match path.strip_prefix(prefix.trim_end_matches('/')) {
+                Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
+                _ => path,
+            },
+        }
+    }
+
     /// `scheme://host[:port]`, as `Origin` says it.
     pub(crate) fn origin(&self) -> &str {
         self.0.strip_suffix(self.path()).unwrap_or(&self.0)
@@ -144,6 +155,11 @@ mod tests {
         let base = Base::of(Some("https://ci.example/jenkins"), &HeaderMap::new());
         assert_eq!(base.path(), "/jenkins/");
         assert_eq!(base.origin(), "https://ci.example");
+        for (path, inside) in
+            [("/jenkins/job/a", "/job/a"), ("/jenkins", ""), ("/job/a", "/job/a"), ("/jenkinsx", "/jenkinsx")]
+        {
+            assert_eq!(base.strip(path), inside);
+        }
         let name = JobName::parse("a b/c-d é").unwrap();
         assert_eq!(base.build(&name, 7), "https://ci.example/jenkins/job/a%20b/job/c-d%20%C3%A9/7/");
     }

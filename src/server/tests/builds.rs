@@ -155,6 +155,22 @@ async fn parameters_are_taken_checked_and_passwords_never_shown() {
 }
 
 #[tokio::test]
+async fn parameters_of_the_jenkinsfile_count_like_those_of_the_configuration() {
+    let site = Site::new().await;
+    let script = "pipeline { agent none\n parameters { string(name: 'A', defaultValue: 'x')\n \
+                  password(name: 'P', defaultValue: 'hidden') }\n stages { stage('s') { steps { echo 'x' } } } }";
+    let xml = PIPELINE.replace("echo 1", script);
+    site.create("", "p", &xml).await;
+    let admin = site.admin();
+    let queued = admin.form("/job/p/buildWithParameters", "A=1&P=hidden").await;
+    assert_eq!(queued.status, 201, "{}", queued.text());
+    assert_eq!(admin.json("/queue/item/1/api/json").await["params"], "\nA=1\nP='****'");
+    for path in ["/job/p/api/json?depth=2", "/queue/api/json?depth=5"] {
+        assert!(!admin.get(path).await.text().contains("hidden"), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_queued_item_is_cancelled_once() {
     let site = Site::new().await;
     site.create("", "hello", PIPELINE).await;

@@ -128,6 +128,7 @@ impl Service {
         let Some(build) = self.builds.get_mut(&id) else { return };
         for step in build.steps.values_mut() {
             step.follow = None;
+            step.out = None;
             if let Some(notice) = step.notice.take() {
                 self.notice.forget(notice);
             }

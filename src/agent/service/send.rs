@@ -74,7 +74,10 @@ impl Service {
             (Phase::Accepted, _) => StepState::Accepted,
             (Phase::Running, _) => StepState::Running,
             (Phase::Ended { .. }, Some(why)) => StepState::Failed { why: why.clone() },
-            (Phase::Ended { .. }, None) => step.folder.look(&self.home.boot).state,
+            (Phase::Ended { .. }, None) => match &step.known {
+                Some(state) => state.clone(),
+                None => step.folder.look(&self.home.boot).state,
+            },
         };
         StepReport { step: name.to_owned(), state, end: step.end() }
     }
@@ -118,6 +121,9 @@ impl Service {
         let follow = step.follow.as_mut()?;
         let most = follow.upto.min(end).saturating_sub(follow.sent);
         if most == 0 {
+            if follow.sent >= end {
+                step.out = None;
+            }
             return None;
         }
         if step.out.is_none() {

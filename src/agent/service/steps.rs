@@ -165,19 +165,19 @@ impl Service {
 
     pub(super) fn step_ended(&mut self, key: &StepKey) {
         reap_orphans();
-        let killing = self.step(key.0, &key.1).is_some_and(|(_, step)| step.killing.is_some());
-        // What it started may live on until its tree has ended.
-        if !killing {
+        // While it is being ended, what it started may live on: `tree_ended` concludes. And an end is found out once.
+        if self.step(key.0, &key.1).is_some_and(|(_, step)| step.killing.is_none() && step.running()) {
             self.conclude(key);
         }
     }
 
     pub(super) fn tree_ended(&mut self, key: &StepKey) {
         reap_orphans();
-        if let Some((_, step)) = self.step(key.0, &key.1) {
-            step.killing = None;
+        let Some((_, step)) = self.step(key.0, &key.1) else { return };
+        step.killing = None;
+        if step.running() {
+            self.conclude(key);
         }
-        self.conclude(key);
     }
 
     /// Finds out what became of a step whose wrapper is gone, and tells.
@@ -206,14 +206,18 @@ impl Service {
                 let why = self.disk_full().unwrap_or_default();
                 self.fail(key, &why);
             }
-            StepState::Exited { .. } if folder.captured().is_some_and(|size| size > MAX_STDOUT) => {
-                self.fail(key, &too_much_captured());
+            StepState::Exited { stdout: Some(_), .. } => {
+                if folder.captured().is_some_and(|size| size > MAX_STDOUT) {
+                    self.fail(key, &too_much_captured());
+                }
             }
-            StepState::Accepted
-            | StepState::Running
-            | StepState::Exited { .. }
-            | StepState::Lost { .. }
-            | StepState::Failed { .. } => {}
+            StepState::Exited { stdout: None, .. } | StepState::Lost { .. } | StepState::Failed { .. } => {
+                if let Some((_, step)) = self.step(key.0, &key.1) {
+                    step.known = Some(look.state);
+                }
+            }
+            // Only after a full disk, and then `failed` says why.
+            StepState::Accepted | StepState::Running => {}
         }
         self.close(key, &folder);
     }

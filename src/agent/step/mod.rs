@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use model::{BuildId, Fence};
+use remoting::ops::StepState;
 use tokio::sync::watch;
 
 pub(crate) use folder::{Look, MAX_STDOUT, StepFolder};
@@ -41,6 +42,8 @@ pub(crate) struct Step {
     pub(crate) killed: bool,
     /// Why it has no exit status, should the disk be too full to write that down.
     pub(crate) failed: Option<String>,
+    /// How it ended, unless that is large.
+    pub(crate) known: Option<StepState>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +77,7 @@ impl Step {
             killing: None,
             killed: false,
             failed: None,
+            known: None,
         }
     }
 

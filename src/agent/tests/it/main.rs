@@ -7,6 +7,7 @@ mod files;
 mod kill;
 mod limits;
 mod link;
+mod measure;
 mod process;
 mod steps;
 mod support;

@@ -10,6 +10,9 @@ use tempfile::TempDir;
 
 use crate::support::{Controller, DEADLINE};
 
+/// Runs [`the_agent_as_a_process`].
+const TEST_ARGS: [&str; 4] = ["process::the_agent_as_a_process", "--exact", "--ignored", "--nocapture"];
+
 /// A work folder with an agent on it that can be killed and started again.
 pub(crate) struct Agent {
     dir: TempDir,
@@ -52,8 +55,17 @@ impl Agent {
 
     /// This test program again, as an agent: see `the_agent_as_a_process`.
     pub(crate) fn start(&mut self) {
-        let mut program = Program::new(std::env::current_exe().unwrap());
-        program.args(["process::the_agent_as_a_process", "--exact", "--ignored", "--nocapture"]);
+        let mut program = match std::env::var_os("AGENT_PROGRAM") {
+            Some(program) => Program::new(program),
+            None => Program::new(std::env::current_exe().unwrap()),
+        };
+        let dir = self.work_dir().display().to_string();
+        if std::env::var_os("AGENT_PROGRAM").is_some() {
+            let flags = ["-url", &self.url, "-name", "a-1", "-secret", "s3cret", "-workDir", &dir];
+            program.args(flags).stderr(Stdio::null());
+        } else {
+            program.args(TEST_ARGS);
+        }
         program.env("TEST_AGENT_URL", &self.url).env("TEST_AGENT_DIR", self.work_dir());
         program.envs(self.env.iter().cloned()).stdin(Stdio::null()).stdout(Stdio::null());
         self.child = Some(program.spawn().unwrap());

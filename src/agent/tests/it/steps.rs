@@ -99,6 +99,64 @@ async fn a_step_that_ended_while_the_agent_was_dead_is_known_by_its_status() {
     assert!(steps[0].end > 0);
 }
 
+/// The agent is killed again and again, wherever it happens to be; every step runs once, and no byte is lost.
+#[tokio::test]
+async fn a_storm_of_kills_runs_every_step_once() {
+    const STEPS: i64 = 12;
+    let seed = std::env::var("MAJORDOMO_SEED").ok().and_then(|s| s.parse().ok());
+    let mut random: u64 =
+        seed.unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64 | 1);
+    let failed = format!("MAJORDOMO_SEED={random}");
+    let mut controller = Controller::start().await;
+    let mut agent = Agent::new(&controller);
+    let dir = agent.workspace();
+    let script = |n: i64| {
+        format!("#!/bin/sh\necho run >>runs-{n}\nfor i in 1 2 3 4 5; do echo {n} $i; sleep 0.05; done\n")
+    };
+    for round in 1..=20 {
+        agent.start();
+        let mut link = controller.link().await;
+        let known = link.claim(build(1), fence(round)).await;
+        assert!(
+            !known.iter().any(|step| matches!(step.state, StepState::Lost { .. })),
+            "{failed}: {known:?}"
+        );
+        for n in 0..(STEPS * round / 10).min(STEPS) {
+            link.start(build(1), fence(round), &n.to_string(), &script(n), &dir).await;
+        }
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        tokio::time::sleep(Duration::from_micros(random % 40_000)).await;
+        agent.kill();
+    }
+    agent.start();
+    let mut link = controller.link().await;
+    link.claim(build(1), fence(100)).await;
+    for n in 0..STEPS {
+        let (report, out) = link.run(build(1), fence(100), &n.to_string(), sh(&script(n), &dir)).await;
+        assert_eq!(report.state, StepState::Exited { status: 0, stdout: None }, "{failed}");
+        let expected: String = (1..=5).map(|i| format!("{n} {i}\n")).collect();
+        assert_eq!(out, expected, "{failed}");
+        assert_eq!(fs::read_to_string(dir.join(format!("runs-{n}"))).unwrap(), "run\n", "{failed}");
+    }
+}
+
+#[tokio::test]
+async fn ended_steps_keep_nothing_open() {
+    let mut controller = Controller::start().await;
+    let agent = Agent::started(&controller);
+    let mut link = controller.link().await;
+    link.claim(build(1), fence(1)).await;
+    let open = || fs::read_dir(format!("/proc/{}/fd", agent.pid())).unwrap().count();
+    link.run(build(1), fence(1), "first", sh("true", &agent.workspace())).await;
+    let before = open();
+    for n in 0..20 {
+        link.run(build(1), fence(1), &n.to_string(), sh("true", &agent.workspace())).await;
+    }
+    until("descriptors are closed", || open() <= before).await;
+}
+
 #[tokio::test]
 async fn output_goes_on_from_any_offset_when_the_link_is_cut() {
     let mut controller = Controller::start().await;

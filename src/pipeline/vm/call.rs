@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use super::branch::{Frame, Ret};
 use super::fault::{Fault, class};
-use super::ordered::OrderedMap;
-use super::value::{Closure, Global, Instance, Object, Ref, Value};
+use super::value::{Closure, Global, Object, Ref, Value};
 use super::{Context, Vm};
 use crate::compile::code::Code;
 use crate::library;
@@ -150,27 +149,6 @@ impl Vm {
             Some(called) => self.call_value(called, args, Ret::Push),
             None => library::methods::call(self, object, name, args),
         }
-    }
-
-    pub(crate) fn call_super(&mut self, this: Value, name: &str, args: Vec<Value>) -> Result<(), Fault> {
-        let Some(frame) = self.cur.frames.last() else { return Ok(()) };
-        let at = self.program.image.codes[frame.code as usize].class;
-        let def = at.and_then(|at| self.program.image.classes.get(at as usize)).cloned().unwrap_or_default();
-        let parent = def.parent.clone().unwrap_or_else(|| Arc::from("Object"));
-        let (from, method) = match name {
-            "super" => (&parent, "<init>"),
-            "this" => (&def.name, "<init>"),
-            name => (&parent, name),
-        };
-        if let Some(code) = self.program.image.method(from, method, args.len()).map(|m| m.code) {
-            return self.call_code(code, args, this, Ret::Push);
-        }
-        if method == "<init>" {
-            self.set_thrown(&this, &args);
-            self.push(Value::Null);
-            return Ok(());
-        }
-        library::methods::call(self, this, method, args)
     }
 
     // -- closures and functions ------------------------------------------------------------------
@@ -366,60 +344,5 @@ impl Vm {
         };
         self.push(value);
         Ok(())
-    }
-
-    // -- objects ---------------------------------------------------------------------------------
-
-    /// `new Name(…)`
-    pub(crate) fn construct(&mut self, name: &str, args: Vec<Value>, named: bool) -> Result<(), Fault> {
-        if self.program.image.class(name).is_none() {
-            let value = library::classes::construct(self, name, args)?;
-            self.push(value);
-            return Ok(());
-        }
-        let program = self.program.clone();
-        let mut chain = Vec::new();
-        let mut at = program.image.class(name);
-        let mut thrown = false;
-        while let Some(def) = at {
-            chain.push(def);
-            let parent = def.parent.as_deref();
-            thrown |= parent.is_some_and(library::classes::is_exception);
-            at = parent.and_then(|p| program.image.class(p)).filter(|_| chain.len() < 64);
-        }
-        let mut fields = OrderedMap::default();
-        for field in chain.iter().rev().flat_map(|c| &c.fields) {
-            fields.put_str(field, Value::Null);
-        }
-        let thrown = thrown.then(|| Box::new(self.empty_thrown()));
-        let object =
-            self.heap.add(Object::Instance(Instance { class: chain[0].name.clone(), fields, thrown }));
-        self.push(object.clone());
-        let constructor = program.image.method(name, "<init>", args.len()).map(|m| m.code);
-        match constructor {
-            Some(code) => self.call_code(code, args, object.clone(), Ret::Discard)?,
-            None if named
-                || matches!(args.as_slice(), [one] if matches!(self.heap.object(one), Some(Object::Map(_)))) =>
-            {
-                for (key, value) in self.pairs(&args[0]) {
-                    let key = self.text(&key);
-                    self.put_field(&object, &key, value);
-                }
-            }
-            None => self.set_thrown(&object, &args),
-        }
-        for def in chain {
-            if let Some(init) = def.init {
-                self.call_code(init, Vec::new(), object.clone(), Ret::Discard)?;
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) fn put_field(&mut self, object: &Value, name: &str, value: Value) {
-        self.heap.charge(120);
-        if let Some(Object::Instance(instance)) = self.heap.object_mut(object) {
-            instance.fields.put_str(name, value);
-        }
     }
 }

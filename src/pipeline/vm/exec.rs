@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use super::branch::Ret;
 use super::fault::{Fault, class};
-use super::ordered::OrderedMap;
-use super::value::{Cursor, Object, Value};
-use super::{Vm, compare};
+use super::value::{Object, Value};
+use super::Vm;
 use crate::ast::BinaryOp;
 use crate::compile::code::{Call, Op};
 
@@ -227,63 +226,6 @@ impl Vm {
         }
     }
 
-    fn variable(&mut self, op: Op) {
-        let Some(frame) = self.cur.frames.last() else { return };
-        let base = frame.base;
-        match op {
-            Op::Local(slot) => {
-                let value = self.cur.stack[base + slot as usize].clone();
-                self.push(value);
-            }
-            Op::SetLocal(slot) | Op::InitLocal(slot) => {
-                let value = self.pop();
-                self.cur.stack[base + slot as usize] = value;
-            }
-            Op::Cell(slot) => {
-                let value = match self.cur.stack[base + slot as usize] {
-                    Value::Ref(at) => self.heap.cell(at),
-                    _ => Value::Null,
-                };
-                self.push(value);
-            }
-            Op::SetCell(slot) => {
-                let value = self.pop();
-                match self.cur.stack[base + slot as usize] {
-                    Value::Ref(at) => self.heap.set_cell(at, value),
-                    _ => self.cur.stack[base + slot as usize] = self.heap.add(Object::Cell(value)),
-                }
-            }
-            Op::InitCell(slot) => {
-                let value = self.pop();
-                self.cur.stack[base + slot as usize] = self.heap.add(Object::Cell(value));
-            }
-            Op::Captured(slot) => {
-                let value = self.heap.cell(frame.captures[slot as usize]);
-                self.push(value);
-            }
-            Op::SetCaptured(slot) => {
-                let at = frame.captures[slot as usize];
-                let value = self.pop();
-                self.heap.set_cell(at, value);
-            }
-            _ => {}
-        }
-    }
-
-    fn set_local(&mut self, slot: u16, value: Value) {
-        if let Some(base) = self.cur.frames.last().map(|f| f.base) {
-            self.cur.stack[base + slot as usize] = value;
-        }
-    }
-
-    fn is_absent(&self, slot: u16) -> bool {
-        let Some(frame) = self.cur.frames.last() else { return false };
-        match &self.cur.stack[frame.base + slot as usize] {
-            Value::Absent => true,
-            value => matches!(self.heap.object(value), Some(Object::Cell(Value::Absent))),
-        }
-    }
-
     fn jumps(&mut self, op: Op) -> Result<(), Fault> {
         match op {
             Op::Jump(to) => self.jump(to),
@@ -307,101 +249,6 @@ impl Vm {
         Ok(())
     }
 
-    fn collections(&mut self, op: Op) -> Result<(), Fault> {
-        match op {
-            Op::List(count) => {
-                let at = self.cur.stack.len() - count as usize;
-                let items = self.cur.stack.split_off(at);
-                let list = self.heap.list(items);
-                self.push(list);
-            }
-            Op::Map(_) => {
-                let map = self.heap.add(Object::Map(OrderedMap::default()));
-                self.push(map);
-            }
-            Op::Append => {
-                let value = self.pop();
-                let list = self.peek(0);
-                self.heap.charge(24);
-                if let Some(Object::List(items)) = self.heap.object_mut(&list) {
-                    items.push(value);
-                }
-            }
-            Op::AppendAll => {
-                let value = self.pop();
-                let more = if value.is_null() { vec![Value::Null] } else { self.items(&value)? };
-                let list = self.peek(0);
-                self.heap.charge(24 * more.len());
-                if let Some(Object::List(items)) = self.heap.object_mut(&list) {
-                    items.extend(more);
-                }
-            }
-            Op::Put => {
-                let (value, key) = (self.pop(), self.pop());
-                let map = self.peek(0);
-                self.map_put(&map, key, value);
-            }
-            Op::PutAll => {
-                let (value, map) = (self.pop(), self.peek(0));
-                for (key, value) in self.pairs(&value) {
-                    self.map_put(&map, key, value);
-                }
-            }
-            Op::Range(inclusive) => {
-                let (to, from) = (self.pop(), self.pop());
-                let range = self.range(&from, &to, inclusive)?;
-                self.push(range);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn range(&mut self, from: &Value, to: &Value, inclusive: bool) -> Result<Value, Fault> {
-        if let (Value::Str(a), Value::Str(b)) = (from, to)
-            && let (Some(a), Some(b)) = (a.chars().next(), b.chars().next())
-        {
-            let (low, high) = (a.min(b), a.max(b));
-            let mut items: Vec<Value> = (low..=high).map(|c| Value::from(c.to_string())).collect();
-            if a > b {
-                items.reverse();
-            }
-            if !inclusive {
-                items.pop();
-            }
-            return Ok(self.heap.list(items));
-        }
-        let (Some(from), Some(mut to)) = (compare::whole(from), compare::whole(to)) else {
-            return Err(Fault::argument(
-                "a range goes from a number to a number or from a letter to a letter",
-            ));
-        };
-        if !inclusive {
-            match from.cmp(&to) {
-                Ordering::Equal => return Ok(self.heap.list(Vec::new())),
-                Ordering::Less => to -= 1,
-                Ordering::Greater => to += 1,
-            }
-        }
-        Ok(Value::Range(from, to))
-    }
-
-    fn join_text(&mut self, count: usize) -> Result<(), Fault> {
-        let at = self.cur.stack.len() - count;
-        let parts = self.cur.stack.split_off(at);
-        let mut text = String::new();
-        for part in &parts {
-            match part {
-                Value::Str(part) => text.push_str(part),
-                other => text.push_str(&self.text(other)),
-            }
-            self.limit_text(text.len())?;
-        }
-        self.heap.charge(text.len());
-        self.push(Value::from(text));
-        Ok(())
-    }
-
     /// A class of the script may have a `toString` of its own.
     fn show(&mut self) -> Result<(), Fault> {
         let value = self.pop();
@@ -413,44 +260,6 @@ impl Vm {
         self.heap.charge(text.len());
         self.push(Value::from(text));
         Ok(())
-    }
-
-    fn make_closure(&mut self, code: u32) {
-        let Some(frame) = self.cur.frames.last() else { return };
-        let (base, this, outer) = (frame.base, frame.this.clone(), frame.closure.clone());
-        let captures = frame.captures.clone();
-        let program = self.program.clone();
-        let wanted = &program.image.codes[code as usize].captures;
-        let mut cells = Vec::with_capacity(wanted.len());
-        for capture in wanted {
-            use crate::compile::code::Capture;
-            cells.push(match capture {
-                Capture::Captured(at) => captures[*at as usize],
-                Capture::Local(slot) => match self.cur.stack[base + *slot as usize].clone() {
-                    Value::Ref(at) if matches!(self.heap.get(at), Object::Cell(_)) => at,
-                    plain => {
-                        let at = self.heap.add_ref(Object::Cell(plain));
-                        self.cur.stack[base + *slot as usize] = Value::Ref(at);
-                        at
-                    }
-                },
-            });
-        }
-        let (delegate, delegate_first) = match self.heap.object(&outer) {
-            Some(Object::Closure(outer)) => (outer.delegate.clone(), outer.delegate_first),
-            _ => (Value::Null, false),
-        };
-        let closure = super::value::Closure {
-            code,
-            captures: Arc::from(cells),
-            this,
-            delegate,
-            delegate_first,
-            bound: Vec::new(),
-            then: Vec::new(),
-        };
-        let closure = self.heap.add(Object::Closure(closure));
-        self.push(closure);
     }
 
     fn is_case(&mut self, case: Value, subject: Value) -> Result<(), Fault> {
@@ -467,28 +276,6 @@ impl Vm {
         Ok(())
     }
 
-    fn advance(&mut self, slot: u16) -> Option<Value> {
-        let base = self.cur.frames.last()?.base;
-        let cursor = self.cur.stack[base + slot as usize].clone();
-        match self.heap.object_mut(&cursor)? {
-            Object::Iterator(Cursor::Items(items, at)) => {
-                let value = items.get(*at).cloned();
-                *at += 1;
-                value
-            }
-            Object::Iterator(Cursor::Range { next, last, done }) => {
-                if *done {
-                    return None;
-                }
-                let value = *next;
-                *done = value == *last;
-                *next = if *last > value { value + 1 } else { value.wrapping_sub(1) };
-                Some(Value::Int(value))
-            }
-            _ => None,
-        }
-    }
-
     // -- the stack -------------------------------------------------------------------------------
 
     pub(crate) fn push(&mut self, value: Value) {
@@ -499,11 +286,11 @@ impl Vm {
         self.cur.stack.pop().unwrap_or(Value::Null)
     }
 
-    fn peek(&self, below: usize) -> Value {
+    pub(super) fn peek(&self, below: usize) -> Value {
         self.cur.stack.iter().rev().nth(below).cloned().unwrap_or(Value::Null)
     }
 
-    fn jump(&mut self, to: u32) {
+    pub(super) fn jump(&mut self, to: u32) {
         if let Some(frame) = self.cur.frames.last_mut() {
             frame.pc = to;
         }

@@ -5,13 +5,16 @@
 
 mod arithmetic;
 mod branch;
+mod build;
 mod call;
 pub(crate) mod compare;
+mod construct;
 mod context;
 pub(crate) mod decimal;
 mod exec;
 mod fault;
 mod interrupt;
+mod local;
 mod member;
 mod object;
 pub(crate) mod ordered;

@@ -4,6 +4,7 @@
 //! crate's version, and Java's look-around and back references are wanted. It backtracks on an explicit stack and
 //! counts its steps, so a hostile pattern ends with an error after the same number of steps on every machine.
 
+mod class;
 mod parse;
 mod run;
 

@@ -7,6 +7,7 @@ mod corpus;
 mod declarative;
 mod language;
 mod limits;
+mod mutants;
 mod replay;
 mod steps;
 mod support;

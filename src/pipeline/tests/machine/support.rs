@@ -48,6 +48,8 @@ pub(crate) struct Build {
     /// What `readFile` finds.
     pub(crate) files: BTreeMap<String, String>,
     clock: u64,
+    /// How many slices it may run yet; a build that used them up stands still.
+    pub(crate) patience: u64,
 }
 
 impl Build {
@@ -59,6 +61,7 @@ impl Build {
             ended: None,
             files: BTreeMap::new(),
             clock: began.at,
+            patience: u64::MAX,
         };
         build.machine.feed(&Record::Began(began.clone())).unwrap();
         build
@@ -97,9 +100,9 @@ impl Build {
     }
 
     pub(crate) fn run(&mut self) {
-        loop {
+        while self.patience > 0 {
             match self.machine.run(10_000) {
-                Status::More => {}
+                Status::More => self.patience -= 1,
                 Status::Waiting => return,
                 Status::Done(ended) => {
                     self.ended = Some(ended);
@@ -111,6 +114,9 @@ impl Build {
 
     pub(crate) fn feed(&mut self, record: Record) {
         self.run();
+        if self.patience == 0 {
+            return;
+        }
         self.note_wanted(&record);
         self.machine.feed(&record).unwrap();
         self.journal.push(record);
@@ -130,7 +136,7 @@ impl Build {
     /// One move of the engine; false when nothing can move.
     pub(crate) fn advance(&mut self) -> bool {
         self.run();
-        if self.ended.is_some() {
+        if self.ended.is_some() || self.patience == 0 {
             return false;
         }
         if let Some(act) = self.machine.wanted().first().cloned() {
@@ -174,7 +180,7 @@ impl Build {
                 let mut words = process.script.trim().splitn(2, ' ');
                 match (words.next().unwrap_or(""), words.next().unwrap_or("")) {
                     ("hang", _) => return None,
-                    ("exit", status) => Data::Exit { status: status.parse().unwrap(), stdout: None },
+                    ("exit", status) => Data::Exit { status: status.parse().unwrap_or(1), stdout: None },
                     ("lost", _) => {
                         let message = "the agent is gone".to_owned();
                         return Some(Outcome::Failed(Failure { kind: FailureKind::Lost, message }));

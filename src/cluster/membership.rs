@@ -12,6 +12,9 @@ use tokio::sync::{Notify, watch};
 use crate::watch::{OwnLease, Watch};
 use crate::{BEAT, LOOK, START_DEADLINE, STARTUP, startup};
 
+/// How often a replica looks that waits for the startup lock: the others are waiting behind it.
+const WAITING_LOOK: Duration = Duration::from_millis(100);
+
 /// What a look saw.
 #[derive(Debug, Clone)]
 pub struct View {
@@ -283,7 +286,10 @@ impl Handle {
                     }
                 }
             }
-            let _changed_or_due = tokio::time::timeout(LOOK, views.changed()).await;
+            let changed = tokio::time::timeout(WAITING_LOOK, views.changed()).await;
+            if changed.is_err() {
+                self.look();
+            }
         }
     }
 

@@ -59,7 +59,8 @@ fn reference(branch: &str) -> &str {
 pub(crate) fn script(url: &str, branch: &str, shallow: bool) -> String {
     let wanted = reference(branch);
     let depth = if shallow { "--depth=1 " } else { "" };
-    let mut script = String::from("set +x -e\nexec 3>&1 1>&2\n");
+    // The first line keeps the agent from tracing each command into the log.
+    let mut script = String::from("#!/bin/sh\nset -e\nexec 3>&1 1>&2\n");
     let (url, wanted) = (quote(url), quote(wanted));
     let _infallible = write!(
         script,

@@ -113,4 +113,30 @@ mod tests {
         assert!(program("pwsh", "1").unwrap_err().contains("not in the PATH"));
         assert!(program("fish", "1").unwrap_err().contains("“fish”"));
     }
+
+    /// What two lives of an agent may leave: several wrappers of one step, none of which knows of the others.
+    #[tokio::test]
+    async fn of_many_wrappers_of_one_step_one_runs_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = StepFolder::new(dir.path(), "0").unwrap();
+        folder.make().unwrap();
+        let spec = StartSpec {
+            shell: "sh".into(),
+            script: "echo run >>runs; exit 3".into(),
+            dir: dir.path().display().to_string(),
+            env: BTreeMap::new(),
+            capture: false,
+        };
+        folder.write_script(&spec.script, true).unwrap();
+        let program = program(&spec, &folder.script(), None).unwrap();
+        let launch = Launch { folder: &folder, spec: &spec, program, boot: "b", cookie: "c" };
+        let wrappers: Vec<Child> = (0..16).map(|_| spawn(&launch).unwrap()).collect();
+        for mut wrapper in wrappers {
+            wrapper.wait().await.unwrap();
+        }
+        let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+        assert_eq!(read(&dir.path().join("runs")), "run\n");
+        assert_eq!(read(&folder.path().join("exit")), "3\n");
+        assert_eq!(read(&folder.out()), "+ echo run\n+ exit 3\n");
+    }
 }

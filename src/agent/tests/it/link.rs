@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use agent::{Config, Secret};
+use futures_util::SinkExt;
 use remoting::native::Frame;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::process::Agent;
 use crate::support::Controller;
-use futures_util::SinkExt;
 
 #[tokio::test]
 async fn an_agent_says_who_it_is() {
@@ -78,4 +80,28 @@ async fn a_refused_agent_tries_again_after_a_second_and_is_taken_then() {
     let second = controller.attempts.recv().await.unwrap();
     assert!((900..2_000).contains(&(second - first).as_millis()), "{:?}", second - first);
     controller.link().await;
+}
+
+#[tokio::test]
+async fn an_agent_ends_when_it_is_told_to_or_when_it_may_not_connect_again() {
+    for no_reconnect in [false, true] {
+        let mut controller = Controller::start().await;
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::new(
+            vec!["http://127.0.0.1:1/".into(), controller.url()],
+            "a".into(),
+            Secret::new("s"),
+            dir.path().into(),
+        );
+        config.no_reconnect = no_reconnect;
+        let (stop, stopped) = watch::channel(false);
+        let agent = tokio::spawn(agent::run(config, stopped));
+        let link = controller.link().await;
+        if no_reconnect {
+            drop(link);
+        } else {
+            stop.send(true).unwrap();
+        }
+        timeout(Duration::from_secs(5), agent).await.unwrap().unwrap().unwrap();
+    }
 }

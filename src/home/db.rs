@@ -165,12 +165,20 @@ impl Conn {
     /// `{head} ($1, $2, …) {tail}` for each of `ids`, in few statements whose texts repeat.
     pub(crate) async fn run_in(&mut self, head: &str, ids: &[i64], tail: &str) -> sqlx::Result<()> {
         for ids in ids.chunks(MAX_ROWS) {
-            // Repeated up to a power of two, so that there are few texts.
-            let args: Vec<Arg<'_>> =
-                (0..ids.len().next_power_of_two()).map(|i| Arg::from(ids[i % ids.len()])).collect();
+            let args = repeated(ids);
             self.run(values_sql(head, 1, args.len(), tail), &args).await?;
         }
         Ok(())
+    }
+
+    /// As `run_in`, for a query.
+    pub(crate) async fn rows_in(&mut self, head: &str, ids: &[i64]) -> sqlx::Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        for ids in ids.chunks(MAX_ROWS) {
+            let args = repeated(ids);
+            rows.append(&mut self.rows(values_sql(head, 1, args.len(), ""), &args).await?);
+        }
+        Ok(rows)
     }
 
     pub(crate) async fn close(self) {
@@ -182,6 +190,11 @@ impl Conn {
             tracing::debug!(%error, "the store's connection did not close in order");
         }
     }
+}
+
+/// The ids, the first ones again up to a power of two, so that there are few texts.
+fn repeated(ids: &[i64]) -> Vec<Arg<'_>> {
+    (0..ids.len().next_power_of_two()).map(|i| Arg::from(ids[i % ids.len()])).collect()
 }
 
 /// The largest power of two that is not above `rows`.

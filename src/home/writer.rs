@@ -29,6 +29,8 @@ const GROUP_BYTES: usize = 1024 * 1024;
 const QUEUE: usize = 1024;
 /// How often a whole group is tried again before its members are tried singly.
 const GROUP_TRIES: u32 = 3;
+/// How often a write may be in a transaction whose connection ends before it is held for the cause.
+const LOSSES: u32 = 3;
 const BACK_OFF: Duration = Duration::from_millis(50);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(1);
 
@@ -48,6 +50,8 @@ impl Ticket {
 struct Queued {
     write: Write,
     since: Instant,
+    /// Connections that ended while it was in their transaction.
+    losses: u32,
     ticket: Arc<Ticket>,
     answer: oneshot::Sender<store::Result<Answer>>,
 }
@@ -90,7 +94,7 @@ impl Handle {
         };
         let ticket = Arc::new(Ticket(AtomicU8::new(WAITING)));
         let (answer, mut answered) = oneshot::channel();
-        permit.send(Queued { write, since, ticket: Arc::clone(&ticket), answer });
+        permit.send(Queued { write, since, losses: 0, ticket: Arc::clone(&ticket), answer });
         match timeout_at(deadline, &mut answered).await {
             Ok(answer) => answer.map_err(|_| closed())?,
             Err(_) if ticket.turn(WAITING, WITHDRAWN) => Err(why_away(&self.why)),
@@ -106,6 +110,8 @@ pub(crate) struct Service {
     queue: mpsc::Receiver<Queued>,
     /// Received and not taken, or given back.
     backlog: VecDeque<Queued>,
+    /// So many of the backlog go alone: one of them may have ended the connection.
+    singly: usize,
     room: Room,
     stats: Arc<Stats>,
     why: Why,
@@ -127,6 +133,7 @@ pub(crate) fn new(session: Session, stats: Arc<Stats>) -> (Handle, Service) {
         session,
         queue: receive,
         backlog: VecDeque::new(),
+        singly: 0,
         room: Room::default(),
         stats,
         why,
@@ -178,7 +185,9 @@ impl Service {
     fn collect(&mut self) -> Vec<Queued> {
         let mut group = Vec::new();
         let mut bytes = 0;
-        while group.len() < GROUP && bytes < GROUP_BYTES {
+        let most = if self.singly > 0 { 1 } else { GROUP };
+        self.singly = self.singly.saturating_sub(1);
+        while group.len() < most && bytes < GROUP_BYTES {
             let Some(queued) = self.backlog.pop_front().or_else(|| self.queue.try_recv().ok()) else {
                 break;
             };
@@ -254,7 +263,12 @@ impl Service {
         let applied = self.session.within(async |conn| apply::group(conn, room, &writes).await).await;
         let answers = match applied {
             Ok(answers) => answers,
-            Err(trouble) => return Done::Failed(trouble),
+            Err(trouble) => {
+                if matches!(trouble, Trouble::Lost(_)) {
+                    group.iter_mut().for_each(|q| q.losses += 1);
+                }
+                return Done::Failed(trouble);
+            }
         };
         let applied = Instant::now();
         match self.session.commit().await {
@@ -280,11 +294,19 @@ impl Service {
         }
     }
 
-    /// Nothing of these writes has happened: they wait for the store like all others.
+    /// Nothing of these writes has happened. They wait for the store like all others, but for those that have waited long
+    /// enough: their callers could not withdraw them while they were taken.
     async fn give_back(&mut self, group: Vec<Queued>, trouble: Trouble) {
+        let suspect = group.iter().any(|q| q.losses > 0);
         for queued in group.into_iter().rev() {
+            if queued.losses >= LOSSES || queued.since.elapsed() >= PATIENCE {
+                tracing::warn!(write = name(&queued.write), ?trouble, "a write could not be applied");
+                queued.tell(Err(trouble.clone().into_error()));
+                continue;
+            }
             queued.ticket.turn(TAKEN, WAITING);
             self.backlog.push_front(queued);
+            self.singly += usize::from(suspect);
         }
         self.away(trouble).await;
     }

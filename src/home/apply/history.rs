@@ -27,12 +27,9 @@ pub(super) async fn delete_item(conn: &mut Conn, name: &JobName) -> Applied {
     if running > 0 {
         return Err(Error::Conflict(format!("{running} builds of “{name}” run")).into());
     }
-    let mut objects = Vec::new();
-    for item in &items {
-        let rows = conn.rows("SELECT id FROM build WHERE item = $1", args![*item]).await?;
-        let builds = rows.iter().map(|r| r.int(0)).collect::<sqlx::Result<Vec<_>>>()?;
-        objects.append(&mut forget_builds(conn, &builds).await?);
-    }
+    let rows = conn.rows_in("SELECT id FROM build WHERE item IN", &items).await?;
+    let builds = rows.iter().map(|r| r.int(0)).collect::<sqlx::Result<Vec<_>>>()?;
+    let objects = forget_builds(conn, &builds).await?;
     for head in OF_ITEM {
         conn.run_in(head, &items, "").await?;
     }
@@ -73,18 +70,18 @@ async fn subtree(conn: &mut Conn, name: &JobName) -> Applied<(Vec<i64>, i64)> {
 /// Deletes ended builds; answers the keys that nothing names any more, which are garbage then.
 async fn forget_builds(conn: &mut Conn, builds: &[i64]) -> Applied<Vec<String>> {
     let (mut objects, mut sources) = (Vec::new(), Vec::new());
-    for build in builds {
-        for row in conn.rows("SELECT object FROM artifact WHERE build = $1", args![*build]).await? {
-            objects.push(row.text(0)?);
-        }
-        for row in conn.rows("SELECT hash FROM source_use WHERE build = $1", args![*build]).await? {
-            sources.push(row.text(0)?);
-        }
+    for row in conn.rows_in("SELECT object FROM artifact WHERE build IN", builds).await? {
+        objects.push(row.text(0)?);
     }
-    for object in &objects {
-        conn.run("INSERT INTO garbage (object) VALUES ($1) ON CONFLICT (object) DO NOTHING", args![object])
-            .await?;
+    for row in conn.rows_in("SELECT DISTINCT hash FROM source_use WHERE build IN", builds).await? {
+        sources.push(row.text(0)?);
     }
+    conn.run_in(
+        "INSERT INTO garbage (object) SELECT DISTINCT object FROM artifact WHERE build IN",
+        builds,
+        "ON CONFLICT (object) DO NOTHING",
+    )
+    .await?;
     for head in OF_BUILD {
         conn.run_in(head, builds, "").await?;
     }

@@ -53,6 +53,18 @@ async fn unknown_then_again(home: &home::Home, proxy: &Proxy, next: Next, write:
 }
 
 #[tokio::test]
+async fn a_write_that_ends_the_connection_each_time_is_given_up_and_its_companions_are_kept() {
+    let Some((_server, _proxy, home)) = through_proxy().await else { return };
+    let names: Vec<String> =
+        (0..20).map(|n| if n == 7 { "deadly".to_owned() } else { format!("job-{n}") }).collect();
+    let writes = join_all(names.iter().map(|name| home.write(create(name))));
+    let answers = tokio::time::timeout(Duration::from_secs(8), writes).await.unwrap();
+    for (name, answer) in names.iter().zip(answers) {
+        assert_eq!(answer.is_err(), name == "deadly", "{name}: {answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_end_of_a_build_is_read_from_the_build() {
     let Some((_server, proxy, home)) = through_proxy().await else { return };
     let me = join(&home, "a").await;
@@ -88,6 +100,21 @@ async fn writes_and_reads_wait_for_a_server_that_comes_back() {
     let answers = writes.await.unwrap();
     assert!(answers.iter().all(|a| *a == Ok(Answer::Unit)), "{answers:?}");
     assert!(read.await.unwrap().unwrap().is_some());
+    assert!(home.stats().lost > 0);
+}
+
+#[tokio::test]
+async fn a_write_outlasts_a_server_that_is_silent_for_a_while() {
+    let Some(server) = Server::start() else { return };
+    let home = open(&server.database()).await;
+    home.write(create("a")).await.unwrap();
+    server.pause();
+    let writer = home.clone();
+    let mut write = tokio::spawn(async move { writer.write(create("b")).await });
+    // Longer than a connection is given to answer, so that it is made again.
+    tokio::time::timeout(Duration::from_secs(4), &mut write).await.unwrap_err();
+    server.resume();
+    assert!(matches!(write.await.unwrap(), Ok(Answer::Id(_))));
     assert!(home.stats().lost > 0);
 }
 

@@ -25,6 +25,9 @@ pub(crate) struct Proxy {
     next: Arc<AtomicU8>,
 }
 
+/// A connection ends whenever these bytes are sent: as a write does that the server cannot survive.
+pub(crate) const DEADLY: &[u8] = b"deadly";
+
 impl Proxy {
     pub(crate) async fn start(server: u16) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -57,7 +60,8 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, plan: Arc<AtomicU8>
                 let Ok(1..) = read else { return };
                 let bytes = &from_client[..read.unwrap()];
                 let planned = if bytes.ends_with(COMMIT) { plan.swap(0, Ordering::SeqCst) } else { 0 };
-                if planned == Next::Lost as u8 {
+                let deadly = bytes.windows(DEADLY.len()).any(|window| window == DEADLY);
+                if planned == Next::Lost as u8 || deadly {
                     return;
                 }
                 server.write_all(bytes).await.unwrap();

@@ -8,6 +8,7 @@ use axum::extract::State;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::{FutureExt, TryFutureExt};
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use model::ReplicaState;
 use security::Identity;
@@ -19,7 +20,7 @@ use crate::path::{Action, Route, Thing, parse};
 use crate::patience::again;
 use crate::ports::App;
 use crate::reply::Reply;
-use crate::request::{Asked, Base, MAX_FORM, MAX_XML, Params, Remote, read_body};
+use crate::request::{Asked, Base, MAX_FORM, MAX_XML, Params, Remote, discard, read_body};
 use crate::{open, session};
 
 /// The version of Jenkins whose REST we speak; clients switch features by it.
@@ -73,28 +74,39 @@ fn without_body(mut response: Response<Body>) -> Response<Body> {
 
 impl Front {
     async fn serve(&self, request: Request<Body>) -> Reply {
-        let base = Base::of(self.app.settings.root_url.as_deref(), request.headers());
-        let route = parse(base.strip(request.uri().path()));
+        let (head, mut body) = request.into_parts();
+        let expects = head.headers.contains_key(header::EXPECT);
+        let reply = self.served(head, &mut body).await;
+        if reply.as_ref().is_err_and(|e| *e != Error::Slow) {
+            discard(expects, &mut body).await;
+        }
+        reply
+    }
+
+    async fn served(&self, head: Parts, body: &mut Body) -> Reply {
+        let base = Base::of(self.app.settings.root_url.as_deref(), &head.headers);
+        let route = parse(base.strip(head.uri.path()));
         if route.open() {
-            if !route.takes(request.method()) {
+            if !route.takes(&head.method) {
                 return Err(Error::Method(route.allow()));
             }
+            let request = Request::from_parts(head, std::mem::take(body));
             return self.patiently(true, open::serve(&self.app, &route, request)).await;
         }
-        if route == Route::Metrics && self.peer(request.headers()) {
+        if route == Route::Metrics && self.peer(&head.headers) {
             return open::metrics(&self.app).await;
         }
         if matches!(self.app.replica.state(), ReplicaState::Waiting | ReplicaState::Starting) {
             return Err(Error::Later("this replica is getting ready to work".to_owned()));
         }
-        let (name, password) = basic(request.headers())?;
+        let (name, password) = basic(&head.headers)?;
         let patience = self.app.settings.patience;
         let accounts = &self.app.accounts;
         let user = again(patience, || accounts.authenticate(&name, &password).map_err(Error::from)).await?;
-        if !route.takes(request.method()) {
+        if !route.takes(&head.method) {
             return Err(Error::Method(route.allow()));
         }
-        let asked = self.ask(request, user, base, &route).await?;
+        let asked = self.ask(head, body, user, base, &route).await?;
         session::check(&asked, self.app.secrets.as_ref())?;
         let reply = again(patience, || dispatch(&self.app, &asked, &route));
         let mut response = self.patiently(false, reply).await?;
@@ -109,12 +121,12 @@ impl Front {
     /// Reads the request.
     async fn ask(
         &self,
-        request: Request<Body>,
+        head: Parts,
+        body: &mut Body,
         user: Identity,
         base: Base,
         route: &Route,
     ) -> Result<Asked, Error> {
-        let (head, body) = request.into_parts();
         let settings = &self.app.settings;
         let body = match head.method {
             Method::GET | Method::HEAD => bytes::Bytes::new(),

@@ -88,8 +88,8 @@ struct Lapsed {
 }
 
 async fn administer(app: &App, admin: Admin, request: Request<Body>) -> Reply {
-    let (head, body) = request.into_parts();
-    let body = read_body(&head.headers, body, MAX_ADMIN, &app.settings).await?;
+    let (head, mut body) = request.into_parts();
+    let body = read_body(&head.headers, &mut body, MAX_ADMIN, &app.settings).await?;
     match admin {
         Admin::Drain => app.replica.drain().await,
         Admin::Stop => app.replica.stop().await,

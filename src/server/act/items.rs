@@ -8,7 +8,7 @@ use crate::look::Look;
 use crate::reply::{self, Reply};
 use crate::request::Asked;
 
-/// `createItem`: from XML, or with `mode=copy` from another item.
+/// `createItem`: from XML, with `mode=copy` from another item, or with a class as `mode` an empty one.
 pub(crate) async fn create(look: &Look<'_>, asked: &Asked, folder: Option<&JobName>) -> Reply {
     let commands = &look.app.commands;
     if let Some(folder) = folder {
@@ -22,6 +22,10 @@ pub(crate) async fn create(look: &Look<'_>, asked: &Asked, folder: Option<&JobNa
             let created = commands.create_item(folder, name, &xml).await?;
             reply::found(&format!("{}configure", look.base.item(&created)))
         }
+        Some(mode) if plain(mode).is_some() => {
+            let created = commands.create_item(folder, name, plain(mode).unwrap_or_default()).await?;
+            reply::found(&format!("{}configure", look.base.item(&created)))
+        }
         Some(mode) if asked.form.get("mode").is_some() || asked.body.is_empty() => {
             Err(Error::bad(format!("Unknown mode: {mode}; send the configuration as XML")))
         }
@@ -29,6 +33,19 @@ pub(crate) async fn create(look: &Look<'_>, asked: &Asked, folder: Option<&JobNa
             commands.create_item(folder, name, asked.xml()?).await?;
             Ok(reply::empty(StatusCode::OK))
         }
+    }
+}
+
+/// The configuration of a new item of a class, as its form creates it.
+fn plain(mode: &str) -> Option<&'static str> {
+    match mode {
+        "com.cloudbees.hudson.plugins.folder.Folder" => {
+            Some("<?xml version='1.1' encoding='UTF-8'?>\n<com.cloudbees.hudson.plugins.folder.Folder/>\n")
+        }
+        "org.jenkinsci.plugins.workflow.job.WorkflowJob" => {
+            Some("<?xml version='1.1' encoding='UTF-8'?>\n<flow-definition/>\n")
+        }
+        _ => None,
     }
 }
 

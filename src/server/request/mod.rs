@@ -5,8 +5,9 @@ mod form;
 mod multipart;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, header};
 use http_body_util::BodyExt;
@@ -82,10 +83,33 @@ impl Asked {
     }
 }
 
+/// Most of a refused body that is read away, and the time for it.
+const MAX_UNREAD: usize = 16 * 1024 * 1024;
+const UNREAD: Duration = Duration::from_secs(2);
+
+/// Reads away what is left of a refused request's body: a client that still sends would see its connection reset and not
+/// the answer. One that waits for `100 Continue` sends nothing.
+pub(crate) async fn discard(expects: bool, body: &mut Body) {
+    if expects || body.is_end_stream() {
+        return;
+    }
+    let away = async {
+        let mut left = MAX_UNREAD;
+        while let Some(Ok(frame)) = body.frame().await {
+            let size = frame.data_ref().map_or(0, Bytes::len);
+            match left.checked_sub(size) {
+                Some(rest) => left = rest,
+                None => break,
+            }
+        }
+    };
+    let _gave_up = timeout(UNREAD, away).await;
+}
+
 /// Reads a body that is not larger than `limit` from a client that may be slow.
 pub(crate) async fn read_body(
     headers: &HeaderMap,
-    mut body: Body,
+    body: &mut Body,
     limit: usize,
     settings: &Settings,
 ) -> Result<Bytes, Error> {

@@ -95,6 +95,16 @@ async fn a_job_is_copied() {
     let into = admin.form("/job/team/createItem", "name=three&mode=copy&from=%2Fone").await;
     assert_eq!(into.status, 302);
     assert_eq!(admin.get("/job/team/job/three/config.xml").await.text(), PIPELINE);
+    let folder = "name=new&mode=com.cloudbees.hudson.plugins.folder.Folder&json=%7B%7D";
+    assert_eq!(admin.form("/createItem", folder).await.status, 302);
+    assert_eq!(
+        admin
+            .post("/job/new/createItem?name=j&mode=org.jenkinsci.plugins.workflow.job.WorkflowJob")
+            .await
+            .status,
+        302
+    );
+    assert_eq!(admin.get("/job/new/job/j/api/json").await.status, 200);
     let nothing = admin.post("/createItem?name=four&mode=copy&from=nobody").await;
     assert_eq!((nothing.status.as_u16(), nothing.header("x-error")), (400, "No such job: nobody"));
 }

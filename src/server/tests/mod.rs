@@ -89,6 +89,7 @@ impl Authenticate for Nobody {
     async fn authenticate(&self, user: &str, password: &str) -> Result<Identity, Denied> {
         match (user, password) {
             ("admin", "right") => Ok(Identity { id: "admin".into(), full_name: "The Admin".into() }),
+            ("panic", _) => panic!("a test wants it"),
             ("busy", _) => Err(Denied::Busy),
             _ => Err(Denied::Wrong),
         }

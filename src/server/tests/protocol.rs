@@ -51,6 +51,15 @@ async fn every_answer_carries_the_headers_of_jenkins() {
 }
 
 #[tokio::test]
+async fn a_handler_that_panics_costs_one_answer() {
+    let site = Site::new().await;
+    let answer = site.anon().with("authorization", "Basic cGFuaWM6eA==").get("/api/json").await;
+    assert_eq!(answer.status, 500);
+    assert!(answer.text().contains(answer.header("x-request-id")), "{}", answer.text());
+    assert!(!answer.text().contains("a test wants it"));
+}
+
+#[tokio::test]
 async fn head_is_get_without_a_body() {
     let site = Site::new().await;
     site.create("", "hello", PIPELINE).await;

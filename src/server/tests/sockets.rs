@@ -176,6 +176,25 @@ async fn slow_clients_are_cut_off_and_keep_alive_is_kept() {
 }
 
 #[tokio::test]
+async fn a_client_that_sends_too_much_still_hears_why() {
+    let served = served(Limits::default()).await;
+    for (authorization, status) in [("Authorization: Basic YWRtaW46cmlnaHQ=\r\n", 413), ("", 401)] {
+        let stream = TcpStream::connect(served.address).await.unwrap();
+        let (mut hears, mut says) = stream.into_split();
+        let head = format!(
+            "POST /createItem?name=x HTTP/1.1\r\nHost: ci\r\n{authorization}Content-Length: 9000000\r\n\r\n"
+        );
+        says.write_all(head.as_bytes()).await.unwrap();
+        for _ in 0..9 {
+            says.write_all(&[b'x'; 1_000_000]).await.unwrap();
+        }
+        let mut answer = [0; 12];
+        hears.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, format!("HTTP/1.1 {status}").as_bytes());
+    }
+}
+
+#[tokio::test]
 async fn heads_have_a_limit() {
     let served = served(Limits::default()).await;
     for bomb in [

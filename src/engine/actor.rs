@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use link::AgentEvent;
 use model::{BuildId, Millis};
-use store::{Answer, InboxRow, Upload, Write};
+use store::{Answer, Effect, InboxRow, Upload, Write};
 use tokio::sync::mpsc;
 
 use crate::driver::{Do, Driver, Event, Now, ObjectDo, ObjectEvent, Stop};
@@ -44,6 +44,8 @@ pub(crate) struct Actor {
     write: Pending<Result<Answer, store::Error>>,
     inbox: Pending<Result<Vec<InboxRow>, store::Error>>,
     look_again: bool,
+    /// The write in flight changes who waits for executors, or which are free.
+    allots: bool,
     agents: mpsc::UnboundedSender<AgentEvent>,
     objects: mpsc::UnboundedSender<ObjectDo>,
     wake: Option<Duration>,
@@ -77,6 +79,7 @@ impl Actor {
             write: None,
             inbox: None,
             look_again: false,
+            allots: false,
             agents,
             objects,
             wake: None,
@@ -149,6 +152,7 @@ impl Actor {
     fn perform(&mut self, act: Do) {
         match act {
             Do::Write(progress) => {
+                self.allots = progress.effects.iter().any(allots);
                 let store = Arc::clone(&self.shared.store);
                 self.write =
                     Some(Box::pin(async move { store.write(Write::Progress(Box::new(progress))).await }));
@@ -179,7 +183,10 @@ impl Actor {
                 if let Some(lost) = self.resumed.take_if(|_| self.lost.is_none()) {
                     self.shared.note_failover(lost, None, Some(self.shared.clock.now()));
                 }
-                self.shared.progressed(self.build);
+                self.shared.progressed();
+                if std::mem::take(&mut self.allots) {
+                    self.shared.hints.queue();
+                }
                 self.tell(Event::Committed);
             }
             Err(error) => self.tell(Event::Refused(error)),
@@ -219,6 +226,20 @@ impl Actor {
             let at: Millis = self.shared.clock.now();
             self.shared.note_failover(lost, Some(at), None);
         }
+    }
+}
+
+fn allots(effect: &Effect) -> bool {
+    match effect {
+        Effect::WaitNode { .. } | Effect::ReleaseExecutor { .. } | Effect::Finish { .. } => true,
+        Effect::Source { .. }
+        | Effect::CancelWait { .. }
+        | Effect::Consume { .. }
+        | Effect::DisplayName { .. }
+        | Effect::Description { .. }
+        | Effect::Result { .. }
+        | Effect::Artifact { .. }
+        | Effect::Stash { .. } => false,
     }
 }
 

@@ -129,7 +129,7 @@ impl Shared {
         view.member(self.cluster.me()).is_some_and(|m| m.state == ReplicaState::Ready)
     }
 
-    pub(crate) fn progressed(&self, _build: BuildId) {
+    pub(crate) fn progressed(&self) {
         self.metrics.progress_writes.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -1,0 +1,125 @@
+//! Measures the product beside the bare limits of this machine, in one run, and prints a table.
+//!
+//! `cargo run --release -p majordomo-bench` builds the bench; the product must have been built before with
+//! `cargo build --release`. Everything listens on loopback, is bounded in time, and stops by itself.
+
+mod controller;
+mod failover;
+mod limits;
+mod postgres;
+mod table;
+mod trigger;
+mod trivial;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+
+use controller::{Controller, Store};
+use table::Table;
+
+/// Measure Majordomo beside the bare limits of this machine
+#[derive(Parser)]
+#[command(after_help = "Example:\n  cargo build --release && cargo run --release -p majordomo-bench -- --builds 2000")]
+struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// The binary to measure
+    #[arg(long, default_value = "target/release/majordomo")]
+    binary: PathBuf,
+    /// Only on this store; both when not given
+    #[arg(long, value_parser = ["sqlite", "postgres"])]
+    store: Option<String>,
+    /// Only these: limits, trivial, trigger, failover
+    #[arg(long, value_delimiter = ',', default_value = "limits,trivial,trigger,failover")]
+    only: Vec<String>,
+    /// Trivial builds
+    #[arg(long, default_value_t = 2000)]
+    builds: usize,
+    /// Clients that start trivial builds at once
+    #[arg(long, default_value_t = 16)]
+    clients: usize,
+    /// Builds whose trigger is timed
+    #[arg(long, default_value_t = 200)]
+    triggers: usize,
+    /// Builds that run when their owner is killed
+    #[arg(long, default_value_t = 500)]
+    running: usize,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Prints a numbered line every so many milliseconds, for an hour at most; what measured steps run
+    Print { millis: u64 },
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    if let Some(Command::Print { millis }) = args.command {
+        return print(Duration::from_millis(millis));
+    }
+    if !args.binary.exists() {
+        bail!("{} is not there: run cargo build --release first, or use --binary", args.binary.display());
+    }
+    let wanted = |name: &str| args.only.iter().any(|only| only == name);
+    let mut table = Table::default();
+    if wanted("limits") {
+        limits::measure(&mut table).context("measure the limits")?;
+    }
+    for store in ["sqlite", "postgres"] {
+        if args.store.as_deref().is_some_and(|only| only != store) {
+            continue;
+        }
+        let server = match store {
+            "postgres" => match postgres::Server::start()? {
+                Some(server) => Some(server),
+                None => {
+                    println!("not run: PostgreSQL server is not installed");
+                    continue;
+                }
+            },
+            _ => None,
+        };
+        let store = Store { name: store, url: server.as_ref().map(postgres::Server::url) };
+        measure(&args, &store, &wanted, &mut table)?;
+    }
+    table.print();
+    Ok(())
+}
+
+fn measure(args: &Args, store: &Store, wanted: &dyn Fn(&str) -> bool, table: &mut Table) -> Result<()> {
+    if wanted("trivial") || wanted("trigger") {
+        let controller = Controller::start(&args.binary, store, 64)?;
+        if wanted("trigger") {
+            trigger::measure(&controller, args.triggers, table).context("time triggers")?;
+        }
+        if wanted("trivial") {
+            trivial::measure(&controller, args.builds, args.clients, table).context("run trivial builds")?;
+        }
+        controller.stop()?;
+    }
+    if wanted("failover") {
+        let executors = args.running.div_ceil(2);
+        let controller = Controller::start(&args.binary, store, executors)?;
+        failover::measure(&controller, args.running, table).context("kill an owner")?;
+        controller.stop()?;
+    }
+    Ok(())
+}
+
+fn print(every: Duration) -> Result<()> {
+    use std::io::Write;
+    let end = std::time::Instant::now() + Duration::from_secs(3600);
+    let mut out = std::io::stdout();
+    for n in 0u64.. {
+        if std::time::Instant::now() >= end {
+            break;
+        }
+        writeln!(out, "line {n}")?;
+        out.flush()?;
+        std::thread::sleep(every);
+    }
+    Ok(())
+}

@@ -38,6 +38,8 @@ async fn act(look: &Look<'_>, asked: &Asked, action: &Action) -> Reply {
         Action::Build(name) => act::builds::build(look, asked, name).await,
         Action::BuildWithParameters(name) => act::builds::with_parameters(look, asked, name).await,
         Action::BuildStop(name, which) => act::builds::stop(look, asked, name, *which).await,
+        Action::BuildTerm(name, which) => act::builds::end(look, asked, name, *which, 1).await,
+        Action::BuildKill(name, which) => act::builds::end(look, asked, name, *which, 2).await,
         Action::BuildDelete(name, which) => act::builds::delete(look, name, *which).await,
         Action::BuildKeep(name, which) => act::builds::keep(look, name, *which).await,
         Action::BuildNumber(name, which) => act::builds::number(look, name, *which).await,

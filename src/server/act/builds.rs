@@ -112,6 +112,15 @@ pub(crate) async fn stop(look: &Look<'_>, asked: &Asked, name: &JobName, which: 
     reply::found(&look.base.build(name, build.number))
 }
 
+/// `term` and `kill`: asked twice to stop, a build waits for nothing more. 200 and nothing, as Pipelines answer there.
+pub(crate) async fn end(look: &Look<'_>, asked: &Asked, name: &JobName, which: Which, times: usize) -> Reply {
+    let build = found(look, name, which).await?;
+    for _ in 0..times {
+        look.app.commands.stop(name, build.number, asked.by()).await?;
+    }
+    Ok(reply::empty(StatusCode::OK))
+}
+
 pub(crate) async fn delete(look: &Look<'_>, name: &JobName, which: Which) -> Reply {
     let build = found(look, name, which).await?;
     look.app.commands.delete_build(name, build.number).await?;

@@ -88,7 +88,9 @@ fn which(text: &str) -> Option<Which> {
 
 fn of_build(name: JobName, which: Which, rest: &[&str]) -> Route {
     Route::Do(match rest {
-        ["stop" | "term" | "kill", ..] => Action::BuildStop(name, which),
+        ["stop", ..] => Action::BuildStop(name, which),
+        ["term", ..] => Action::BuildTerm(name, which),
+        ["kill", ..] => Action::BuildKill(name, which),
         ["doDelete", ..] => Action::BuildDelete(name, which),
         ["toggleLogKeep", ..] => Action::BuildKeep(name, which),
         ["consoleText", ..] => Action::ConsoleText(name, which),

@@ -78,8 +78,9 @@ pub(crate) enum Action {
     BuildWithParameters(JobName),
     BuildDelete(JobName, Which),
     BuildKeep(JobName, Which),
-    /// `stop`, `term`, `kill`
     BuildStop(JobName, Which),
+    BuildTerm(JobName, Which),
+    BuildKill(JobName, Which),
     BuildNumber(JobName, Which),
     ConsoleText(JobName, Which),
     ProgressiveText(JobName, Which),
@@ -152,6 +153,8 @@ impl Action {
             | Action::BuildDelete(..)
             | Action::BuildKeep(..)
             | Action::BuildStop(..)
+            | Action::BuildTerm(..)
+            | Action::BuildKill(..)
             | Action::QueueCancel
             | Action::QueueItemCancel(_)
             | Action::NodeCreate

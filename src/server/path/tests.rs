@@ -59,7 +59,7 @@ fn builds_are_found_by_number_and_permalink() {
     let a = || job("a");
     for (path, action) in [
         ("/job/a/1/stop", Action::BuildStop(a(), Which::Number(1))),
-        ("/job/a/1/kill/", Action::BuildStop(a(), Which::Number(1))),
+        ("/job/a/1/kill/", Action::BuildKill(a(), Which::Number(1))),
         ("/job/a/lastBuild/consoleText/", Action::ConsoleText(a(), Which::Last)),
         ("/job/a/2/logText/progressiveText/api/json", Action::ProgressiveText(a(), Which::Number(2))),
         ("/job/a/lastStableBuild/buildNumber", Action::BuildNumber(a(), Which::LastStable)),

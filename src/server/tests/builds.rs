@@ -198,6 +198,9 @@ async fn a_running_build_is_stopped_and_a_finished_one_deleted() {
     let stop = admin.post("/job/hello/1/stop/api/json").await;
     assert_eq!((stop.status.as_u16(), stop.header("location")), (302, "http://ci:8080/job/hello/1/"));
     assert_eq!(site.store.inbox(taken.build).await.unwrap().len(), 1);
+    assert_eq!(admin.post("/job/hello/1/kill").await.status, 200);
+    assert_eq!(site.store.inbox(taken.build).await.unwrap().len(), 2);
+    assert_eq!(admin.post("/job/hello/1/term").await.status, 200);
     site.progress(&taken, 0, "", finished(BuildResult::Aborted)).await;
     assert_eq!(admin.post("/job/hello/1/stop").await.status, 302);
     assert_eq!(admin.post("/job/hello/1/toggleLogKeep").await.status, 302);

@@ -133,3 +133,96 @@ async fn paths_that_lead_nowhere_are_not_found() {
         assert_eq!(site.admin().get(path).await.status, 404, "{path}");
     }
 }
+
+/// Strings over an alphabet of what parsers look at; the same ones each time.
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize
+    }
+
+    fn text(&mut self, pieces: &[&str]) -> String {
+        let length = self.next() % 24;
+        (0..length).map(|_| pieces[self.next() % pieces.len()]).collect()
+    }
+}
+
+#[tokio::test]
+async fn no_noise_brings_a_handler_down() {
+    let site = Site::new().await;
+    site.create("", "a", PARAMETERIZED).await;
+    site.admin().form("/job/a/buildWithParameters", "A=1").await;
+    let path = [
+        "/",
+        "job",
+        "/a",
+        "%2e%2e",
+        "%00",
+        "%ff",
+        "/api/json",
+        "/1",
+        "lastBuild",
+        "queue",
+        "/item",
+        "/computer",
+        "x",
+        "*",
+        "~",
+        ";",
+        "%25",
+    ];
+    let query = [
+        "tree=", "depth=", "jobs", "[", "]", "%7B", "%7D", ",", "1", "*", "&", "=", "xpath=", "//", "/*",
+        "wrapper=", "start=", "-", "pretty", "%",
+    ];
+    let form = [
+        "json=",
+        "{",
+        "}",
+        "\"parameter\"",
+        ":",
+        "[",
+        "]",
+        "\"name\"",
+        "null",
+        "&",
+        "name=",
+        "mode=copy",
+        "from=",
+        "delay=",
+        "9",
+        "é",
+        "\u{0}",
+    ];
+    let part = [
+        "--q",
+        "\r\n",
+        "Content-Disposition: form-data; name=",
+        "\"",
+        "; filename=",
+        "A",
+        "--",
+        ":",
+        "\u{1}",
+    ];
+    let mut noise = Noise(0x5eed);
+    for round in 0..1_500 {
+        let address = format!("/{}?{}", noise.text(&path), noise.text(&query));
+        let known = ["/api/json?", "/api/xml?", "/job/a/api/python?", "/queue/api/xml?"][round % 4];
+        for address in [address, format!("{known}{}", noise.text(&query))] {
+            let answer = site.admin().get(&address).await;
+            assert_ne!(answer.status, 500, "GET {address}");
+        }
+        let target = ["/createItem", "/job/a/build", "/job/a/buildWithParameters", "/computer/doCreateItem"]
+            [round % 4];
+        let body = noise.text(&form);
+        assert_ne!(site.admin().form(target, &body).await.status, 500, "{target} {body:?}");
+        let body = noise.text(&part);
+        let client = site.admin().with("content-type", "multipart/form-data; boundary=q");
+        assert_ne!(client.send("POST", target, body.clone()).await.status, 500, "{target} {body:?}");
+    }
+}

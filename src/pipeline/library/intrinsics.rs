@@ -135,14 +135,16 @@ fn plain(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<(), Fault> {
         }
         "$isCase" => match &first {
             Value::Class(class) => Value::Bool(vm.instance_of(&second, &class.clone())),
-            Value::Pattern(regex) => Value::Bool(regex.whole(&vm.text(&second))?.is_some()),
+            Value::Pattern(regex) => {
+                Value::Bool(regex.whole(&vm.text(&second), &mut vm.heap.work)?.is_some())
+            }
             first if vm.is_collection(first) => Value::Bool(vm.contains(first, &second)?),
             first => Value::Bool(vm.equal(first, &second)),
         },
         "$matcher" => {
             let regex = vm.regex(&second)?;
             let text = Arc::from(vm.text(&first));
-            vm.heap.add(Object::Matcher(crate::vm::value::Matcher { regex, text, current: None, from: 0 }))
+            vm.matcher(regex, text)?
         }
         _ => return Err(Fault::new(class::NO_STEP, format!("{name} is not a part of the machine"))),
     };

@@ -108,7 +108,7 @@ pub(super) fn call(vm: &mut Vm, class: &str, name: &str, args: &[Value]) -> Resu
         ("Pattern", "matches") => {
             let regex = regex::Regex::new(&vm.text(&first))?;
             let text = vm.text(args.get(1).unwrap_or(&Value::Null));
-            Value::Bool(regex.whole(&text)?.is_some())
+            Value::Bool(regex.whole(&text, &mut vm.heap.work)?.is_some())
         }
         ("Matcher", "quoteReplacement") => {
             Value::from(vm.text(&first).replace('\\', "\\\\").replace('$', "\\$"))

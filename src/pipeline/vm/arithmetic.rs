@@ -13,6 +13,9 @@ use crate::library::regex::Regex;
 
 impl Vm {
     pub(crate) fn binary(&mut self, op: BinaryOp, left: Value, right: Value) -> Result<(), Fault> {
+        if !matches!(op, BinaryOp::ShiftLeft | BinaryOp::Identical | BinaryOp::NotIdentical) {
+            self.heap.work += self.weight(&left) + self.weight(&right);
+        }
         if let Some(done) = self.own_operator(op, &left, &right) {
             return done;
         }
@@ -48,11 +51,11 @@ impl Vm {
             BinaryOp::Find => {
                 let regex = self.regex(&right)?;
                 let text = Arc::from(self.text(&left));
-                self.heap.add(Object::Matcher(Matcher { regex, text, current: None, from: 0 }))
+                self.matcher(regex, text)?
             }
             BinaryOp::Match => {
                 let regex = self.regex(&right)?;
-                Value::Bool(regex.whole(&self.text(&left))?.is_some())
+                Value::Bool(regex.whole(&self.text(&left), &mut self.heap.work)?.is_some())
             }
         };
         self.push(value);
@@ -80,11 +83,18 @@ impl Vm {
         Some(self.call_code(code, vec![right.clone()], left.clone(), ret))
     }
 
-    pub(crate) fn regex(&self, value: &Value) -> Result<Arc<Regex>, Fault> {
-        match value {
-            Value::Pattern(regex) => Ok(regex.clone()),
-            value => Ok(Arc::new(Regex::new(&self.text(value))?)),
+    pub(crate) fn regex(&mut self, value: &Value) -> Result<Arc<Regex>, Fault> {
+        if let Value::Pattern(regex) = value {
+            return Ok(regex.clone());
         }
+        let source = self.text(value);
+        self.heap.work += source.len() as u64;
+        Ok(Arc::new(Regex::new(&source)?))
+    }
+
+    pub(crate) fn matcher(&mut self, regex: Arc<Regex>, text: Arc<str>) -> Result<Value, Fault> {
+        let found = regex.find(&text, 0, &mut self.heap.work)?.is_some();
+        Ok(self.heap.add(Object::Matcher(Matcher { regex, text, found, current: None, from: 0 })))
     }
 
     fn is_in(&mut self, value: &Value, all: &Value) -> Result<bool, Fault> {

@@ -67,7 +67,7 @@ impl Vm {
             Value::Ref(at) => match self.heap.get(*at) {
                 Object::List(items) => !items.is_empty(),
                 Object::Map(map) | Object::Set(map) => !map.is_empty(),
-                Object::Matcher(matcher) => matches!(matcher.regex.find(&matcher.text, 0), Ok(Some(_))),
+                Object::Matcher(matcher) => matcher.found,
                 Object::Builder(text) => !text.is_empty(),
                 _ => true,
             },

@@ -3,10 +3,10 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use super::Vm;
 use super::branch::Ret;
 use super::fault::{Fault, class};
 use super::value::{Object, Value};
-use super::Vm;
 use crate::ast::BinaryOp;
 use crate::compile::code::{Call, Op};
 
@@ -269,7 +269,7 @@ impl Vm {
                 self.contains(&case, &subject)?
             }
             (Value::Class(name), _) => self.instance_of(&subject, &name.clone()),
-            (Value::Pattern(regex), _) => regex.whole(&self.text(&subject))?.is_some(),
+            (Value::Pattern(regex), _) => regex.whole(&self.text(&subject), &mut self.heap.work)?.is_some(),
             _ => self.equal(&case, &subject),
         };
         self.push(Value::Bool(fits));

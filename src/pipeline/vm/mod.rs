@@ -145,14 +145,13 @@ impl Vm {
                 if fuel == 0 {
                     return false;
                 }
-                fuel -= 1;
-                self.step();
+                fuel = fuel.saturating_sub(self.step());
             }
         }
     }
 
-    fn step(&mut self) {
-        self.spent += 1;
+    /// One instruction; says what it has cost.
+    fn step(&mut self) -> u64 {
         let done = if self.heap.wants_collection() && self.collect() > HEAP_LIMIT {
             let limit = HEAP_LIMIT >> 20;
             Err(Fault::new(class::MEMORY, format!("the variables of this build take more than {limit} MiB")))
@@ -165,6 +164,9 @@ impl Vm {
         if let Err(fault) = done {
             self.throw(fault);
         }
+        let cost = 1 + std::mem::take(&mut self.heap.work);
+        self.spent += cost;
+        cost
     }
 
     /// Puts the branch that ran back among the others.

@@ -46,6 +46,7 @@ impl Vm {
             let message = format!("a range of more than {RANGE_LIMIT} numbers cannot become a list");
             return Err(Fault::new(class::MEMORY, message));
         }
+        self.heap.work += self.weight(value);
         if let Some(items) = self.list_items(value) {
             self.heap.charge(items.len() * 24);
             return Ok(items);
@@ -64,7 +65,7 @@ impl Vm {
             }
             Some(Object::Matcher(matcher)) => {
                 let matcher = matcher.clone();
-                let found = matcher.regex.all(&matcher.text)?;
+                let found = matcher.regex.all(&matcher.text, &mut self.heap.work)?;
                 Ok(found.iter().map(|found| self.match_value(&matcher, found)).collect())
             }
             Some(Object::Entry(key, value)) => Ok(vec![key.clone(), value.clone()]),
@@ -109,6 +110,11 @@ impl Vm {
         if object.is_null() {
             return Err(Fault::new(class::NULL, "Cannot invoke method getAt() on null object"));
         }
+        if let (Some(Object::List(items)), Some(at)) = (self.heap.object(object), compare::whole(index)) {
+            let at = position(at, items.len());
+            return Ok(at.and_then(|at| items.get(at)).cloned().unwrap_or(Value::Null));
+        }
+        self.heap.work += self.weight(object);
         if let Value::Str(text) = object {
             let chars: Vec<char> = text.chars().collect();
             return match self.list_items(index) {
@@ -123,7 +129,7 @@ impl Vm {
             Some(Object::Map(map)) => Ok(map.get(&self.key(index)).cloned().unwrap_or(Value::Null)),
             Some(Object::Matcher(matcher)) => {
                 let matcher = matcher.clone();
-                let all = matcher.regex.all(&matcher.text)?;
+                let all = matcher.regex.all(&matcher.text, &mut self.heap.work)?;
                 let at = position(compare::whole(index).unwrap_or(0), all.len());
                 match at.and_then(|at| all.get(at)) {
                     Some(found) => Ok(self.match_value(&matcher, found)),
@@ -302,8 +308,23 @@ impl Vm {
         Fault::new(class::CAST, format!("Cannot cast object '{text}' with class '{what}' to class '{ty}'"))
     }
 
+    /// What an operation over all of a value costs, in instructions.
+    pub(crate) fn weight(&self, value: &Value) -> u64 {
+        let len = match value {
+            Value::Str(text) => text.len() / 64,
+            value => match self.heap.object(value) {
+                Some(Object::List(items)) => items.len() / 4,
+                Some(Object::Map(map) | Object::Set(map)) => map.len() / 4,
+                Some(Object::Builder(text)) => text.len() / 64,
+                _ => 0,
+            },
+        };
+        len as u64
+    }
+
     /// In natural order; equal ones keep their places.
     pub(crate) fn sorted(&mut self, mut items: Vec<Value>) -> Result<Vec<Value>, Fault> {
+        self.heap.work += items.len() as u64 * u64::from(items.len().max(1).ilog2()) / 2;
         let mut failed = None;
         items.sort_by(|a, b| {
             self.compare(a, b).unwrap_or_else(|fault| {

@@ -108,6 +108,8 @@ pub(crate) enum Cursor {
 pub(crate) struct Matcher {
     pub(crate) regex: Arc<Regex>,
     pub(crate) text: Arc<str>,
+    /// Whether there is a match at all.
+    pub(crate) found: bool,
     pub(crate) current: Option<Found>,
     /// Where `find()` goes on, in bytes.
     pub(crate) from: usize,
@@ -155,6 +157,8 @@ pub(crate) struct Heap {
     /// Bytes in use after the last collection plus all asked for since.
     charged: usize,
     threshold: usize,
+    /// What long operations have cost, in instructions, since somebody asked.
+    pub(crate) work: u64,
 }
 
 impl Heap {
@@ -219,6 +223,7 @@ impl Heap {
     /// Counts bytes that a string or a growing collection takes.
     pub(crate) fn charge(&mut self, bytes: usize) {
         self.charged += bytes;
+        self.work += bytes as u64 / 64;
     }
 
     pub(crate) fn wants_collection(&self) -> bool {

@@ -22,6 +22,9 @@ pub(super) fn call(vm: &mut Vm, me: &Value, name: &str, args: &[Value]) -> Nativ
             _ => {}
         }
     }
+    if let Some(value) = quick(vm, me, name, args) {
+        return Ok(Some(value));
+    }
     if let Some(value) = change(vm, me, name, args)? {
         return Ok(Some(value));
     }
@@ -32,6 +35,23 @@ pub(super) fn call(vm: &mut Vm, me: &Value, name: &str, args: &[Value]) -> Nativ
     derive(vm, me, items, name, args)
 }
 
+/// What long loops do all the time, without a copy of the list.
+fn quick(vm: &mut Vm, me: &Value, name: &str, args: &[Value]) -> Option<Value> {
+    let (list, len) = match vm.heap.object(me)? {
+        Object::List(items) => (Some(items), items.len()),
+        Object::Set(set) => (None, set.len()),
+        _ => return None,
+    };
+    match (name, args) {
+        ("size", []) => Some(Value::from(len)),
+        ("isEmpty", []) => Some(Value::Bool(len == 0)),
+        ("get", [at]) => list?.get(usize::try_from(compare::whole(at)?).ok()?).cloned(),
+        ("first" | "getFirst", []) => list?.first().cloned(),
+        ("last" | "getLast", []) => list?.last().cloned(),
+        _ => None,
+    }
+}
+
 fn empty(name: &str) -> Fault {
     Fault::new(class::ELEMENT, format!("Cannot access {name}() element from an empty List"))
 }
@@ -40,7 +60,9 @@ fn empty(name: &str) -> Fault {
 fn change(vm: &mut Vm, me: &Value, name: &str, args: &[Value]) -> Native {
     let first = args.first().cloned().unwrap_or(Value::Null);
     let key = vm.key(&first);
-    vm.heap.charge(48);
+    if matches!(name, "add" | "push" | "set" | "putAt" | "addFirst" | "addLast" | "leftShift") {
+        vm.heap.charge(48);
+    }
     match name {
         "addAll" => {
             let (at, more) = match args {

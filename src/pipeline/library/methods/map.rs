@@ -22,6 +22,12 @@ pub(super) fn call(vm: &mut Vm, me: &Value, name: &str, args: &[Value]) -> Nativ
     let first = args.first().cloned().unwrap_or(Value::Null);
     let second = args.get(1).cloned();
     let key = vm.key(&first);
+    if !matches!(
+        name,
+        "get" | "put" | "containsKey" | "size" | "isEmpty" | "remove" | "getOrDefault" | "putAll"
+    ) {
+        vm.heap.work += vm.weight(me);
+    }
     let Some(Object::Map(map)) = vm.heap.object(me) else { return Ok(None) };
     Ok(Some(match name {
         "size" => Value::from(map.len()),

@@ -110,14 +110,14 @@ pub(super) fn class(vm: &mut Vm, class: &str, name: &str, args: &[Value]) -> Nat
 pub(super) fn pattern(vm: &mut Vm, regex: &Arc<Regex>, name: &str, args: &[Value]) -> Native {
     let subject = text(vm, args, 0);
     Ok(Some(match name {
-        "matcher" => string::matcher(vm, regex.clone(), Arc::from(subject)),
-        "matches" => Value::Bool(regex.whole(&subject)?.is_some()),
+        "matcher" => vm.matcher(regex.clone(), Arc::from(subject))?,
+        "matches" => Value::Bool(regex.whole(&subject, &mut vm.heap.work)?.is_some()),
         "pattern" | "toString" => Value::str(&regex.source),
         "split" => {
             let me: Arc<str> = Arc::from(subject);
             return string::call(vm, &me, "split", &[Value::Pattern(regex.clone())]);
         }
-        "isCase" => Value::Bool(regex.whole(&subject)?.is_some()),
+        "isCase" => Value::Bool(regex.whole(&subject, &mut vm.heap.work)?.is_some()),
         _ => return Ok(None),
     }))
 }
@@ -222,28 +222,30 @@ pub(super) fn matcher(vm: &mut Vm, me: &Value, name: &str, args: &[Value]) -> Na
     let Some(Object::Matcher(matcher)) = vm.heap.object(me) else { return Ok(None) };
     let mut matcher = matcher.clone();
     let no_match = || Fault::new(class::STATE, "No match found");
-    let all = |m: &crate::vm::value::Matcher| m.regex.all(&m.text);
     let value = match name {
         "matches" | "lookingAt" => {
             let found = if name == "matches" {
-                matcher.regex.whole(&matcher.text)?
+                matcher.regex.whole(&matcher.text, &mut vm.heap.work)?
             } else {
-                matcher.regex.prefix(&matcher.text)?
+                matcher.regex.prefix(&matcher.text, &mut vm.heap.work)?
             };
             matcher.current = found;
             Value::Bool(matcher.current.is_some())
         }
         "find" => {
             let from = matcher.from;
-            let found =
-                if from > matcher.text.len() { None } else { matcher.regex.find(&matcher.text, from)? };
+            let found = if from > matcher.text.len() {
+                None
+            } else {
+                matcher.regex.find(&matcher.text, from, &mut vm.heap.work)?
+            };
             matcher.from = found.as_ref().map_or(matcher.text.len() + 1, |f| next_start(&matcher.text, f));
             matcher.current = found;
             Value::Bool(matcher.current.is_some())
         }
         "group" | "start" | "end" => {
             if matcher.current.is_none() && matcher.from == 0 {
-                matcher.current = matcher.regex.whole(&matcher.text)?;
+                matcher.current = matcher.regex.whole(&matcher.text, &mut vm.heap.work)?;
             }
             let found = matcher.current.as_ref().ok_or_else(no_match)?;
             let at = match args.first() {
@@ -262,7 +264,7 @@ pub(super) fn matcher(vm: &mut Vm, me: &Value, name: &str, args: &[Value]) -> Na
         }
         "groupCount" | "getGroupCount" => Value::from(matcher.regex.groups),
         "hasGroup" => Value::Bool(matcher.regex.groups > 0),
-        "size" | "getCount" => Value::from(all(&matcher)?.len()),
+        "size" | "getCount" => Value::from(matcher.regex.all(&matcher.text, &mut vm.heap.work)?.len()),
         "reset" => {
             matcher.from = 0;
             matcher.current = None;
@@ -270,7 +272,7 @@ pub(super) fn matcher(vm: &mut Vm, me: &Value, name: &str, args: &[Value]) -> Na
         }
         "replaceAll" | "replaceFirst" => {
             let with = text(vm, args, 0);
-            let mut found = all(&matcher)?;
+            let mut found = matcher.regex.all(&matcher.text, &mut vm.heap.work)?;
             if name == "replaceFirst" {
                 found.truncate(1);
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Native, int, text};
 use crate::library::regex::{Found, Regex};
-use crate::vm::value::{Matcher, Object, Value};
+use crate::vm::value::Value;
 use crate::vm::{Fault, Vm, class, number_error};
 
 /// What a call by plain name inside `with { }` may mean.
@@ -31,6 +31,7 @@ pub(super) const NAMES: &[&str] = &[
 ];
 
 pub(super) fn call(vm: &mut Vm, me: &Arc<str>, name: &str, args: &[Value]) -> Native {
+    vm.heap.work += me.len() as u64 / 64;
     if let Some(value) = plain(vm, me, name, args)? {
         return Ok(Some(value));
     }
@@ -208,7 +209,7 @@ fn split(vm: &mut Vm, me: &str, args: &[Value]) -> Native {
     let limit = int(args, 1, 0);
     let mut parts = Vec::new();
     let mut last = 0;
-    for found in regex.all(me)? {
+    for found in regex.all(me, &mut vm.heap.work)? {
         if limit > 0 && parts.len() + 1 >= usize::try_from(limit).unwrap_or(usize::MAX) {
             break;
         }
@@ -235,10 +236,10 @@ fn matching(vm: &mut Vm, me: &Arc<str>, name: &str, args: &[Value]) -> Native {
     }
     let regex = vm.regex(&args[0])?;
     Ok(Some(match name {
-        "matches" => Value::Bool(regex.whole(me)?.is_some()),
+        "matches" => Value::Bool(regex.whole(me, &mut vm.heap.work)?.is_some()),
         "replaceAll" | "replaceFirst" => {
             let with = text(vm, args, 1);
-            let mut all = regex.all(me)?;
+            let mut all = regex.all(me, &mut vm.heap.work)?;
             if name == "replaceFirst" {
                 all.truncate(1);
             }
@@ -246,12 +247,12 @@ fn matching(vm: &mut Vm, me: &Arc<str>, name: &str, args: &[Value]) -> Native {
             vm.heap.charge(replaced.len());
             Value::from(replaced)
         }
-        "find" => match regex.find(me, 0)? {
+        "find" => match regex.find(me, 0, &mut vm.heap.work)? {
             Some(found) => Value::str(&me[found.start()..found.end()]),
             None => Value::Null,
         },
         _ => {
-            let found = regex.all(me)?;
+            let found = regex.all(me, &mut vm.heap.work)?;
             let items = found.iter().map(|f| Value::str(&me[f.start()..f.end()])).collect();
             vm.heap.list(items)
         }
@@ -374,9 +375,4 @@ fn decode(text: &str) -> Option<String> {
         word &= (1 << bits) - 1;
     }
     String::from_utf8(bytes).ok()
-}
-
-/// A matcher over the text, for `=~` in methods.
-pub(super) fn matcher(vm: &mut Vm, regex: Arc<Regex>, text: Arc<str>) -> Value {
-    vm.heap.add(Object::Matcher(Matcher { regex, text, current: None, from: 0 }))
 }

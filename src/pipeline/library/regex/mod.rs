@@ -10,8 +10,9 @@ mod run;
 
 use parse::Node;
 
-/// How often one search may look at a character.
-const STEPS: u64 = 5_000_000;
+/// How often one search may look at a character, and how often a search for all matches.
+const STEPS: u64 = 2_000_000;
+const ALL_STEPS: u64 = 20_000_000;
 
 /// A compiled pattern.
 #[derive(Debug, Clone, PartialEq)]
@@ -123,47 +124,70 @@ impl Regex {
         Ok(Regex { source: source.to_owned(), program, slots, groups: parsed.groups, names: parsed.names })
     }
 
-    /// The first match at or after `from`.
-    pub(crate) fn find(&self, text: &str, from: usize) -> Result<Option<Found>, Error> {
+    /// The first match at or after `from`. What it costs is added to `spent`, as with all others.
+    pub(crate) fn find(&self, text: &str, from: usize, spent: &mut u64) -> Result<Option<Found>, Error> {
+        let mut slots = vec![None; self.slots];
         let mut steps = STEPS;
         let mut at = from;
-        loop {
-            if let Some(found) = self.at(text, at, None, &mut steps)? {
-                return Ok(Some(found));
+        let found = loop {
+            match self.at(text, at, None, &mut slots, &mut steps) {
+                Ok(None) => {}
+                found => break found,
             }
             match text[at..].chars().next() {
                 Some(c) => at += c.len_utf8(),
-                None => return Ok(None),
+                None => break Ok(None),
             }
-        }
+        };
+        *spent += STEPS - steps;
+        found
     }
 
     /// A match of the whole text.
-    pub(crate) fn whole(&self, text: &str) -> Result<Option<Found>, Error> {
-        self.at(text, 0, Some(text.len()), &mut { STEPS })
+    pub(crate) fn whole(&self, text: &str, spent: &mut u64) -> Result<Option<Found>, Error> {
+        self.once(text, Some(text.len()), spent)
     }
 
     /// A match that begins where the text begins.
-    pub(crate) fn prefix(&self, text: &str) -> Result<Option<Found>, Error> {
-        self.at(text, 0, None, &mut { STEPS })
+    pub(crate) fn prefix(&self, text: &str, spent: &mut u64) -> Result<Option<Found>, Error> {
+        self.once(text, None, spent)
+    }
+
+    fn once(&self, text: &str, end: Option<usize>, spent: &mut u64) -> Result<Option<Found>, Error> {
+        let mut steps = STEPS;
+        let found = self.at(text, 0, end, &mut vec![None; self.slots], &mut steps);
+        *spent += STEPS - steps;
+        found
     }
 
     /// All matches from left to right.
-    pub(crate) fn all(&self, text: &str) -> Result<Vec<Found>, Error> {
+    pub(crate) fn all(&self, text: &str, spent: &mut u64) -> Result<Vec<Found>, Error> {
         let mut all = Vec::new();
         let mut at = 0;
+        let before = *spent;
         while at <= text.len() {
-            let Some(found) = self.find(text, at)? else { break };
+            if *spent - before > ALL_STEPS {
+                return Err(self.too_long());
+            }
+            let Some(found) = self.find(text, at, spent)? else { break };
             at = next_start(text, &found);
             all.push(found);
         }
         Ok(all)
     }
 
-    fn at(&self, text: &str, at: usize, end: Option<usize>, steps: &mut u64) -> Result<Option<Found>, Error> {
-        let mut slots = vec![None; self.slots];
+    fn at(
+        &self,
+        text: &str,
+        at: usize,
+        end: Option<usize>,
+        slots: &mut [Option<usize>],
+        steps: &mut u64,
+    ) -> Result<Option<Found>, Error> {
+        slots.fill(None);
+        *steps = steps.saturating_sub(self.slots as u64 / 8);
         let run = run::Run { text, end };
-        let ended = run.run(&self.program, at, &mut slots, steps).map_err(|_| self.too_long())?;
+        let ended = run.run(&self.program, at, slots, steps).map_err(|_| self.too_long())?;
         Ok(ended.map(|ended| {
             let mut groups = vec![Some((at, ended))];
             groups.extend((1..=self.groups).map(|g| Some((slots[g * 2]?, slots[g * 2 + 1]?))));
@@ -288,7 +312,7 @@ mod tests {
     use super::*;
 
     fn groups(pattern: &str, text: &str) -> Option<Vec<String>> {
-        let found = Regex::new(pattern).unwrap().find(text, 0).unwrap()?;
+        let found = Regex::new(pattern).unwrap().find(text, 0, &mut 0).unwrap()?;
         Some(found.groups.iter().map(|g| g.map_or("-".to_owned(), |(a, b)| text[a..b].to_owned())).collect())
     }
 
@@ -328,13 +352,13 @@ mod tests {
         assert_eq!(groups("a.b", "a\nb"), None);
         assert_eq!(groups("(?>a+)ab", "aaab"), None);
         assert_eq!(groups("a++ab", "aaab"), None);
-        assert!(Regex::new("a+").unwrap().whole("aab").unwrap().is_none());
+        assert!(Regex::new("a+").unwrap().whole("aab", &mut 0).unwrap().is_none());
     }
 
     #[test]
     fn a_pattern_that_would_run_for_years_ends_with_an_error() {
         let text = "a".repeat(60);
-        assert!(matches!(Regex::new("(a|a)*b").unwrap().find(&text, 0), Err(Error::TooLong { .. })));
+        assert!(matches!(Regex::new("(a|a)*b").unwrap().find(&text, 0, &mut 0), Err(Error::TooLong { .. })));
         assert!(Regex::new("a{1000}{1000}").is_err());
         assert!(Regex::new("(").is_err() && Regex::new("[a").is_err() && Regex::new("*").is_err());
     }

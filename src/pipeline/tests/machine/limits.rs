@@ -63,3 +63,22 @@ fn errors_of_a_file_come_in_its_order() {
     assert_eq!(lines, [1, 3]);
     assert!(Program::compile("echo 'x").is_err());
 }
+
+#[test]
+fn large_collections_are_read_in_place() {
+    let build = Build::of(
+        "def l = (1..30000).collect { it * 2 }\ndef m = l.collectEntries { [(it): \"v$it\"] }\ndef n = 0\nfor (int i = 0; i < l.size(); i++) { n += l[i] }\necho \"${m.size()} ${l.findAll { it % 3 == 0 }.sort { -it }.size()} $n\"",
+    );
+    assert_eq!(build.echoes(), ["30000 10000 900030000"], "{}", build.error());
+}
+
+#[test]
+fn long_work_in_one_instruction_counts_as_many() {
+    let program = program(
+        "def s = 'ab' * 5000000\nwhile (true) { try { s.contains('c') || s =~ /(a|b)*c/ } catch (e) { } }",
+    );
+    let mut machine = Machine::new(program, &began());
+    let started = std::time::Instant::now();
+    assert_eq!(machine.run(1_000_000), Status::More);
+    assert!(started.elapsed() < std::time::Duration::from_secs(20), "{:?}", started.elapsed());
+}

@@ -47,9 +47,9 @@ def $withAgent(agent, root, top, body) {
     return node([label: label, customWorkspace: workspace], {
         if ($hasScm() && !root.skipCheckout) {
             if (top) {
-                stage([name: 'Declarative: Checkout SCM'], { $checkoutScm() })
+                stage([name: 'Declarative: Checkout SCM'], { $setEnv($checkoutScm()) })
             } else {
-                $checkoutScm()
+                $setEnv($checkoutScm())
             }
         }
         return body()

@@ -5,6 +5,7 @@
 mod abort;
 mod corpus;
 mod declarative;
+mod idioms;
 mod language;
 mod limits;
 mod mutants;

@@ -85,7 +85,8 @@ fn long_work_in_one_instruction_counts_as_many() {
 
 #[test]
 fn the_deepest_source_that_parses_compiles_on_a_small_stack() {
-    let nested = |open: &str, close: &str, n: usize| format!("def x = {}1{}", open.repeat(n), close.repeat(n));
+    let nested =
+        |open: &str, close: &str, n: usize| format!("def x = {}1{}", open.repeat(n), close.repeat(n));
     for n in [50, 100, 150, 190, 199, 250, 390, 410, 2_000] {
         for source in [
             nested("(", ")", n),

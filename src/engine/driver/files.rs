@@ -148,6 +148,8 @@ impl Driver {
         if !unstash {
             self.start_op(node, op, request);
         }
+        // Both sides begin with some room: the agent says nothing before it has more.
+        self.op_room(op, CREDIT);
     }
 
     fn start_op(&mut self, node: &NodeName, op: u64, request: OpRequest) {
@@ -465,6 +467,7 @@ impl Driver {
         if let ActKind::Unstash { place, .. } = &open.act.kind {
             let request = OpRequest::Unpack { dir: place.dir.clone() };
             self.start_op(&node, op, request);
+            self.read_more(op);
         }
     }
 

@@ -119,13 +119,6 @@ fn plain(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<(), Fault> {
             Value::from(words)
         }
         "$applies" => Value::Bool(applies(vm, &vm.text(&first), &second)),
-        "$setEnv" => {
-            for (name, value) in vm.pairs(&first) {
-                let (name, value) = (vm.text(&name), vm.text(&value));
-                vm.globals.env.insert(name, value);
-            }
-            Value::Null
-        }
         "$hasScm" => Value::Bool(vm.began.has_scm),
         "$env" => vm.env(&vm.text(&first)).map_or(Value::Null, Value::from),
         "$text" => Value::from(vm.text(&first)),

@@ -260,7 +260,7 @@ impl Vm {
         }
         let failures: Vec<&Value> = (0..join.results.len()).filter_map(failure).collect();
         let own = failures.iter().find(|v| !self.is_interruption(v));
-        let worst = failures.iter().rev().max_by_key(|v| self.thrown_result(v));
+        let worst = failures.iter().max_by_key(|v| (self.thrown_result(v), std::cmp::Reverse(0)));
         if let Some(value) = own.or(worst) {
             return Err((*value).clone());
         }

@@ -47,9 +47,9 @@ def $withAgent(agent, root, top, body) {
     return node([label: label, customWorkspace: workspace], {
         if ($hasScm() && !root.skipCheckout) {
             if (top) {
-                stage([name: 'Declarative: Checkout SCM'], { $setEnv($checkoutScm()) })
+                stage([name: 'Declarative: Checkout SCM'], { $checkoutScm() })
             } else {
-                $setEnv($checkoutScm())
+                $checkoutScm()
             }
         }
         return body()
@@ -83,12 +83,20 @@ def $stages(stages, root) {
             if ($fatal(e)) {
                 throw e
             }
-            $setResult($resultOf(e))
+            $setResultOf(e)
             error = error ?: e
         }
     }
     if (error != null) {
         throw error
+    }
+}
+
+// An interruption goes on to whoever caused it, who knows what it means: a branch that was ended because another one has
+// failed does not make the build an aborted one.
+def $setResultOf(e) {
+    if (!$interruption(e)) {
+        $setResult($resultOf(e))
     }
 }
 
@@ -148,7 +156,7 @@ def $stageBody(s, root) {
         if ($fatal(e)) {
             throw e
         }
-        $setResult($resultOf(e))
+        $setResultOf(e)
         error = e
     }
     error = $post(s.post, error)

@@ -82,29 +82,3 @@ fn long_work_in_one_instruction_counts_as_many() {
     assert_eq!(machine.run(1_000_000), Status::More);
     assert!(started.elapsed() < std::time::Duration::from_secs(20), "{:?}", started.elapsed());
 }
-
-#[test]
-fn the_deepest_source_that_parses_compiles_on_a_small_stack() {
-    let nested =
-        |open: &str, close: &str, n: usize| format!("def x = {}1{}", open.repeat(n), close.repeat(n));
-    for n in [50, 100, 150, 190, 199, 250, 390, 410, 2_000] {
-        for source in [
-            nested("(", ")", n),
-            nested("[", "]", n),
-            nested("!", "", n),
-            nested("{ ", " }", n),
-            nested("f(", ")", n),
-            nested("1 + (", ")", n),
-            nested("true ? 1 : ", "", n),
-            format!("{}{}", "if (true) { ".repeat(n), "}".repeat(n)),
-            format!("{}{}", "try { ".repeat(n), "} finally { echo 'x' }".repeat(n)),
-            format!("x{}", ".a()".repeat(n)),
-            format!("x{}", "[0]".repeat(n)),
-            format!("def x = true{}", " && true".repeat(n)),
-        ] {
-            if let Ok(program) = Program::compile(&source) {
-                Machine::new(std::sync::Arc::new(program), &began()).run(100_000);
-            }
-        }
-    }
-}

@@ -5,7 +5,6 @@
 mod abort;
 mod corpus;
 mod declarative;
-mod idioms;
 mod language;
 mod limits;
 mod mutants;

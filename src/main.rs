@@ -4,7 +4,6 @@ mod cmd;
 
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 /// A continuous-integration controller that does not stop when one of its machines does.
@@ -29,11 +28,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return explain(&error),
-    };
-    let done = match cli.command {
+    let done = match Cli::parse().command {
         Command::Up(args) => cmd::up::run(args),
         Command::Replica(args) => cmd::replica::run(*args),
         Command::Replicas(args) => cmd::replicas::run(args),
@@ -46,19 +41,6 @@ fn main() -> ExitCode {
             ExitCode::from(cmd::REFUSED)
         }
     }
-}
-
-/// Help as it is; what is wrong with the flags in one line.
-fn explain(error: &clap::Error) -> ExitCode {
-    let help = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand || !error.use_stderr();
-    if help {
-        let _ = error.print();
-        return ExitCode::from(if error.use_stderr() { cmd::REFUSED } else { 0 });
-    }
-    let text = error.to_string();
-    let line = text.lines().next().unwrap_or_default();
-    eprintln!("majordomo: {}; see --help", line.strip_prefix("error: ").unwrap_or(line));
-    ExitCode::from(cmd::REFUSED)
 }
 
 #[cfg(test)]

@@ -153,8 +153,7 @@ async fn serve(args: ReplicaArgs) -> Result<ExitCode> {
     Ok(code)
 }
 
-/// Opens the home. A database that has served this replica before and does not answer is waited for; at the very first
-/// start somebody sits before it, and is told.
+/// Opens the home. A database that does not answer is waited for; what waiting can't mend ends the process.
 async fn open(args: &ReplicaArgs, paths: &Paths) -> Result<home::Home> {
     let default = format!("sqlite:{}", paths.database().display());
     let url = args.store.as_deref().unwrap_or(&default);
@@ -162,7 +161,7 @@ async fn open(args: &ReplicaArgs, paths: &Paths) -> Result<home::Home> {
     loop {
         match home::open(url, Some(paths.root())).await {
             Ok(home) => return Ok(home),
-            Err(error @ home::OpenError::Refused { .. }) if paths.replica_record(&args.name).exists() => {
+            Err(error @ home::OpenError::Refused { .. }) => {
                 if !std::mem::replace(&mut told, true) {
                     tracing::warn!("{error}; waiting for it");
                 }

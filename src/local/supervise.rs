@@ -195,8 +195,8 @@ impl Supervisor {
 
     async fn is_ready(&self, pid: Option<u32>) -> bool {
         match (&self.member.role, pid) {
-            // only its controller knows whether an agent is connected
-            (Role::Agent, _) | (Role::Replica { .. }, None) => false,
+            (Role::Agent, _) => true,
+            (Role::Replica { .. }, None) => false,
             (Role::Replica { .. }, Some(pid)) => match self.peers.record(&self.member.name, pid) {
                 Some(record) => probe(&record, "/readyz").await,
                 None => false,

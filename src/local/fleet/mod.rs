@@ -106,7 +106,7 @@ impl Fleet {
             let event = tokio::select! {
                 () = signals.next() => break,
                 _ = progress.tick(), if !announced => {
-                    tell::progress(home, &self.names, &ready, began, say);
+                    tell::progress(&self.names, &ready, began, say);
                     continue;
                 }
                 Some(event) = self.events.1.recv() => event,

@@ -4,24 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use crate::home::Home;
-use crate::process::last_words;
 use crate::supervise::{Event, What};
 use crate::up::Say;
 
-/// Who is waited for, and what the first of them complains about.
-pub(super) fn progress(home: &Home, names: &[String], ready: &BTreeSet<String>, began: Instant, say: &Say) {
+/// Who is waited for.
+pub(super) fn progress(names: &[String], ready: &BTreeSet<String>, began: Instant, say: &Say) {
     let missing: Vec<_> = names.iter().filter(|name| !ready.contains(*name)).map(String::as_str).collect();
     let seconds = began.elapsed().as_secs();
-    let words = missing.first().and_then(|name| last_words(&home.paths.log(name)));
-    let complaint = words.as_deref().and_then(complaint).map(|why| format!(": {why}")).unwrap_or_default();
-    say(&format!("waiting for {} since {seconds} s{complaint}", missing.join(", ")));
-}
-
-/// The message of a log line that is a warning or an error.
-fn complaint(line: &str) -> Option<&str> {
-    let (_, rest) = line.split_once(" WARN ").or(line.split_once(" ERROR "))?;
-    // the module before the message
-    Some(rest.split_once(": ").map_or(rest, |(_, message)| message))
+    say(&format!("waiting for {} since {seconds} s; they start one after the other", missing.join(", ")));
 }
 
 /// All are ready: where, who, and what to try.
@@ -72,17 +62,5 @@ pub(super) fn show(event: &Event, announced: bool, say: &Say) {
             say(&format!("{name} ended, {}{said}; starting it again in {pause:.1} s", exit.how));
         }
         What::CannotStart { why } => say(&format!("{name} can't be started: {why}")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_warnings_and_errors_are_complaints() {
-        let line = "2026-11-23T04:00:00Z  WARN majordomo::cmd::replica: no server answers; waiting for it";
-        assert_eq!(complaint(line), Some("no server answers; waiting for it"));
-        assert_eq!(complaint("2026-11-23T04:00:00Z  INFO majordomo: ready"), None);
     }
 }

@@ -1,20 +1,18 @@
 //! A home on disk: taken, completed when it is new or half made, left as it was when nothing comes of it.
 
 mod check;
-mod paths;
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use security::{Keys, Password, hash_password, random_password};
 use serde::{Deserialize, Serialize};
 
 pub use check::ensure_usable;
-pub use paths::Paths;
 
 use crate::bootstrap::{Administrator, Bootstrap, BootstrapItem, BootstrapNode};
 use crate::files::{private_folder, read_json, read_text, write_json, write_whole};
@@ -51,6 +49,84 @@ struct Identity {
     name: String,
     /// `sqlite` or `postgres`.
     store: String,
+}
+
+/// Where things are in a home.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    root: PathBuf,
+}
+
+impl Paths {
+    pub fn new(root: impl Into<PathBuf>) -> Paths {
+        Paths { root: root.into() }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn master_key(&self) -> PathBuf {
+        self.root.join("secrets/master.key")
+    }
+
+    pub fn admin_password(&self) -> PathBuf {
+        self.root.join("admin-password")
+    }
+
+    pub fn bootstrap(&self) -> PathBuf {
+        self.root.join("bootstrap.json")
+    }
+
+    pub fn objects(&self) -> PathBuf {
+        self.root.join("objects")
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.root.join(DATABASE)
+    }
+
+    pub fn run(&self) -> PathBuf {
+        self.root.join("run")
+    }
+
+    /// Written by the replica of that name: [`crate::ReplicaRecord`].
+    pub fn replica_record(&self, name: &str) -> PathBuf {
+        self.run().join(format!("{name}.json"))
+    }
+
+    /// Where that replica hands out the listening socket: [`crate::share`].
+    pub fn replica_socket(&self, name: &str) -> PathBuf {
+        self.run().join(format!("{name}.sock"))
+    }
+
+    pub fn up_record(&self) -> PathBuf {
+        self.run().join("up.json")
+    }
+
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.root.join("logs").join(format!("{name}.log"))
+    }
+
+    pub fn agent_folder(&self, name: &str) -> PathBuf {
+        self.root.join("agents").join(name)
+    }
+
+    pub fn agent_secret(&self, name: &str) -> PathBuf {
+        self.root.join("agents").join(format!("{name}.secret"))
+    }
+
+    pub fn example(&self) -> PathBuf {
+        self.root.join("example")
+    }
+
+    fn identity(&self) -> PathBuf {
+        self.root.join("home.json")
+    }
+
+    fn lock(&self) -> PathBuf {
+        self.root.join("up.lock")
+    }
 }
 
 /// What `up` wants of a home.

@@ -1,0 +1,13 @@
+//! Stories told to real processes of the binary: what users and clients do over HTTP, and what the malicious and the
+//! broken do. Most tests share one controller, started once; those that damage things have their own.
+//!
+//! Every test that shares the controller ends with [`harness::Controller::unharmed`]: no replica was lost, and no log has
+//! an error.
+
+mod harness;
+
+mod builds;
+mod jobs;
+mod nodes;
+mod refusals;
+mod replicas;

@@ -12,7 +12,9 @@ pub(crate) const REFUSED: u8 = 2;
 
 /// Logs of this process go to standard error; `MAJORDOMO_LOG` chooses what.
 pub(crate) fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("MAJORDOMO_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // what becomes of a statement or a connection is told where it is handled, once
+    let default = "info,sqlx=error,sqlx_core=error";
+    let filter = EnvFilter::try_from_env("MAJORDOMO_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     // a second call, in tests, changes nothing
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)

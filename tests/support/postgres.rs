@@ -170,6 +170,29 @@ impl Server {
         self.wait();
     }
 
+    /// kill -9 of all its processes.
+    pub(crate) fn kill_9(&mut self) {
+        self.signal_all("KILL");
+        self.wait();
+        // the next start waits for what is left of this one
+        let _gone = std::fs::remove_file(self.data.join("postmaster.pid"));
+    }
+
+    /// Copies all its data; it must not run.
+    pub(crate) fn copy(&self) -> PathBuf {
+        assert!(self.process.is_none(), "it runs");
+        let copy = self.data.with_extension("copy");
+        duplicate(&self.data, &copy);
+        copy
+    }
+
+    /// Sets it back to a copy; it must not run.
+    pub(crate) fn restore(&self, copy: &Path) {
+        assert!(self.process.is_none(), "it runs");
+        std::fs::remove_dir_all(&self.data).unwrap();
+        duplicate(copy, &self.data);
+    }
+
     /// Ends it in order, ending the sessions of all clients.
     pub(crate) fn stop(&mut self) {
         self.signal("INT");
@@ -212,7 +235,12 @@ impl Drop for Server {
             self.kill();
         }
         let _ = std::fs::remove_dir_all(&self.data);
+        let _ = std::fs::remove_dir_all(self.data.with_extension("copy"));
     }
+}
+
+fn duplicate(from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
 }
 
 /// Deletes what tests have left that ended without dropping their server, as statics do.

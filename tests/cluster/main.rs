@@ -1,0 +1,13 @@
+//! Controllers of real processes, ill-treated at random: killed, stopped, cut off, robbed of their database.
+//!
+//! `MAJORDOMO_SEED=` repeats the choices of a run, `MAJORDOMO_CHAOS_MINUTES=` makes a long one.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod chaos;
+mod faults;
+mod load;
+mod logs;
+mod up;
+
+#[path = "../support/mod.rs"]
+mod support;

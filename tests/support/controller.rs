@@ -1,0 +1,346 @@
+//! A whole controller of real processes: `majordomo up`, its replicas and agents, and agents of the test behind proxies.
+//!
+//! All of it ends when this is dropped, however the test ends.
+#![allow(dead_code, clippy::unwrap_used, clippy::panic, reason = "test support; no test uses all of it")]
+
+use std::fs::{File, OpenOptions};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use security::Keys;
+use serde_json::Value;
+
+use super::http::{Client, Reply, percent};
+use super::processes::{self, Process, kill_all, mark, marked};
+use super::proxy::Proxy;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_majordomo");
+/// Debug builds on busy machines take their time.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+pub(crate) struct Options {
+    /// Part of the folder's name.
+    pub(crate) name: &'static str,
+    /// `None`: SQLite in the home.
+    pub(crate) store: Option<String>,
+    pub(crate) replicas: u32,
+    pub(crate) agents: u32,
+}
+
+pub(crate) struct Controller {
+    /// Everything of this test; also the mark of its processes.
+    pub(crate) root: PathBuf,
+    pub(crate) home: PathBuf,
+    options: Options,
+    address: Option<SocketAddr>,
+    client: Option<Client>,
+    up: Option<Child>,
+}
+
+/// As `GET /replicas/api/json` shows it.
+#[derive(Debug, Clone)]
+pub(crate) struct Replica {
+    pub(crate) name: String,
+    pub(crate) incarnation: i64,
+    pub(crate) pid: u32,
+    pub(crate) peer: SocketAddr,
+    pub(crate) state: String,
+    /// Job and number.
+    pub(crate) builds: Vec<(String, u64)>,
+    pub(crate) agents: Vec<String>,
+}
+
+impl Controller {
+    /// Starts one and waits until all replicas are ready.
+    pub(crate) fn start(options: Options) -> Controller {
+        let root = processes::folder(options.name);
+        let home = root.join("home");
+        let mut controller = Controller { root, home, options, address: None, client: None, up: None };
+        controller.start_up();
+        controller
+    }
+
+    /// Starts `up` (again, at the same address) and waits until all replicas are ready.
+    pub(crate) fn start_up(&mut self) {
+        self.spawn_up();
+        self.wait_ready();
+    }
+
+    pub(crate) fn spawn_up(&mut self) {
+        assert!(self.up.is_none(), "it runs already");
+        let listen = self.address.unwrap_or_else(|| "127.0.0.1:0".parse().unwrap());
+        let mut up = Command::new(PROGRAM);
+        up.arg("up").arg("--home").arg(&self.home).arg("--no-example");
+        up.args(["--listen", &listen.to_string(), "--replicas", &self.options.replicas.to_string()]);
+        up.args(["--agents", &self.options.agents.to_string()]);
+        up.env_remove("MAJORDOMO_STORE").env_remove("MAJORDOMO_LOG");
+        if let Some(store) = &self.options.store {
+            up.env("MAJORDOMO_STORE", store);
+        }
+        mark(&mut up, &self.root);
+        let log = log_file(&self.root.join("up.log"));
+        up.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        self.up = Some(up.spawn().unwrap());
+    }
+
+    pub(crate) fn wait_ready(&mut self) {
+        let pid = self.up.as_ref().unwrap().id();
+        let wanted = self.options.replicas as usize;
+        wait(LONG, "replicas are ready", || {
+            if let Some(status) = self.up.as_mut().and_then(|up| up.try_wait().unwrap()) {
+                panic!("`up` has ended, {status}: {}", self.up_log());
+            }
+            let record = std::fs::read_to_string(self.home.join("run/up.json")).ok()?;
+            let record: Value = serde_json::from_str(&record).ok()?;
+            if record["pid"].as_u64() != Some(u64::from(pid)) {
+                return None;
+            }
+            let address = record["url"].as_str()?.trim_start_matches("http://").trim_end_matches('/');
+            let password = std::fs::read_to_string(self.home.join("admin-password")).ok()?;
+            let address: SocketAddr = address.parse().ok()?;
+            let client = Client::new(address, "admin", password.trim());
+            let reply = client.try_get("/replicas/api/json").ok().filter(|r| r.status == 200)?;
+            let ready = replicas(&serde_json::from_slice(&reply.body).ok()?);
+            let live = |r: &Replica| r.state == "ready" && self.process(r.pid).is_some();
+            (ready.iter().filter(|r| live(r)).count() >= wanted).then(|| {
+                self.address = Some(address);
+                self.client = Some(client);
+            })
+        });
+    }
+
+    pub(crate) fn up_log(&self) -> String {
+        std::fs::read_to_string(self.root.join("up.log")).unwrap_or_default()
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address.unwrap()
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone().unwrap()
+    }
+
+    pub(crate) fn keys(&self) -> Keys {
+        Keys::read(&self.home.join("secrets/master.key")).unwrap()
+    }
+
+    pub(crate) fn up(&self) -> Process {
+        let pid = self.up.as_ref().unwrap().id();
+        self.process(pid).unwrap()
+    }
+
+    /// The process, if it is one of this controller's.
+    pub(crate) fn process(&self, pid: u32) -> Option<Process> {
+        marked(&self.root).into_iter().find(|p| p.pid == pid)
+    }
+
+    pub(crate) fn processes(&self) -> Vec<Process> {
+        marked(&self.root)
+    }
+
+    pub(crate) fn replicas(&self) -> Vec<Replica> {
+        replicas(&self.client().json("/replicas/api/json"))
+    }
+
+    /// What an answer of `/replicas/api/json` shows.
+    pub(crate) fn replicas_of(reply: &Reply) -> Vec<Replica> {
+        replicas(&serde_json::from_slice(&reply.body).unwrap_or_default())
+    }
+
+    /// kill -9 of `up` alone.
+    pub(crate) fn kill_up(&mut self) {
+        let mut up = self.up.take().unwrap();
+        up.kill().unwrap();
+        up.wait().unwrap();
+    }
+
+    /// kill -9 of `up`, all replicas and all agents; steps go on.
+    pub(crate) fn kill_everything(&mut self) {
+        let all = self.processes();
+        let kill = |p: &Process| {
+            p.signal(Signal::KILL);
+        };
+        let ours = |p: &&Process| ["up", "replica", "agent"].iter().any(|kind| p.is(kind));
+        all.iter().filter(ours).for_each(&kill);
+        if let Some(mut up) = self.up.take() {
+            let _killed = up.kill();
+            up.wait().unwrap();
+        }
+        // what `up` started between the look and its end
+        wait(LONG, "all have ended", || {
+            let left = self.processes();
+            let left: Vec<_> = left.iter().filter(ours).collect();
+            left.iter().for_each(|p| kill(p));
+            left.is_empty().then_some(())
+        });
+    }
+
+    /// Ctrl-C, and the end of everything.
+    pub(crate) fn stop(&mut self) {
+        let mut up = self.up.take().unwrap();
+        processes::send(up.id(), Signal::TERM);
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            wait(LONG, "`up` ends", || up.try_wait().unwrap())
+        }));
+        if ended.is_err() {
+            let _killed = up.kill();
+            up.wait().unwrap();
+            panic!("`up` does not end after SIGTERM: {}", self.up_log());
+        }
+        assert!(ended.unwrap().success(), "{}", self.up_log());
+    }
+
+    pub(crate) fn create_job(&self, name: &str, script: &str) {
+        let escaped = script.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        let xml = format!(
+            "<flow-definition><properties><hudson.model.ParametersDefinitionProperty><parameterDefinitions>\
+             <hudson.model.StringParameterDefinition><name>ID</name></hudson.model.StringParameterDefinition>\
+             </parameterDefinitions></hudson.model.ParametersDefinitionProperty></properties>\
+             <definition class=\"org.jenkinsci.plugins.workflow.cps.CpsFlowDefinition\">\
+             <script>{escaped}</script><sandbox>true</sandbox></definition></flow-definition>"
+        );
+        let path = format!("/createItem?name={}", percent(name));
+        let reply = self.client().send("POST", &path, "application/xml", xml.as_bytes()).unwrap();
+        assert_eq!(reply.status, 200, "create {name}: {}", reply.text());
+    }
+
+    /// A node for [`FarAgent`].
+    pub(crate) fn create_node(&self, name: &str, executors: u32, labels: &str) {
+        let folder = self.root.join(name);
+        let json = format!(
+            r#"{{"numExecutors":"{executors}","remoteFS":"{}","labelString":"{labels}","mode":"NORMAL"}}"#,
+            folder.display()
+        );
+        let path = format!(
+            "/computer/doCreateItem?name={name}&type={}&json={}",
+            percent("hudson.slaves.DumbSlave$DescriptorImpl"),
+            percent(&json)
+        );
+        let reply = self.client().post(&path).unwrap();
+        assert_eq!(reply.status, 302, "create {name}: {}", reply.text());
+    }
+
+    /// Logs of replicas and agents, by name.
+    pub(crate) fn logs(&self) -> Vec<(String, String)> {
+        let mut logs = Vec::new();
+        for folder in [self.home.join("logs"), self.root.clone()] {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                if name.ends_with(".log") || name.ends_with(".log.1") {
+                    let text = std::fs::read(entry.path()).unwrap_or_default();
+                    logs.push((name, String::from_utf8_lossy(&text).into_owned()));
+                }
+            }
+        }
+        logs.sort();
+        logs
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        let left = kill_all(&self.root);
+        if let Some(mut up) = self.up.take() {
+            let _killed = up.kill();
+            let _waited = up.wait();
+        }
+        if std::thread::panicking() {
+            let _kept = File::create(self.root.join("kept"));
+            eprintln!("kept for a look: {}", self.root.display());
+        } else {
+            assert!(left.is_empty(), "can't be killed: {left:?}");
+            let _gone = std::fs::remove_dir_all(&self.root);
+        }
+    }
+}
+
+fn replicas(answer: &Value) -> Vec<Replica> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let replica = |r: &Value| {
+        let builds = r["builds"].as_array().into_iter().flatten();
+        Some(Replica {
+            name: text(&r["name"]),
+            incarnation: r["incarnation"].as_i64()?,
+            pid: u32::try_from(r["pid"].as_u64()?).ok()?,
+            peer: r["address"].as_str()?.parse().ok()?,
+            state: text(&r["state"]),
+            builds: builds.filter_map(|b| Some((text(&b["job"]), b["number"].as_u64()?))).collect(),
+            agents: r["agents"].as_array().into_iter().flatten().map(text).collect(),
+        })
+    };
+    answer["replicas"].as_array().into_iter().flatten().filter_map(replica).collect()
+}
+
+/// An agent that the test starts itself; it reaches the controller through a proxy of its own.
+pub(crate) struct FarAgent {
+    pub(crate) name: String,
+    pub(crate) proxy: Proxy,
+    root: PathBuf,
+    secret: PathBuf,
+    child: Option<Child>,
+}
+
+impl FarAgent {
+    pub(crate) fn start(controller: &Controller, name: &str, executors: u32, labels: &str) -> FarAgent {
+        controller.create_node(name, executors, labels);
+        let secret = controller.root.join(format!("{name}.secret"));
+        std::fs::write(&secret, controller.keys().agent_secret(name)).unwrap();
+        let proxy = Proxy::start(controller.address());
+        let root = controller.root.clone();
+        let mut agent = FarAgent { name: name.to_owned(), proxy, root, secret, child: None };
+        agent.begin();
+        agent
+    }
+
+    pub(crate) fn begin(&mut self) {
+        self.kill();
+        let mut command = Command::new(PROGRAM);
+        let url = format!("http://{}/", self.proxy.address());
+        command.args(["agent", "-url", &url, "-name", &self.name, "-webSocket", "-secret"]);
+        command.arg(format!("@{}", self.secret.display()));
+        command.arg("-workDir").arg(self.root.join(&self.name));
+        command.env_remove("MAJORDOMO_STORE").env_remove("MAJORDOMO_LOG");
+        mark(&mut command, &self.root);
+        let log = log_file(&self.root.join(format!("{}.log", self.name)));
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        self.child = Some(command.spawn().unwrap());
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// kill -9; steps go on.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+}
+
+impl Drop for FarAgent {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn log_file(path: &Path) -> File {
+    OpenOptions::new().append(true).create(true).open(path).unwrap()
+}
+
+/// Looks until there is something; fails with `what` after that time.
+pub(crate) fn wait<T>(most: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + most;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited {most:?} in vain until {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

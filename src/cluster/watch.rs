@@ -1,7 +1,8 @@
 //! When a member has lapsed, by the observer's own monotonic clock.
 //!
 //! A beat must be read at least twice and stand still for a lease in which the store answered: a pause of the store, or
-//! of the observer itself, counts for nothing. No wall clock matters.
+//! of the observer itself, counts for nothing. A store that answers reads and takes no writes has not answered: nobody's
+//! beat moves then, the observer's own neither. No wall clock matters.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use model::ReplicaId;
 use store::Member;
 
-use crate::{LEASE, LOOK};
+use crate::{BEAT, LEASE, LOOK};
 
 /// Time between two reads that counts at most: whoever was paused between them saw nothing.
 const LONGEST_GAP: Duration = Duration::from_millis(2 * LOOK.as_millis() as u64);
@@ -19,6 +20,8 @@ const LONGEST_GAP: Duration = Duration::from_millis(2 * LOOK.as_millis() as u64)
 pub struct Watch {
     seen: BTreeMap<ReplicaId, Seen>,
     last_read: Option<Duration>,
+    /// Our own beat and how long it has stood still.
+    own: Option<Seen>,
 }
 
 #[derive(Debug, Clone)]
@@ -39,6 +42,7 @@ impl Watch {
     pub fn read(&mut self, now: Duration, me: &ReplicaId, members: &[Member]) -> Vec<Lapsed> {
         let gap = self.last_read.map_or(Duration::ZERO, |last| now.saturating_sub(last)).min(LONGEST_GAP);
         self.last_read = Some(now);
+        let gap = if self.beating(me, members, gap) { gap } else { Duration::ZERO };
         let mut seen = BTreeMap::new();
         for member in members.iter().filter(|m| m.live() && m.id != *me) {
             let still = match self.seen.get(&member.id) {
@@ -50,6 +54,18 @@ impl Watch {
         self.seen = seen;
         let lapsed = self.seen.iter().filter(|(_, s)| s.still >= LEASE);
         lapsed.map(|(who, s)| Lapsed { who: who.clone(), beat: s.beat }).collect()
+    }
+
+    /// Whether writes go through: our own beat moved not long ago. Beats and reads may fall differently, so one read
+    /// without a new beat says nothing yet.
+    fn beating(&mut self, me: &ReplicaId, members: &[Member], gap: Duration) -> bool {
+        let Some(mine) = members.iter().find(|m| m.id == *me) else { return true };
+        let still = match &self.own {
+            Some(before) if before.beat == mine.beat => before.still + gap,
+            Some(_) | None => Duration::ZERO,
+        };
+        self.own = Some(Seen { beat: mine.beat, still });
+        still <= BEAT
     }
 
     /// The store did not answer: what passes until the next read counts for nothing.
@@ -109,9 +125,10 @@ mod tests {
     fn a_beat_that_stands_still_for_a_lease_is_a_lapse() {
         let (me, mut watch) = (member("a", 0).id, Watch::default());
         for s in 0..5 {
-            assert!(watch.read(secs(s), &me, &[member("a", 0), member("b", 7)]).is_empty(), "after {s} s");
+            let members = [member("a", i64::try_from(s).unwrap()), member("b", 7)];
+            assert!(watch.read(secs(s), &me, &members).is_empty(), "after {s} s");
         }
-        let lapsed = watch.read(secs(5), &me, &[member("a", 0), member("b", 7)]);
+        let lapsed = watch.read(secs(5), &me, &[member("a", 5), member("b", 7)]);
         assert_eq!(lapsed, [Lapsed { who: member("b", 7).id, beat: 7 }]);
         assert!(watch.read(secs(6), &me, &[member("b", 8)]).is_empty());
     }
@@ -126,6 +143,14 @@ mod tests {
         assert!(watch.read(secs(121), &me, &[member("b", 7)]).is_empty());
         assert!(watch.read(secs(122), &me, &[member("b", 7)]).is_empty());
         assert!(!watch.read(secs(123), &me, &[member("b", 7)]).is_empty());
+    }
+
+    #[test]
+    fn a_store_that_takes_no_writes_makes_nobody_lapse() {
+        let (me, mut watch) = (member("a", 0).id, Watch::default());
+        for s in 0..60 {
+            assert!(watch.read(secs(s), &me, &[member("a", 3), member("b", 7)]).is_empty(), "after {s} s");
+        }
     }
 
     #[test]

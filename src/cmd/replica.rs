@@ -49,7 +49,7 @@ pub(crate) struct ReplicaArgs {
     /// Address for users and agents; a socket inherited from `up` is used instead when there is one
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
-    /// Address for the other replicas
+    /// Address at which the other replicas reach this one; on several machines, one that they can reach
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     peer_listen: SocketAddr,
     /// `sqlite:PATH` or `postgres://…`; without it, a SQLite database in the home

@@ -69,9 +69,9 @@ async fn keep(shared: &Arc<Shared>, id: &ReplicaId, address: &str) {
                 let why = talk(shared, id, address, stream).await;
                 tracing::debug!(peer = %id, why, "connection to a peer ended");
             }
-            Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
-                // Its listener was there before it joined: nobody listens, so the process is gone.
-                tracing::debug!(peer = %id, met, "a peer refuses connections");
+            // We were connected, and now nobody listens: the process is gone. One that we never met may be
+            // somewhere else than its address says.
+            Ok(Err(error)) if met && error.kind() == std::io::ErrorKind::ConnectionRefused => {
                 shared.cluster.ended(id.clone(), "its address refuses connections").await;
             }
             Ok(Err(error)) => tracing::debug!(peer = %id, %error, "dial a peer"),

@@ -17,6 +17,8 @@ use crate::programs::Programs;
 
 /// How long a delete waits for the builds that it has stopped.
 const STOP_WAIT: Duration = Duration::from_secs(15);
+/// All parameters of a build: they are part of the first record of its journal.
+const MAX_PARAMETERS: usize = 16 * 1024;
 
 /// The commands; cheap to clone.
 #[derive(Clone)]
@@ -271,6 +273,12 @@ fn parameters(
             Some(text) => parameter(definition, text)?,
         };
         values.insert(definition.name.clone(), value);
+    }
+    let size: usize = values.iter().map(|(name, value)| name.len() + value.to_string().len()).sum();
+    if size > MAX_PARAMETERS {
+        return Err(Error::Config(format!(
+            "the parameters have {size} bytes, over the limit of {MAX_PARAMETERS}"
+        )));
     }
     Ok(values)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use config::{Definition, GitScm, ItemConfig, JobConfig};
 use model::{BuildDiscarder, ParameterDefinition};
+use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
 use crate::checkout::{self, GitSource};
@@ -16,6 +17,8 @@ use crate::programs::Programs;
 const FETCH: Duration = Duration::from_secs(120);
 /// Largest Jenkinsfile.
 const MAX_SOURCE: u64 = 1024 * 1024;
+/// Most of what git says.
+const MAX_SAID: usize = 64 * 1024;
 
 /// What holds for a job, wherever it was said.
 #[derive(Debug, Clone, Default)]
@@ -88,28 +91,58 @@ fn git_source(scm: &GitScm, params: &BTreeMap<String, String>) -> GitSource {
 }
 
 /// Fetches one file of a repository with the real git, shallow, into a folder that goes away.
-async fn fetch(git: &GitSource, path: &str) -> Result<(String, String), String> {
+async fn fetch(source: &GitSource, path: &str) -> Result<(String, String), String> {
+    let url = &source.url;
     let folder = tempfile::tempdir().map_err(|e| format!("make a folder to fetch into: {e}"))?;
-    let script = checkout::script(&git.url, &git.branch, true);
-    let run = Command::new("/bin/sh")
-        .args(["-c", &script])
-        .current_dir(folder.path())
-        .env("GIT_TERMINAL_PROMPT", "0")
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let output = tokio::time::timeout(FETCH, run)
+    let script = checkout::script(url, &source.branch, true);
+    let mut git = Command::new("/bin/sh");
+    git.args(["-c", &script]).current_dir(folder.path()).stdin(Stdio::null());
+    git.env("GIT_TERMINAL_PROMPT", "0").stdout(Stdio::piped()).stderr(Stdio::piped());
+    for (name, _) in std::env::vars_os().filter(|(n, _)| n.to_string_lossy().starts_with("MAJORDOMO_")) {
+        git.env_remove(name);
+    }
+    // A group of its own, so that a time-out ends git and ssh as well.
+    let mut child = git.process_group(0).spawn().map_err(|e| format!("run git: {e}"))?;
+    let group = Group(child.id());
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let reading =
+        async { tokio::join!(limited(stdout, &mut out), limited(stderr, &mut err), child.wait()).2 };
+    let status = tokio::time::timeout(FETCH, reading)
         .await
-        .map_err(|_| format!("fetching {} took longer than {} s", git.url, FETCH.as_secs()))?
+        .map_err(|_| format!("fetching {url} took longer than {} s", FETCH.as_secs()))?
         .map_err(|e| format!("run git: {e}"))?;
-    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    drop(group);
+    let stdout = String::from_utf8_lossy(&out).into_owned();
     let commit = stdout.lines().find_map(|l| l.strip_prefix("GIT_COMMIT="));
-    let (true, Some(commit)) = (output.status.success(), commit) else {
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        return Err(format!("{} can't be fetched: {said}", git.url));
+    let (true, Some(commit)) = (status.success(), commit) else {
+        return Err(format!("{url} can't be fetched: {}", String::from_utf8_lossy(&err).trim()));
     };
     let text = read(folder.path(), path).await?;
     Ok((text, commit.to_owned()))
+}
+
+/// Ends what is left of a group of processes when it is dropped.
+struct Group(Option<u32>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) =
+            self.0.and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw)
+        {
+            let _ended = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+/// Reads to the end and keeps what is within the limit.
+async fn limited(from: Option<impl tokio::io::AsyncRead + Unpin>, into: &mut Vec<u8>) {
+    let Some(mut from) = from else { return };
+    let mut piece = [0; 4096];
+    while let Ok(size @ 1..) = from.read(&mut piece).await {
+        let room = MAX_SAID.saturating_sub(into.len()).min(size);
+        into.extend_from_slice(&piece[..room]);
+    }
 }
 
 async fn read(folder: &Path, path: &str) -> Result<String, String> {

@@ -24,6 +24,8 @@ use crate::start::BEHAVIOUR;
 
 /// Bytes of an agent's environment that a build sees.
 const MAX_ENV: usize = 24 * 1024;
+/// Jobs whose configuration is remembered.
+const MAX_JOBS: usize = 10_000;
 
 /// Runs a pass after each hint, and each second.
 pub(crate) async fn run(shared: Arc<Shared>) {
@@ -59,21 +61,35 @@ struct Jobs {
     exclusive: HashMap<JobName, (i64, bool)>,
 }
 
+/// What one pass has seen of a job.
+#[derive(Clone, Copy)]
+struct Job {
+    exclusive: bool,
+    /// None of its builds runs.
+    free: bool,
+}
+
 impl Jobs {
-    async fn exclusive(&mut self, shared: &Shared, job: &JobName) -> Result<bool, store::Error> {
-        let Some(item) = shared.store.item(job).await? else { return Ok(false) };
-        let version = item.summary.version;
+    /// Whether a build of the job can begin now, and whether it must be the only one.
+    async fn look(&mut self, shared: &Shared, job: &JobName) -> Result<Job, store::Error> {
+        let Some(item) = shared.store.item(job).await? else {
+            return Ok(Job { exclusive: false, free: true });
+        };
+        let (version, running) = (item.summary.version, item.summary.running);
         if let Some((known, exclusive)) = self.exclusive.get(job)
             && *known == version
         {
-            return Ok(*exclusive);
+            return Ok(Job { exclusive: *exclusive, free: running == 0 });
         }
         let exclusive = match definition::job_config(&item.config) {
             Ok(config) => effective(&config, &shared.programs).await.exclusive,
             Err(_) => false,
         };
+        if self.exclusive.len() >= MAX_JOBS {
+            self.exclusive.clear();
+        }
         self.exclusive.insert(job.clone(), (version, exclusive));
-        Ok(exclusive)
+        Ok(Job { exclusive, free: running == 0 })
     }
 }
 
@@ -89,8 +105,17 @@ async fn take_builds(shared: &Arc<Shared>, jobs: &mut Jobs) -> Result<(), store:
         view.members.iter().map(|m| (m.id.incarnation, u64::from(m.load.builds))).collect();
     let mut loads = Loads::of(&view.members, &counts);
     let mut taking = FuturesUnordered::new();
+    let mut seen: HashMap<JobName, Job> = HashMap::new();
     for item in queue.into_iter().filter(|i| i.buildable_at <= now) {
-        let exclusive = jobs.exclusive(shared, &item.job).await?;
+        let job = match seen.get(&item.job) {
+            Some(job) => *job,
+            None => jobs.look(shared, &item.job).await?,
+        };
+        seen.insert(item.job.clone(), Job { free: false, ..job });
+        let exclusive = job.exclusive;
+        if exclusive && !job.free {
+            continue;
+        }
         let Some(owner) = loads.choose(Some(shared.cluster.me())) else { return Ok(()) };
         taking.push(take(shared, item, owner, exclusive));
     }

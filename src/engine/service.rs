@@ -4,19 +4,20 @@
 //! makes it sure.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cluster::assign::Loads;
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use link::Links;
 use model::{BuildId, Clock, Millis, ReplicaState};
 use parking_lot::Mutex;
 use remoting::peer::PeerHint;
 use store::{Adopted, Answer, Load, Objects, Running, Store, Write};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 
 use crate::actor::{Actor, Ended, Mail};
 use crate::driver::Stop;
@@ -26,6 +27,8 @@ use crate::start::{self, NoDriver};
 
 /// Adoptions and starts at once.
 const STARTS: usize = 64;
+/// Epochs that a store may have been set back by; an agent that claims more is lying.
+const EPOCH_JUMP: u32 = 64;
 
 /// What the engine works with.
 pub struct Parts {
@@ -49,6 +52,12 @@ pub(crate) struct Shared {
     pub(crate) url: Option<String>,
     pub(crate) programs: Arc<Programs>,
     actors: Mutex<HashMap<BuildId, mpsc::UnboundedSender<Mail>>>,
+    /// Builds whose actor ended since the last look began: a row that was read meanwhile is an old one.
+    ended: Mutex<BTreeSet<BuildId>>,
+    /// Builds that were handed to each member while we drain; nobody's load shows them yet.
+    handed: Mutex<BTreeMap<i64, u64>>,
+    /// Builds that read their journals at once.
+    starts: Semaphore,
     /// Look at what we own.
     own: Notify,
     metrics: Metrics,
@@ -73,10 +82,22 @@ impl Engine {
     pub fn new(parts: Parts) -> Engine {
         let Parts { store, objects, clock, cluster, links, hints, url } = parts;
         let programs = Arc::new(Programs::default());
-        let actors = Mutex::new(HashMap::new());
-        let (own, metrics) = (Notify::new(), Metrics::default());
-        let shared =
-            Shared { store, objects, clock, cluster, links, hints, url, programs, actors, own, metrics };
+        let shared = Shared {
+            store,
+            objects,
+            clock,
+            cluster,
+            links,
+            hints,
+            url,
+            programs,
+            actors: Mutex::default(),
+            ended: Mutex::default(),
+            handed: Mutex::default(),
+            starts: Semaphore::new(STARTS),
+            own: Notify::new(),
+            metrics: Metrics::default(),
+        };
         Engine { shared: Arc::new(shared) }
     }
 
@@ -156,12 +177,17 @@ impl Shared {
         }
     }
 
-    /// Drives a build from now on, unless we do already.
+    /// Drives a build from now on, unless we do already. Its row must be the newest.
     pub(crate) fn drive(self: &Arc<Self>, running: Running, lost: Option<i64>) {
+        self.drive_unless(running, lost, |_| false);
+    }
+
+    /// `stale` is asked under the lock under which actors end.
+    fn drive_unless(self: &Arc<Self>, running: Running, lost: Option<i64>, stale: impl Fn(BuildId) -> bool) {
         let (mail, inbox) = mpsc::unbounded_channel();
         {
             let mut actors = self.actors.lock();
-            if actors.contains_key(&running.build) {
+            if actors.contains_key(&running.build) || stale(running.build) {
                 return;
             }
             actors.insert(running.build, mail);
@@ -169,11 +195,19 @@ impl Shared {
         let shared = Arc::clone(self);
         tokio::spawn(async move {
             let build = running.build;
-            let ended = life(&shared, running, inbox, lost).await;
-            shared.actors.lock().remove(&build);
+            let living = AssertUnwindSafe(life(&shared, running.clone(), inbox, lost)).catch_unwind();
+            let ended = living.await;
+            {
+                let mut actors = shared.actors.lock();
+                shared.ended.lock().insert(build);
+                actors.remove(&build);
+            }
             shared.hints.queue();
-            if ended == Ended::HandedOver {
-                shared.hand_over(build).await;
+            match ended {
+                Ok(Ended::HandedOver) => shared.hand_over(build).await,
+                Ok(Ended::Stopped(_)) => {}
+                // A bug of ours; driven again, the build would only meet it again.
+                Err(_) => crashed(&shared, &running).await,
             }
         });
     }
@@ -184,7 +218,15 @@ impl Shared {
         let Some(row) = rows.iter().find(|r| r.build == build) else { return };
         let view = self.cluster.view().borrow().clone();
         let others: Vec<_> = view.members.iter().filter(|m| m.id != *self.cluster.me()).cloned().collect();
-        let Some(owner) = Loads::of(&others, &BTreeMap::new()).choose(None) else { return };
+        let owner = {
+            let mut handed = self.handed.lock();
+            let driven =
+                |m: &store::Member| u64::from(m.load.builds) + handed.get(&m.id.incarnation).unwrap_or(&0);
+            let counts = others.iter().map(|m| (m.id.incarnation, driven(m))).collect();
+            let Some(owner) = Loads::of(&others, &counts).choose(None) else { return };
+            *handed.entry(owner.incarnation).or_default() += 1;
+            owner
+        };
         let to = owner.incarnation;
         if self.store.write(Write::Adopt { build, seen: row.fence, owner }).await.is_ok() {
             self.links.hint(Some(to), &PeerHint::Running);
@@ -201,7 +243,10 @@ async fn life(
 ) -> Ended {
     let what = format!("{} #{}", running.job, running.number);
     let driver = loop {
-        match start::driver(shared, &running).await {
+        let slot = shared.starts.acquire().await;
+        let started = start::driver(shared, &running).await;
+        drop(slot);
+        match started {
             Ok(driver) => break driver,
             Err(NoDriver::Store(error)) => {
                 tracing::debug!(%error, build = what, "start driving");
@@ -241,6 +286,14 @@ async fn life(
     ended
 }
 
+async fn crashed(shared: &Arc<Shared>, running: &Running) {
+    let why = "Majordomo stopped driving this build because of a bug of its own; its log says more";
+    tracing::error!(build = %running.build, job = %running.job, number = running.number, "the driver of a build crashed");
+    if let Err(error) = give_up(shared, running, why).await {
+        tracing::error!(build = %running.build, %error, "end a build whose driver crashed");
+    }
+}
+
 async fn give_up(shared: &Arc<Shared>, running: &Running, why: &str) -> Result<(), store::Error> {
     let rows = shared.store.running(Some(shared.cluster.me().incarnation)).await?;
     let Some(row) = rows.into_iter().find(|r| r.build == running.build && r.fence == running.fence) else {
@@ -255,6 +308,15 @@ async fn outranked(shared: &Arc<Shared>, running: &Running, held: model::Fence) 
     let Ok(rows) = shared.store.running(Some(shared.cluster.me().incarnation)).await else { return };
     let Some(row) = rows.into_iter().find(|r| r.build == running.build) else { return };
     if row.fence != running.fence || row.fence > held {
+        return;
+    }
+    if held.epoch() > row.fence.epoch() + EPOCH_JUMP {
+        let why =
+            format!("an agent holds the fence {held}, which no store of this controller has ever given");
+        tracing::error!(build = %running.build, why, "an agent can't be believed");
+        if let Err(error) = give_up(shared, running, &why).await {
+            tracing::debug!(%error, "end a build whose agent can't be believed");
+        }
         return;
     }
     tracing::warn!(build = %running.build, %held, ours = %row.fence, "an agent holds a higher fence: the store went back");
@@ -283,13 +345,17 @@ async fn own_builds(shared: Arc<Shared>) {
 async fn look(shared: &Arc<Shared>) -> Result<(), store::Error> {
     let me = shared.cluster.me().clone();
     set_load(shared);
+    shared.ended.lock().clear();
     let rows = shared.store.running(None).await?;
     let view = shared.cluster.view().borrow().clone();
+    let draining = view.member(&me).is_some_and(|m| m.state == ReplicaState::Draining);
     let mut counts: BTreeMap<i64, u64> = BTreeMap::new();
     let mut orphans = Vec::new();
     for row in rows {
         if row.owner == me.incarnation {
-            shared.drive(row, None);
+            if !draining {
+                shared.drive_unless(row, None, |build| shared.ended.lock().contains(&build));
+            }
         } else if view.live(row.owner) {
             *counts.entry(row.owner).or_default() += 1;
         } else {
@@ -307,10 +373,16 @@ async fn look(shared: &Arc<Shared>) -> Result<(), store::Error> {
     let newest = known.iter().max().copied().unwrap_or(0);
     orphans.retain(|row| known.contains(&row.owner) || row.owner < newest);
     counts.insert(me.incarnation, shared.actors.lock().len() as u64);
-    let mut loads = Loads::of(&view.members, &counts);
+    // One share of the work for each behaviour: only members that know it can adopt a build.
+    let mut loads: BTreeMap<u32, Loads> = BTreeMap::new();
     let mut adoptions = FuturesUnordered::new();
     for row in orphans {
-        if loads.choose(None).as_ref() == Some(&me) && row.behaviour <= start::BEHAVIOUR {
+        let able = loads.entry(row.behaviour).or_insert_with(|| {
+            let able: Vec<_> =
+                view.members.iter().filter(|m| m.behaviour >= row.behaviour).cloned().collect();
+            Loads::of(&able, &counts)
+        });
+        if able.choose(None).as_ref() == Some(&me) {
             adoptions.push(adopt(shared, row));
             if adoptions.len() >= STARTS {
                 adoptions.next().await;

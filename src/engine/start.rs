@@ -55,7 +55,12 @@ pub(crate) async fn driver(shared: &Shared, running: &Running) -> Result<Driver,
     let source = source.ok_or_else(|| NoDriver::Failed("the source of its program is gone".to_owned()))?;
     let program = shared.programs.compile(&source).await.map_err(|d| NoDriver::Failed(diagnostics(&d)))?;
     let facts = facts(shared, running, scm_of(&began)).await?;
-    Driver::resume(facts, &program, &began, records).map_err(NoDriver::Failed)
+    // Replaying computes for as long as the build did: not on a thread that others wait for.
+    let replay = tokio::task::spawn_blocking(move || Driver::resume(facts, &program, &began, records));
+    replay
+        .await
+        .map_err(|_| NoDriver::Failed("replaying its journal crashed".to_owned()))?
+        .map_err(NoDriver::Failed)
 }
 
 /// The whole journal, with texts in place of the objects that hold them.

@@ -133,9 +133,8 @@ impl Service {
                 self.notice.forget(notice);
             }
         }
-        for op in build.ops.values_mut() {
-            op.cancel(why);
-        }
+        // One whose thread has ended only had content left to send: nothing more comes of it.
+        build.ops.retain(|_, op| !op.end(why));
     }
 
     pub(super) fn forget(&mut self, id: BuildId) {

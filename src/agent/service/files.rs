@@ -30,6 +30,12 @@ impl Op {
         self.cancelled = true;
         self.pipe.break_off(why);
     }
+
+    /// As `cancel`. → whether its thread has ended already
+    pub(super) fn end(&mut self, why: &str) -> bool {
+        self.cancel(why);
+        self.result.is_some()
+    }
 }
 
 impl Service {
@@ -79,9 +85,8 @@ impl Service {
 
     pub(super) fn op_cancel(&mut self, key: OpKey) {
         if let Some(op) = self.op(key) {
-            op.cancel("it was cancelled");
             // Only its content was left.
-            if op.result.is_some() {
+            if op.end("it was cancelled") {
                 self.remove_op(key);
             }
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use remoting::ops::{Command, FileSet, OpRequest, OpResult};
+use remoting::ops::{CREDIT, Command, FileSet, OpRequest, OpResult, Report};
 use tar::{Builder, EntryType, Header};
 
 use crate::process::Agent;
@@ -208,4 +208,21 @@ async fn an_archive_that_wants_out_is_refused() {
     let unpack = OpRequest::Unpack { dir: text(&agent.workspace()) };
     let result = link.put(build(1), fence(1), 99, unpack, &archive(&through)).await;
     assert_eq!(result, OpResult::Count { files: 2, bytes: 4 });
+}
+
+#[tokio::test]
+async fn a_claim_does_not_wait_for_content_that_nobody_takes() {
+    let (_controller, agent, mut link) = begin().await;
+    let dir = text(&agent.workspace());
+    fs::write(agent.workspace().join("long"), vec![b'x'; CREDIT as usize + 10_000]).unwrap();
+    let request = Box::new(OpRequest::Read { dir, path: "long".into(), max: u64::MAX });
+    link.tell(build(1), fence(1), Command::Op { op: 1, request }).await;
+    // All that was allowed has come: the thread has ended, and the rest waits.
+    let mut received = 0;
+    while received < CREDIT {
+        if let Report::OpData { bytes, .. } = link.report().await.report {
+            received += bytes.len() as u64;
+        }
+    }
+    assert!(link.claim(build(1), fence(2)).await.is_empty());
 }

@@ -8,6 +8,7 @@ mod faults;
 mod load;
 mod logs;
 mod up;
+mod zombies;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -55,6 +55,8 @@ struct Shared {
     me: ReplicaId,
     lease: Mutex<OwnLease>,
     load: Mutex<Load>,
+    /// The state that our row must have; `None` before the first is set.
+    wanted: Mutex<Option<ReplicaState>>,
     view: watch::Sender<Arc<View>>,
     lost: watch::Sender<Option<Lost>>,
     /// Look now: something has changed.
@@ -91,6 +93,7 @@ impl Membership {
             me,
             lease: Mutex::new(lease),
             load: Mutex::new(Load::default()),
+            wanted: Mutex::new(None),
             view: watch::Sender::new(Arc::new(view)),
             lost: watch::Sender::new(None),
             look: Notify::new(),
@@ -127,11 +130,24 @@ async fn beat(shared: &Shared) -> Lost {
         let load = *shared.load.lock();
         match shared.store.write(Write::Beat { me: shared.me.clone(), load }).await {
             Ok(_) => shared.lease.lock().confirm(asked),
-            Err(Error::Fenced { .. }) => return Lost::Fenced,
+            Err(Error::Fenced { .. }) => return fenced(shared).await,
             Err(error) => tracing::debug!(%error, "beat"),
         }
         let spent = shared.clock.elapsed().saturating_sub(asked);
         tokio::time::sleep(BEAT.saturating_sub(spent).max(Duration::from_millis(50))).await;
+    }
+}
+
+/// Nobody knows us any more: because we were lost, or because the store was set back to before we joined.
+async fn fenced(shared: &Shared) -> Lost {
+    let newest = shared.view.borrow().meta.clone();
+    match shared.store.meta().await {
+        Ok(meta) if meta.tick < newest.tick => {
+            tracing::warn!(from = newest.tick, to = meta.tick, "the store was set back in time");
+            raise(shared, newest.epoch).await;
+            Lost::StoreBack
+        }
+        Ok(_) | Err(_) => Lost::Fenced,
     }
 }
 
@@ -150,6 +166,7 @@ async fn look(shared: &Shared) -> Lost {
                 for lapsed in watch.read(shared.clock.elapsed(), &shared.me, &view.members) {
                     declare(shared, lapsed.who, Some(lapsed.beat), "its beat stood still for a lease").await;
                 }
+                correct(shared, &view).await;
                 shared.view.send_replace(Arc::new(view));
             }
             Err(error) => {
@@ -161,6 +178,25 @@ async fn look(shared: &Shared) -> Lost {
     }
 }
 
+/// Makes our rows true again: a commit whose answer was lost may come late, and a store may lose the last it was told.
+async fn correct(shared: &Shared, view: &View) {
+    let Some(state) = *shared.wanted.lock() else { return };
+    let me = &shared.me;
+    if view.member(me).is_some_and(|m| m.live() && m.state != state) {
+        let write = Write::SetState { me: me.clone(), state, at: shared.clock.now() };
+        if let Err(error) = shared.store.write(write).await {
+            tracing::debug!(%error, "correct the state");
+        }
+    }
+    let lock = view.leases.iter().find(|l| l.name == STARTUP && l.holder.as_ref() == Some(me));
+    if let (Some(lock), ReplicaState::Ready | ReplicaState::Draining) = (lock, state) {
+        let release = Write::ReleaseLease { lease: STARTUP.to_owned(), me: me.clone(), fence: lock.fence };
+        if let Err(error) = shared.store.write(release).await {
+            tracing::debug!(%error, "release the startup lock");
+        }
+    }
+}
+
 async fn read(shared: &Shared) -> Result<View, Error> {
     let store = &shared.store;
     Ok(View { meta: store.meta().await?, members: store.members().await?, leases: store.leases().await? })
@@ -169,6 +205,9 @@ async fn read(shared: &Shared) -> Result<View, Error> {
 async fn raise(shared: &Shared, above: u32) {
     while let Err(error) = shared.store.write(Write::RaiseEpoch { above }).await {
         tracing::warn!(%error, "raise the epoch");
+        if !error.passing() {
+            return;
+        }
         tokio::time::sleep(LOOK).await;
     }
 }
@@ -222,6 +261,7 @@ impl Handle {
 
     pub async fn set_state(&self, state: ReplicaState) -> Result<(), Error> {
         let at = self.shared.clock.now();
+        *self.shared.wanted.lock() = Some(state);
         loop {
             let write = Write::SetState { me: self.shared.me.clone(), state, at };
             match self.shared.store.write(write).await {
@@ -306,6 +346,7 @@ impl Handle {
     /// The clean end of a membership.
     pub async fn leave(&self) {
         let (me, at) = (self.me().clone(), self.shared.clock.now());
+        *self.shared.wanted.lock() = None;
         let write = Write::SetState { me, state: ReplicaState::Stopped, at };
         if let Err(error) = self.shared.store.write(write).await {
             tracing::debug!(%error, "leave");

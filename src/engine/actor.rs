@@ -16,6 +16,8 @@ use crate::service::Shared;
 
 /// How often a build is looked after without any event.
 const IDLE: Duration = Duration::from_secs(1);
+/// Between two tries while the store is away.
+const AWAY: Duration = Duration::from_millis(500);
 /// Bytes of an object in one read.
 const PIECE: usize = remoting::ops::MAX_PIECE;
 
@@ -278,9 +280,13 @@ async fn move_object(
     uploads: &mut HashMap<u64, (Box<dyn Upload>, u64)>,
 ) -> Option<ObjectEvent> {
     let objects = &shared.objects;
-    let failed = |op, error: store::Error| Some(ObjectEvent::Failed { op, why: error.to_string() });
+    // A store that is away fails no step: what can be asked again is, and content on its way is sent anew.
+    let failed = |op, error: store::Error| match error.passing() {
+        true => Some(ObjectEvent::Interrupted { op }),
+        false => Some(ObjectEvent::Failed { op, why: error.to_string() }),
+    };
     match act {
-        ObjectDo::Begin { op, key } => match objects.upload(&key).await {
+        ObjectDo::Begin { op, key } => match patiently(|| objects.upload(&key)).await {
             Ok(upload) => {
                 uploads.insert(op, (upload, 0));
                 None
@@ -310,18 +316,31 @@ async fn move_object(
             uploads.remove(&op);
             None
         }
-        ObjectDo::Put { op, key, bytes } => match objects.put(&key, bytes).await {
+        ObjectDo::Put { op, key, bytes } => match patiently(|| objects.put(&key, bytes.clone())).await {
             Ok(()) => Some(ObjectEvent::Finished { op }),
             Err(error) => failed(op, error),
         },
-        ObjectDo::FindStash { op, name } => match shared.store.stash(build, &name).await {
+        ObjectDo::FindStash { op, name } => match patiently(|| shared.store.stash(build, &name)).await {
             Ok(stash) => Some(ObjectEvent::Stash { op, object: stash.map(|s| s.object) }),
             Err(error) => failed(op, error),
         },
-        ObjectDo::Read { op, key, from } => match objects.get(&key, from, PIECE).await {
+        ObjectDo::Read { op, key, from } => match patiently(|| objects.get(&key, from, PIECE)).await {
             Ok(Some(bytes)) => Some(ObjectEvent::Piece { op, from, bytes }),
             Ok(None) => Some(ObjectEvent::Failed { op, why: format!("the object {key} is gone") }),
             Err(error) => failed(op, error),
         },
+    }
+}
+
+/// Asks again while the store is away.
+async fn patiently<T, F>(mut ask: impl FnMut() -> F) -> Result<T, store::Error>
+where
+    F: Future<Output = Result<T, store::Error>>,
+{
+    loop {
+        match ask().await {
+            Err(error) if error.passing() => tokio::time::sleep(AWAY).await,
+            answer => return answer,
+        }
     }
 }

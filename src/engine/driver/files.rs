@@ -18,6 +18,8 @@ use super::{Do, Driver, Now};
 const MAX_READ: u64 = 8 * 1024 * 1024;
 /// Most files of one `archiveArtifacts`.
 const MAX_FILES: usize = 100_000;
+/// Most index rows of artifacts in one write: others share its transaction.
+const ROWS: usize = 128;
 /// Longest list of file names, in bytes.
 const MAX_LIST: usize = 32 * 1024 * 1024;
 
@@ -62,6 +64,10 @@ pub enum ObjectEvent {
     Failed {
         op: u64,
         why: String,
+    },
+    /// The store was away while content was on its way: the act is to begin anew.
+    Interrupted {
+        op: u64,
     },
 }
 
@@ -170,6 +176,16 @@ impl Driver {
             self.drop_transfer(op);
         }
         self.settle(step, Outcome::Cancelled, Vec::new(), now);
+    }
+
+    fn begin_anew(&mut self, op: u64) {
+        let Some((step, node)) = self.transfers.get(&op).map(|t| (t.step.clone(), t.node.clone())) else {
+            return;
+        };
+        self.drop_transfer(op);
+        if let Some(session) = self.sessions.get_mut(&node) {
+            session.asked.remove(&step);
+        }
     }
 
     fn drop_transfer(&mut self, op: u64) {
@@ -354,10 +370,13 @@ impl Driver {
         let hash = hex(&Sha256::digest(text.as_bytes()));
         let key = text_key(self.facts.build, &hash);
         let bytes = Bytes::from(text.clone().into_bytes());
-        self.out.push(Do::Object(ObjectDo::Put { op, key, bytes }));
-        let outcome = Box::new(Outcome::Done(Data::Object { hash: hash.clone(), size: text.len() as u64 }));
+        self.out.push(Do::Object(ObjectDo::Put { op, key: key.clone(), bytes }));
+        let size = text.len() as u64;
+        let outcome = Box::new(Outcome::Done(Data::Object { hash: hash.clone(), size }));
+        // Needed as long as the build may be replayed, as stashes are: it goes with them. No script can name it.
+        let effects = vec![Effect::Stash { name: format!("\u{1}{hash}"), size, object: key }];
         self.texts.insert(hash, text);
-        let kind = Kind::Storing { outcome, effects: Vec::new() };
+        let kind = Kind::Storing { outcome, effects };
         self.transfers.insert(op, Transfer { step: step.clone(), node: node.clone(), received: 0, kind });
     }
 
@@ -399,9 +418,13 @@ impl Driver {
         node: &NodeName,
         step: &StepId,
         mut left: VecDeque<(String, u64)>,
-        done: Vec<Effect>,
+        mut done: Vec<Effect>,
         now: Now,
     ) {
+        if done.len() >= ROWS {
+            // Done again by another owner, the same rows are written anew: they need not wait for the outcome.
+            self.next.effects.append(&mut done);
+        }
         let Some(current) = left.pop_front() else {
             return self.settle(step, Outcome::Done(Data::None), done, now);
         };
@@ -429,6 +452,7 @@ impl Driver {
             ObjectEvent::Stash { op, object } => self.stash_found(op, object, now),
             ObjectEvent::Piece { op, from, bytes } => self.object_piece(op, from, bytes),
             ObjectEvent::Failed { op, why } => self.op_failed(op, why, now),
+            ObjectEvent::Interrupted { op } => self.begin_anew(op),
         }
     }
 

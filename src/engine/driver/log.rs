@@ -80,9 +80,16 @@ impl Output {
         self.since = None;
     }
 
+    /// With the rule switched off: forgets what is not committed, and believes that it was.
+    pub(super) fn skip(&mut self) {
+        self.taken = self.expected();
+        self.pending.clear();
+        self.since = None;
+    }
+
     /// Takes what may be stored now, at most `max` bytes. Gives the raw range and the text.
     fn take(&mut self, max: usize, now: Now) -> Option<(u64, u64, Bytes)> {
-        let last = self.end == Some(self.expected());
+        let last = self.end.is_some_and(|end| self.expected() >= end);
         let old = self.since.is_some_and(|since| now.elapsed >= since + PATIENCE);
         let limit = self.pending.len().min(max);
         let lines = self.pending[..limit].iter().rposition(|b| *b == b'\n').map(|at| at + 1);
@@ -95,6 +102,8 @@ impl Output {
         let finished = last && length == self.pending.len();
         let (used, text) = decode(&self.pending[..length], finished);
         if used == 0 {
+            // The begin of a character: nothing changes before more comes.
+            self.since = Some(now.elapsed);
             return None;
         }
         let from = self.taken;
@@ -181,6 +190,8 @@ impl Driver {
 /// The line by which Jenkins' log announces an act; empty when there is none.
 pub(super) fn announce(act: &Act) -> String {
     match &act.kind {
+        // A remark of the machine itself: no step of the Jenkinsfile says it.
+        ActKind::Echo { text } if act.line == 0 => format!("{text}\n"),
         ActKind::Echo { text } => format!("[Pipeline] echo\n{text}\n"),
         ActKind::BlockStart { block: BlockKind::Stage, name } => {
             format!("[Pipeline] stage\n[Pipeline] {{ ({name})\n")

@@ -16,7 +16,7 @@ mod perform;
 mod session;
 mod settle;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,6 +55,10 @@ pub struct Rules {
     pub follow_committed: bool,
     /// A step whose agent has another instance id than its intent is lost, not started again.
     pub same_instance: bool,
+    /// Acts on files are done again after a loss.
+    pub repeated: bool,
+    /// A timer is due when its intent says so, whoever owns the build then.
+    pub recorded_deadlines: bool,
 }
 
 impl Default for Rules {
@@ -65,6 +69,8 @@ impl Default for Rules {
             claim_first: true,
             follow_committed: true,
             same_instance: true,
+            repeated: true,
+            recorded_deadlines: true,
         }
     }
 }
@@ -158,10 +164,12 @@ pub struct Driver {
     log_end: u64,
     next: Draft,
     in_flight: Option<InFlight>,
+    /// Committed outcomes and events that the machine has not seen yet.
+    to_feed: VecDeque<Fed>,
     /// Outcomes and events to be journaled, in the order of their arrival.
     arrived: VecDeque<Arrival>,
-    /// Keys of inbox rows that have arrived and are not gone from the store yet.
-    taken: Vec<String>,
+    /// Keys of inbox rows that have arrived. They stay: a read that began before the commit may show a consumed row again.
+    taken: BTreeSet<String>,
     /// Acts in flight: intent committed (`sent` false: not yet), no outcome arrived.
     steps: BTreeMap<StepId, Open>,
     outputs: BTreeMap<StepId, Output>,
@@ -283,8 +291,9 @@ impl Driver {
             log_end: facts.log_end,
             next: Draft::default(),
             in_flight: None,
+            to_feed: VecDeque::new(),
             arrived: VecDeque::new(),
-            taken: Vec::new(),
+            taken: BTreeSet::new(),
             steps: BTreeMap::new(),
             outputs: BTreeMap::new(),
             ends: BTreeMap::new(),
@@ -305,7 +314,8 @@ impl Driver {
             Record::Intent { step, deadline, agent, .. } => {
                 let act = self.machine.wanted().iter().find(|a| a.step == *step).cloned();
                 if let Some(act) = act {
-                    let (deadline, instance) = (deadline.and_then(wall), agent.clone());
+                    let deadline = deadline.and_then(wall).filter(|_| self.facts.rules.recorded_deadlines);
+                    let instance = agent.clone();
                     self.open(act, Opening { replayed: true, committed: true, deadline, instance });
                 }
             }
@@ -326,7 +336,7 @@ impl Driver {
     pub fn handle(&mut self, event: Event, now: Now) -> Vec<Do> {
         match event {
             Event::Tick => {}
-            Event::Committed => self.committed(now),
+            Event::Committed => self.committed(),
             Event::Refused(error) => self.refused(error, now),
             Event::Inbox(rows) => self.inbox(rows, now),
             Event::LinkUp { node, instance } => self.link_up(node, instance),
@@ -349,12 +359,22 @@ impl Driver {
         self.in_flight.is_none() && self.transfers.is_empty()
     }
 
+    /// How many guarded writes of the build are committed for sure: a store that has fewer was set back in time.
+    pub fn committed_writes(&self) -> i64 {
+        self.seq
+    }
+
     pub fn facts(&self) -> &Facts {
         &self.facts
     }
 
     fn go_on(&mut self, now: Now) {
         if self.retry(now) || self.in_flight.is_some() || self.ending.is_some() {
+            self.flush(now);
+            return;
+        }
+        if !self.feed(now) {
+            self.out.push(Do::Again);
             self.flush(now);
             return;
         }

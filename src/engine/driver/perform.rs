@@ -98,6 +98,10 @@ impl Driver {
             return self.fail(step, FailureKind::Lost, why, now);
         }
         if !session.ready {
+            if self.claim_pending(&node, now) {
+                let why = format!("Agent {node} was lost: it did not answer for {} s", AGENT_LOST.as_secs());
+                self.fail(step, FailureKind::Lost, why, now);
+            }
             return;
         }
         let Some(open) = self.steps.get(step) else { return };
@@ -143,7 +147,13 @@ impl Driver {
                     self.send(node, Command::Kill { step: step.to_string(), grace_millis: GRACE_MILLIS });
                 }
             }
-            None => self.begin_files(node, step),
+            None if !self.facts.rules.repeated && self.steps.get(step).is_some_and(|o| o.asked) => {}
+            None => {
+                if let Some(open) = self.steps.get_mut(step) {
+                    open.asked = true;
+                }
+                self.begin_files(node, step);
+            }
         }
         if let Some(session) = self.sessions.get_mut(node) {
             session.asked.insert(step.clone());
@@ -156,6 +166,8 @@ impl Driver {
         let output = self.outputs.entry(step.clone()).or_insert_with(|| Output::from(committed));
         if self.facts.rules.follow_committed {
             output.rewind();
+        } else {
+            output.skip();
         }
         output.upto = output.committed + remoting::ops::CREDIT;
         let (from, upto) = (output.expected(), output.upto);
@@ -240,11 +252,9 @@ impl Driver {
     fn ended(&mut self, step: &StepId, end: u64, how: Result<(i32, Option<String>), String>) {
         let committed = self.facts.raw.get(&step.0).copied().unwrap_or(0);
         let output = self.outputs.entry(step.clone()).or_insert_with(|| Output::from(committed));
-        if output.end.is_some() {
-            return;
-        }
-        // An end before what is committed is a lie or a lost disk: what we have is what there was.
-        output.end = Some(end.max(output.expected()));
+        // The newest word counts: a machine that was restarted may have less than it had. An end before what is committed
+        // is a lost disk, and what we have is what there was.
+        output.end = Some(end);
         self.ends.insert(step.clone(), how);
     }
 

@@ -10,6 +10,9 @@ use remoting::ops::{Command, FromAgent, Report, StepReport, ToAgent};
 use super::log::Piece;
 use super::{AGENT_LOST, Do, Driver, Now, Stop};
 
+/// Before a claim without an answer is said again.
+const CLAIM_AGAIN: Duration = Duration::from_secs(2);
+
 #[derive(Debug, Default)]
 pub(super) struct Session {
     /// A link is there.
@@ -23,6 +26,8 @@ pub(super) struct Session {
     pub(super) known: BTreeMap<StepId, StepReport>,
     /// Acts that it was told on this link.
     pub(super) asked: BTreeSet<StepId>,
+    /// When the claim was last said on this link, and first without an answer.
+    claiming: Option<(Duration, Duration)>,
     /// The agent's machine was restarted: what it does not know of a step is lost.
     pub(super) rebooted: bool,
 }
@@ -67,6 +72,17 @@ impl Driver {
         self.send(&node, Command::Claim);
     }
 
+    /// An agent that is there and does not answer the claim (its disk may be full) is asked again, and is lost in the end.
+    pub(super) fn claim_pending(&mut self, node: &NodeName, now: Now) -> bool {
+        let Some(session) = self.sessions.get_mut(node).filter(|s| s.up && !s.ready) else { return false };
+        let (said, since) = *session.claiming.get_or_insert((now.elapsed, now.elapsed));
+        if now.elapsed >= said + CLAIM_AGAIN {
+            session.claiming = Some((now.elapsed, since));
+            self.send(node, Command::Claim);
+        }
+        now.elapsed >= since + AGENT_LOST
+    }
+
     fn claim_again(&mut self, node: &NodeName) {
         let session = self.sessions.get(node).filter(|s| s.up && s.ready);
         if let Some(instance) = session.map(|s| s.instance.clone()) {
@@ -93,9 +109,10 @@ impl Driver {
         }
     }
 
-    /// When the first agent that is away counts as lost.
-    pub(super) fn lost_due(&self) -> Option<Duration> {
-        self.sessions.values().filter(|s| !s.up).filter_map(|s| s.down_since).map(|s| s + AGENT_LOST).min()
+    /// When the next agent that is away counts as lost.
+    pub(super) fn lost_due(&self, now: Now) -> Option<Duration> {
+        let away = self.sessions.values().filter(|s| !s.up).filter_map(|s| s.down_since);
+        away.map(|since| since + AGENT_LOST).filter(|due| *due > now.elapsed).min()
     }
 
     pub(super) fn report(&mut self, node: &NodeName, from: FromAgent, now: Now) {
@@ -105,9 +122,12 @@ impl Driver {
             }
             // The agent has forgotten the claim, or never had it: claim again.
             Report::Refused { .. } => self.claim_again(node),
-            _ if from.fence != self.facts.fence => {}
+            _ if from.fence != self.facts.fence || !self.sessions.get(node).is_some_and(|s| s.up) => {}
             Report::Claimed { steps, rebooted } => self.claimed(node, steps, rebooted, now),
+            // An agent speaks for the steps that it was given, not for those of others.
+            Report::Step(report) if self.node_of(&StepId(report.step.clone())).as_ref() != Some(node) => {}
             Report::Step(report) => self.step_report(report, now),
+            Report::Output { step, .. } if self.node_of(&StepId(step.clone())).as_ref() != Some(node) => {}
             Report::Output { step, offset, bytes } => {
                 let step = StepId(step);
                 let Some(output) = self.outputs.get_mut(&step) else { return };
@@ -132,7 +152,9 @@ impl Driver {
         session.rebooted = rebooted;
         session.known = steps.iter().map(|r| (StepId(r.step.clone()), r.clone())).collect();
         for step in steps {
-            self.step_report(step, now);
+            if self.node_of(&StepId(step.step.clone())).as_ref() == Some(node) {
+                self.step_report(step, now);
+            }
         }
     }
 

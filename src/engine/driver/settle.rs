@@ -5,17 +5,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use model::BuildResult;
 use pipeline::act::{Data, Event as Outside, Outcome, Record, StepId};
+use pipeline::machine::Status;
 use store::{Effect, InboxRow, MAX_RECORD, Progress};
 
-use super::{Arrival, Do, Draft, Driver, Ending, Fed, InFlight, Now, RETRY, Stop, at};
+use super::{Arrival, Do, Draft, Driver, Ending, Fed, InFlight, Now, RETRY, SLICE, Stop, at};
 use crate::inbox::Delivery;
 
 impl Driver {
     /// Gives the next write to the store, when none is in flight and there is something to write.
     pub(super) fn flush(&mut self, now: Now) {
-        self.wake(now);
         if self.in_flight.is_some() {
-            return;
+            return self.wake(now);
         }
         let raw = self.drain_outputs(now);
         if self.ending.is_none() {
@@ -32,10 +32,14 @@ impl Driver {
             feed.push(Fed { record, done: false });
         }
         if records.is_empty() && effects.is_empty() && draft.chunks.is_empty() {
-            return;
+            return self.wake(now);
         }
         if !self.facts.rules.result_committed {
-            self.feed(&mut feed, now);
+            for fed in &mut feed {
+                fed.done = true;
+                while let Status::More = self.machine.run(SLICE) {}
+                self.feed_one(&fed.record, now);
+            }
         }
         let write = Progress {
             build: self.facts.build,
@@ -51,7 +55,7 @@ impl Driver {
         self.in_flight = Some(InFlight { write, feed, intents, raw, retry_at: None });
     }
 
-    pub(super) fn committed(&mut self, now: Now) {
+    pub(super) fn committed(&mut self) {
         let Some(mut done) = self.in_flight.take() else { return };
         self.seq = done.write.seq + 1;
         self.records += i64::try_from(done.write.records.len()).unwrap_or(0);
@@ -62,11 +66,6 @@ impl Driver {
             self.out.push(Do::Stop(Stop::Finished(result)));
             return;
         }
-        for effect in &done.write.effects {
-            if let Effect::Consume { key } = effect {
-                self.taken.retain(|taken| taken != key);
-            }
-        }
         for (step, raw) in done.raw.drain(..) {
             self.raw_committed(&step, raw);
         }
@@ -75,23 +74,30 @@ impl Driver {
                 open.committed = true;
             }
         }
-        self.feed(&mut done.feed, now);
+        self.to_feed.extend(done.feed.drain(..).filter(|fed| !fed.done));
     }
 
-    /// Feeds committed outcomes and events, in the order of the journal.
-    fn feed(&mut self, feed: &mut [Fed], now: Now) {
-        for fed in feed.iter_mut().filter(|fed| !fed.done) {
-            fed.done = true;
-            while let pipeline::machine::Status::More = self.machine.run(super::SLICE) {}
-            let record = self.resolved(&fed.record);
-            if let Record::Outcome { step, outcome, .. } = &record {
-                self.note_outcome(step, outcome);
+    /// Feeds committed outcomes and events, in the order of the journal, each when the machine rests. Gives whether all
+    /// are fed; if not, the machine has more to run first, and others get their turn.
+    pub(super) fn feed(&mut self, now: Now) -> bool {
+        while let Some(fed) = self.to_feed.pop_front() {
+            if let Status::More = self.machine.run(SLICE) {
+                self.to_feed.push_front(fed);
+                return false;
             }
-            if let Err(divergence) = self.machine.feed(&record) {
-                let text = divergence.to_string();
-                self.finish(BuildResult::Failure, Some(&text), now);
-                return;
-            }
+            self.feed_one(&fed.record, now);
+        }
+        true
+    }
+
+    fn feed_one(&mut self, record: &Record, now: Now) {
+        let record = self.resolved(record);
+        if let Record::Outcome { step, outcome, .. } = &record {
+            self.note_outcome(step, outcome);
+        }
+        if let Err(divergence) = self.machine.feed(&record) {
+            let text = divergence.to_string();
+            self.finish(BuildResult::Failure, Some(&text), now);
         }
     }
 
@@ -149,10 +155,9 @@ impl Driver {
     /// Rows of the inbox become outcomes and events, each once: its row goes in the write that journals it.
     pub(super) fn inbox(&mut self, rows: Vec<InboxRow>, now: Now) {
         for row in rows {
-            if self.ending.is_some() || self.taken.contains(&row.key) {
+            if self.ending.is_some() || !self.taken.insert(row.key.clone()) {
                 continue;
             }
-            self.taken.push(row.key.clone());
             let consume = vec![Effect::Consume { key: row.key.clone() }];
             match serde_json::from_str(&row.body) {
                 Ok(Delivery::Abort { by }) => {
@@ -187,11 +192,14 @@ impl Driver {
     }
 
     fn wake(&mut self, now: Now) {
+        if let Some(flight) = &self.in_flight {
+            // Nothing else can be done before its answer.
+            self.out.extend(flight.retry_at.map(Do::WakeAt));
+            return;
+        }
         let deadline = self.steps.values().filter(|o| !o.settled).filter_map(|o| o.deadline).min();
         let timer = deadline.map(|due| now.elapsed + due.since(now.wall));
-        let retry = self.in_flight.as_ref().and_then(|f| f.retry_at);
-        let lost = self.lost_due();
-        let next = [timer, retry, lost, self.output_due()].into_iter().flatten().min();
+        let next = [timer, self.lost_due(now), self.output_due()].into_iter().flatten().min();
         if let Some(next) = next {
             self.out.push(Do::WakeAt(next.max(now.elapsed + Duration::from_millis(1))));
         }

@@ -174,8 +174,19 @@ mod tests {
 
     #[test]
     fn rubbish_is_refused_with_a_sentence() {
-        for text in ["", "a b", "a &&", "(a", "a)", "\"a", "&& a", "!", &"!".repeat(1000), &"(".repeat(1000), &"a&&".repeat(100_000)]
-        {
+        for text in [
+            "",
+            "a b",
+            "a &&",
+            "(a",
+            "a)",
+            "\"a",
+            "&& a",
+            "!",
+            &"!".repeat(1000),
+            &"(".repeat(1000),
+            &"a&&".repeat(100_000),
+        ] {
             assert!(Label::parse(text).is_err(), "{text}");
         }
     }

@@ -38,8 +38,16 @@ impl Controller {
         let folder = home.path().join("home");
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let mut command = Command::new(binary);
-        command.args(["up", "--no-example", "--agents", "2", "--listen", &format!("127.0.0.1:{port}"), "--home"]);
-        command.arg(&folder).stdout(Stdio::null()).stdin(Stdio::null());
+        command.args([
+            "up",
+            "--no-example",
+            "--agents",
+            "2",
+            "--listen",
+            &format!("127.0.0.1:{port}"),
+            "--home",
+        ]);
+        command.arg(&folder).stdout(Stdio::null()).stdin(Stdio::null()).env("MAJORDOMO_LOG", "warn");
         if let Some(url) = &store.url {
             command.env("MAJORDOMO_STORE", url);
         }
@@ -68,7 +76,9 @@ impl Controller {
             let pair = format!("admin:{}", password.trim());
             self.authorization = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
             let ready = self.replicas().is_ok_and(|all| all.len() == 3)
-                && self.get("/replicas/api/json").is_ok_and(|v| v["replicas"].to_string().matches("\"ready\"").count() == 3);
+                && self
+                    .get("/replicas/api/json")
+                    .is_ok_and(|v| v["replicas"].to_string().matches("\"ready\"").count() == 3);
             let nodes = self.get("/computer/api/json?tree=computer[displayName,offline]").unwrap_or_default();
             if ready && nodes.to_string().matches("\"offline\":false").count() >= 2 {
                 break;
@@ -77,7 +87,8 @@ impl Controller {
         for node in ["agent-1", "agent-2"] {
             let path = format!("/computer/{node}/config.xml");
             let (_, xml) = self.ask("GET", &path, None)?;
-            let (before, after) = xml.split_once("<numExecutors>").ok_or_else(|| anyhow!("a node without executors: {xml}"))?;
+            let (before, after) =
+                xml.split_once("<numExecutors>").ok_or_else(|| anyhow!("a node without executors: {xml}"))?;
             let rest = after.split_once('<').map(|(_, rest)| rest).unwrap_or_default();
             let xml = format!("{before}<numExecutors>{executors}<{rest}");
             self.ask("POST", &path, Some(("application/xml", xml)))?;
@@ -85,8 +96,21 @@ impl Controller {
         Ok(())
     }
 
-    /// Status, and body as text.
-    pub(crate) fn ask(&self, method: &str, path: &str, body: Option<(&str, String)>) -> Result<(u16, String)> {
+    /// Status, and body as text. A connection that a dying replica took is tried once more, when that is harmless.
+    pub(crate) fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<(&str, String)>,
+    ) -> Result<(u16, String)> {
+        let again = body.clone();
+        match self.ask_once(method, path, body) {
+            Err(error) if method == "GET" && error.is::<ureq::Error>() => self.ask_once(method, path, again),
+            answer => answer,
+        }
+    }
+
+    fn ask_once(&self, method: &str, path: &str, body: Option<(&str, String)>) -> Result<(u16, String)> {
         let url = format!("{}{path}", self.url);
         let mut answer = match (method, body) {
             ("GET", _) => self.agent.get(&url).header("Authorization", &self.authorization).call()?,
@@ -129,7 +153,8 @@ impl Controller {
         let all = self.get("/replicas/api/json")?;
         let list = all["replicas"].as_array().cloned().unwrap_or_default();
         let replica = |r: &Value| {
-            let builds = r["builds"].as_array().map_or_else(|| r["builds"].as_u64().unwrap_or(0), |b| b.len() as u64);
+            let builds =
+                r["builds"].as_array().map_or_else(|| r["builds"].as_u64().unwrap_or(0), |b| b.len() as u64);
             Some(Replica {
                 pid: u32::try_from(r["pid"].as_u64()?).ok()?,
                 address: r["address"].as_str()?.to_owned(),
@@ -144,7 +169,13 @@ impl Controller {
         let mut sum = 0.0;
         for replica in self.replicas()? {
             let url = format!("http://{}/metrics", replica.address);
-            let text = self.agent.get(&url).header("Authorization", &self.authorization).call()?.body_mut().read_to_string()?;
+            let text = self
+                .agent
+                .get(&url)
+                .header("Authorization", &self.authorization)
+                .call()?
+                .body_mut()
+                .read_to_string()?;
             let line = text.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(' '));
             sum += line.and_then(|v| v.trim().parse::<f64>().ok()).unwrap_or(0.0);
         }
@@ -152,7 +183,12 @@ impl Controller {
     }
 
     /// Waits until `done` says so.
-    pub(crate) fn until(&self, what: &str, most: Duration, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
+    pub(crate) fn until(
+        &self,
+        what: &str,
+        most: Duration,
+        mut done: impl FnMut() -> Result<bool>,
+    ) -> Result<()> {
         let deadline = Instant::now() + most;
         while !done()? {
             if Instant::now() > deadline {

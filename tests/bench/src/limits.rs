@@ -14,10 +14,20 @@ const TIME: Duration = Duration::from_secs(3);
 pub(crate) fn measure(table: &mut Table) -> Result<()> {
     let cores = std::thread::available_parallelism()?.get();
     let rate = fork_exec(cores);
-    table.row("-", "limit: fork+exec of sh -c true, all cores", format!("{rate:.0}/s"), format!("{cores} cores"));
+    table.row(
+        "-",
+        "limit: fork+exec of sh -c true, all cores",
+        format!("{rate:.0}/s"),
+        format!("{cores} cores"),
+    );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let rate = runtime.block_on(sqlite())?;
-    table.row("-", "limit: SQLite commits of one row, synchronous=FULL", format!("{rate:.0}/s"), "one writer");
+    table.row(
+        "-",
+        "limit: SQLite commits of one row, synchronous=FULL",
+        format!("{rate:.0}/s"),
+        "one writer",
+    );
     Ok(())
 }
 
@@ -52,7 +62,10 @@ async fn sqlite() -> Result<f64> {
     sqlx::query("CREATE TABLE row (id INTEGER PRIMARY KEY, body TEXT)").execute(&mut connection).await?;
     let (started, mut count) = (Instant::now(), 0u32);
     while started.elapsed() < TIME {
-        sqlx::query("INSERT INTO row (body) VALUES ($1)").bind("x".repeat(200)).execute(&mut connection).await?;
+        sqlx::query("INSERT INTO row (body) VALUES ($1)")
+            .bind("x".repeat(200))
+            .execute(&mut connection)
+            .await?;
         count += 1;
     }
     let rate = f64::from(count) / started.elapsed().as_secs_f64();

@@ -7,7 +7,13 @@ pub(crate) struct Table {
 
 impl Table {
     /// `beside`: the limit or goal that the value is to be read against.
-    pub(crate) fn row(&mut self, store: &str, what: &str, value: impl Into<String>, beside: impl Into<String>) {
+    pub(crate) fn row(
+        &mut self,
+        store: &str,
+        what: &str,
+        value: impl Into<String>,
+        beside: impl Into<String>,
+    ) {
         let row = [store.to_owned(), what.to_owned(), value.into(), beside.into()];
         println!("{}", row.join(" | "));
         self.rows.push(row);
@@ -30,7 +36,12 @@ impl Table {
 /// The value at a share of the sorted ones.
 pub(crate) fn percentile(sorted: &[f64], share: f64) -> f64 {
     let last = sorted.len().saturating_sub(1);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an index of a short list")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an index of a short list"
+    )]
     let at = (last as f64 * share).round() as usize;
     sorted.get(at).copied().unwrap_or(f64::NAN)
 }

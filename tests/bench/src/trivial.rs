@@ -8,7 +8,12 @@ use anyhow::Result;
 use crate::controller::Controller;
 use crate::table::Table;
 
-pub(crate) fn measure(controller: &Controller, builds: usize, clients: usize, table: &mut Table) -> Result<()> {
+pub(crate) fn measure(
+    controller: &Controller,
+    builds: usize,
+    clients: usize,
+    table: &mut Table,
+) -> Result<()> {
     controller.create("trivial", "node { sh 'true' }")?;
     let (commits, writes) = counters(controller)?;
     let (next, started) = (AtomicUsize::new(0), Instant::now());
@@ -23,11 +28,14 @@ pub(crate) fn measure(controller: &Controller, builds: usize, clients: usize, ta
             }
         };
         let all: Vec<_> = (0..clients).map(|_| scope.spawn(client)).collect();
-        all.into_iter().try_for_each(|t| t.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a client stopped"))))
+        all.into_iter()
+            .try_for_each(|t| t.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a client stopped"))))
     })?;
     let triggered = started.elapsed();
     controller.until("all trivial builds end", Duration::from_secs(300), || {
-        let job = controller.get("/job/trivial/api/json?tree=lastBuild[number],builds[building]{0,100},inQueue,nextBuildNumber")?;
+        let job = controller.get(
+            "/job/trivial/api/json?tree=lastBuild[number],builds[building]{0,100},inQueue,nextBuildNumber",
+        )?;
         let all = job["nextBuildNumber"].as_u64() == Some(builds as u64 + 1);
         Ok(all && !job["builds"].to_string().contains("\"building\":true") && running(controller)? == 0)
     })?;
@@ -39,7 +47,11 @@ pub(crate) fn measure(controller: &Controller, builds: usize, clients: usize, ta
     let note = format!("{succeeded} of {builds} succeeded, triggered in {:.1} s", triggered.as_secs_f64());
     table.row(controller.store, "  all read back", note, format!("{clients} clients"));
     let (commits, writes) = (commits_after - commits, writes_after - writes);
-    let value = format!("{:.0} commits/s, {:.1} writes a commit", commits / took.as_secs_f64(), writes / commits.max(1.0));
+    let value = format!(
+        "{:.0} commits/s, {:.1} writes a commit",
+        commits / took.as_secs_f64(),
+        writes / commits.max(1.0)
+    );
     table.row(controller.store, "  store", value, format!("{:.1} writes a build", writes / count(builds)));
     Ok(())
 }
@@ -53,7 +65,10 @@ fn running(controller: &Controller) -> Result<usize> {
 }
 
 fn counters(controller: &Controller) -> Result<(f64, f64)> {
-    Ok((controller.counter("majordomo_store_commits_total")?, controller.counter("majordomo_store_writes_total")?))
+    Ok((
+        controller.counter("majordomo_store_commits_total")?,
+        controller.counter("majordomo_store_writes_total")?,
+    ))
 }
 
 fn read_back(controller: &Controller, builds: usize) -> Result<usize> {

@@ -48,43 +48,105 @@ pub enum Class {
 pub enum ActKind {
     // -- instant -----------------------------------------------------------------------------
     /// Text for the log; a line end is added.
-    Echo { text: String },
+    Echo {
+        text: String,
+    },
     /// A stage or parallel branch begins. Its id is the step id.
-    BlockStart { block: BlockKind, name: String },
+    BlockStart {
+        block: BlockKind,
+        name: String,
+    },
     /// The end of the block that began at `start`.
-    BlockEnd { start: StepId, result: BuildResult, error: Option<String>, skipped: bool },
+    BlockEnd {
+        start: StepId,
+        result: BuildResult,
+        error: Option<String>,
+        skipped: bool,
+    },
     /// `currentBuild.result = …`, `unstable(…)`, `catchError`: the worst of all is kept.
-    SetResult { result: BuildResult },
-    SetDisplayName { name: String },
-    SetDescription { text: String },
+    SetResult {
+        result: BuildResult,
+    },
+    SetDisplayName {
+        name: String,
+    },
+    SetDescription {
+        text: String,
+    },
     /// Gives the executor back that the `Node` act `node` was granted.
-    ReleaseNode { node: StepId },
+    ReleaseNode {
+        node: StepId,
+    },
     /// The `Timer` act `timer` need not fire any more.
-    CancelTimer { timer: StepId },
+    CancelTimer {
+        timer: StepId,
+    },
     // -- waiting -----------------------------------------------------------------------------
     /// An executor on a node that matches the label expression; `None` is any node.
     /// Outcome: `Data::Granted`.
-    Node { label: Option<String>, custom_workspace: Option<String> },
-    Sleep { millis: u64 },
+    Node {
+        label: Option<String>,
+        custom_workspace: Option<String>,
+    },
+    Sleep {
+        millis: u64,
+    },
     /// The clock of a `timeout` block. The branch goes on when the intent is fed; the outcome
     /// (fed when it fires, `Data::None`) interrupts the body.
-    Timer { millis: u64 },
+    Timer {
+        millis: u64,
+    },
     // -- durable -----------------------------------------------------------------------------
     /// `sh`, `bat`, `powershell`, `pwsh`. Outcome: `Data::Exit`.
     Process(Process),
     /// `git`, `checkout`. Outcome: `Data::Map` (`GIT_COMMIT`, `GIT_URL`, `GIT_BRANCH`, …).
-    Checkout { place: Place, scm: Scm },
+    Checkout {
+        place: Place,
+        scm: Scm,
+    },
     // -- repeatable --------------------------------------------------------------------------
     /// Outcome: `Data::Text`. `base64` when `encoding` is `Base64`.
-    ReadFile { place: Place, path: String, encoding: Option<String> },
-    WriteFile { place: Place, path: String, text: String, encoding: Option<String> },
+    ReadFile {
+        place: Place,
+        path: String,
+        encoding: Option<String>,
+    },
+    WriteFile {
+        place: Place,
+        path: String,
+        text: String,
+        encoding: Option<String>,
+    },
     /// Outcome: `Data::Flag`.
-    FileExists { place: Place, path: String },
+    FileExists {
+        place: Place,
+        path: String,
+    },
     /// Deletes `place.dir` with all that is in it.
-    DeleteDir { place: Place },
-    Stash { place: Place, name: String, includes: String, excludes: String, use_default_excludes: bool, allow_empty: bool },
-    Unstash { place: Place, name: String },
-    ArchiveArtifacts { place: Place, includes: String, excludes: String, allow_empty: bool, default_excludes: bool, case_sensitive: bool, fingerprint: bool },
+    DeleteDir {
+        place: Place,
+    },
+    Stash {
+        place: Place,
+        name: String,
+        includes: String,
+        excludes: String,
+        use_default_excludes: bool,
+        allow_empty: bool,
+    },
+    Unstash {
+        place: Place,
+        name: String,
+    },
+    ArchiveArtifacts {
+        place: Place,
+        includes: String,
+        excludes: String,
+        allow_empty: bool,
+        default_excludes: bool,
+        case_sensitive: bool,
+        fingerprint: bool,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,7 +202,14 @@ pub enum Returns {
 pub enum Scm {
     /// `checkout scm`: what the job is configured with; the engine knows it.
     Job,
-    Git { url: String, branch: String, credentials_id: Option<String>, changelog: bool, poll: bool, shallow: bool },
+    Git {
+        url: String,
+        branch: String,
+        credentials_id: Option<String>,
+        changelog: bool,
+        poll: bool,
+        shallow: bool,
+    },
 }
 
 /// How an act ended.
@@ -182,9 +251,15 @@ pub enum Data {
     Flag(bool),
     Map(BTreeMap<String, String>),
     Granted(Granted),
-    Exit { status: i32, stdout: Option<String> },
+    Exit {
+        status: i32,
+        stdout: Option<String>,
+    },
     /// A text too large for a record; the engine replaces it by `Text` before it feeds the machine.
-    Object { hash: String, size: u64 },
+    Object {
+        hash: String,
+        size: u64,
+    },
 }
 
 /// What a `Node` act got.
@@ -233,7 +308,11 @@ pub struct Began {
 pub enum Record {
     Began(Began),
     /// An instant act, done by this record's commit.
-    Did { step: StepId, digest: String, at: u64 },
+    Did {
+        step: StepId,
+        digest: String,
+        at: u64,
+    },
     /// An act that is about to be performed.
     Intent {
         step: StepId,
@@ -246,8 +325,16 @@ pub enum Record {
         /// The instance id of the agent that is asked; empty for acts without one.
         agent: Option<String>,
     },
-    Outcome { step: StepId, outcome: Outcome, at: u64 },
-    Event { key: String, event: Event, at: u64 },
+    Outcome {
+        step: StepId,
+        outcome: Outcome,
+        at: u64,
+    },
+    Event {
+        key: String,
+        event: Event,
+        at: u64,
+    },
 }
 
 /// What reaches a build from outside, through the inbox.

@@ -367,10 +367,17 @@ pub struct When {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum WhenCondition {
-    Environment { name: Expr, value: Expr, ignore_case: bool },
+    Environment {
+        name: Expr,
+        value: Expr,
+        ignore_case: bool,
+    },
     /// `expression { … }`, and `equals` as a comparison.
     Expression(Vec<Stmt>),
-    Equals { expected: Expr, actual: Expr },
+    Equals {
+        expected: Expr,
+        actual: Expr,
+    },
     Not(Box<WhenCondition>),
     AllOf(Vec<WhenCondition>),
     AnyOf(Vec<WhenCondition>),

@@ -79,7 +79,7 @@ impl Machine {
     /// Takes a committed record. A `text` that was too large for its record is put back before (`Data::Text`).
     pub fn feed(&mut self, record: &Record) -> Result<(), Divergence> {
         while !self.vm.run(SLICE) {}
-        self.vm.spent = 0;
+        self.vm.refresh();
         match record {
             Record::Began(began) => self.begin(began),
             Record::Did { step, digest, at } => {
@@ -192,7 +192,7 @@ impl Machine {
 
     fn ended(&self, ended: &Result<crate::vm::value::Value, crate::vm::value::Value>) -> Ended {
         let aborted = (self.vm.globals.aborts > 0).then_some(BuildResult::Aborted);
-        let failed = ended.as_ref().err();
+        let failed = self.vm.over.as_ref().or(ended.as_ref().err());
         let results = self.vm.globals.result.into_iter().chain(aborted);
         let result = results.chain(failed.map(|value| self.vm.thrown_result(value))).max();
         let by = self.vm.globals.aborted_by.as_ref().map(|by| format!("Aborted by {by}"));

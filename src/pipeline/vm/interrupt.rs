@@ -2,7 +2,8 @@
 
 use super::branch::State;
 use super::fault::{Fault, Raise, class};
-use super::{Branch, Vm};
+use super::value::Value;
+use super::{Branch, CLOSING, Vm};
 use crate::act::{BuildResult, Class, StepId};
 
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +18,8 @@ pub(crate) enum Why {
     Abort(String),
     Timeout(StepId),
     FailFast(String),
+    /// A limit was exceeded, in whichever branch: what it has thrown, and in words.
+    Limit(Value, String),
 }
 
 impl Interrupt {
@@ -25,6 +28,7 @@ impl Interrupt {
             Why::Abort(by) => format!("Aborted by {by}"),
             Why::Timeout(_) => "Cancelling nested steps due to timeout".into(),
             Why::FailFast(name) => format!("Failed in branch {name}"),
+            Why::Limit(_, message) => message.clone(),
         }
     }
 
@@ -38,6 +42,9 @@ impl Interrupt {
 
 impl Vm {
     pub(crate) fn interruption(&self, interrupt: &Interrupt) -> Fault {
+        if let Why::Limit(thrown, _) = &interrupt.why {
+            return Fault::Thrown(thrown.clone());
+        }
         Fault::Raised(Box::new(Raise {
             class: class::INTERRUPTED,
             message: interrupt.message(),
@@ -53,6 +60,27 @@ impl Vm {
         let interrupt = Interrupt { why: Why::Abort(by.to_owned()), fatal: self.globals.aborts > 1 };
         for id in self.branches.keys().copied().collect::<Vec<_>>() {
             self.interrupt(id, &interrupt);
+        }
+    }
+
+    /// A limit was exceeded: whatever runs or waits throws, and no code of the script catches it.
+    pub(super) fn exceed(&mut self, class: &'static str, message: String) {
+        self.limit = self.spent + CLOSING;
+        let fault = Fault::new(class, message.clone());
+        let thrown = self.throwable(fault);
+        self.over = Some(thrown.clone());
+        let interrupt = Interrupt { why: Why::Limit(thrown.clone(), message), fatal: true };
+        for id in self.branches.keys().copied().collect::<Vec<_>>() {
+            let Some(branch) = self.branches.get_mut(&id) else { continue };
+            match &branch.state {
+                State::Ready => branch.pending = Some(Fault::Thrown(thrown.clone())),
+                State::Acting(step) => {
+                    let step = step.clone();
+                    branch.interrupt = Some(interrupt.clone());
+                    self.interrupt_step(id, &step, &interrupt);
+                }
+                State::Joining(_) | State::Ended => {}
+            }
         }
     }
 

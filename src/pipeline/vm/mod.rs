@@ -36,6 +36,8 @@ use value::{HEAP_LIMIT, Heap, Value};
 
 /// Instructions between two records. More is taken for a loop that never ends.
 const INSTRUCTIONS: u64 = 200_000_000;
+/// Instructions that the library may run at once, after a limit was exceeded, to close what is open.
+const CLOSING: u64 = 1_000_000;
 
 /// An act with an intent and without an outcome.
 #[derive(Debug, Clone, PartialEq)]
@@ -87,7 +89,11 @@ pub(crate) struct Vm {
     /// Steps whose outcome was fed, and timers that were cancelled.
     pub(crate) closed: HashSet<StepId>,
     pub(crate) next_branch: u32,
-    pub(crate) spent: u64,
+    /// Instructions since the last record, and how many there may be.
+    spent: u64,
+    limit: u64,
+    /// What a limit that was exceeded has thrown. From then on no code of the script runs.
+    pub(crate) over: Option<Value>,
     /// The time of the last record.
     pub(crate) now: u64,
     /// How the main branch ended.
@@ -111,6 +117,8 @@ impl Vm {
             closed: HashSet::new(),
             next_branch: 1,
             spent: 0,
+            limit: INSTRUCTIONS,
+            over: None,
             now: began.at,
             ended: None,
             program,
@@ -152,14 +160,9 @@ impl Vm {
 
     /// One instruction; says what it has cost.
     fn step(&mut self) -> u64 {
-        let done = if self.heap.wants_collection() && self.collect() > HEAP_LIMIT {
-            let limit = HEAP_LIMIT >> 20;
-            Err(Fault::new(class::MEMORY, format!("the variables of this build take more than {limit} MiB")))
-        } else if self.spent > INSTRUCTIONS {
-            self.spent = 0;
-            Err(Fault::new(class::ERROR, "a loop without any step ran too long"))
-        } else {
-            self.execute()
+        let done = match self.exceeded() {
+            Some(fault) => Err(fault),
+            None => self.execute(),
         };
         if let Err(fault) = done {
             self.throw(fault);
@@ -167,6 +170,33 @@ impl Vm {
         let cost = 1 + std::mem::take(&mut self.heap.work);
         self.spent += cost;
         cost
+    }
+
+    /// A record was fed: instructions are counted from here.
+    pub(crate) fn refresh(&mut self) {
+        self.spent = 0;
+        self.limit = if self.over.is_some() { CLOSING } else { INSTRUCTIONS };
+    }
+
+    /// What is thrown in place of the next instruction because a limit was exceeded, now or before. The library is
+    /// let go on for a while: it may stand between what begins something and the `finally` that ends it.
+    fn exceeded(&mut self) -> Option<Fault> {
+        if self.heap.wants_collection() && self.collect() > HEAP_LIMIT && self.over.is_none() {
+            let limit = HEAP_LIMIT >> 20;
+            self.exceed(class::MEMORY, format!("the variables of this build take more than {limit} MiB"));
+        }
+        let late = self.spent > self.limit;
+        let mut throw = false;
+        if late && self.over.is_none() {
+            self.exceed(class::ERROR, "a loop without any step ran too long".to_owned());
+        } else if late {
+            self.limit = self.spent + CLOSING;
+            throw = true;
+        }
+        let over = self.over.as_ref()?;
+        let codes = &self.program.image.codes;
+        let library = self.cur.frames.last().is_none_or(|f| codes[f.code as usize].prelude);
+        (throw || !library).then(|| Fault::Thrown(over.clone()))
     }
 
     /// Puts the branch that ran back among the others.
@@ -208,6 +238,9 @@ impl Vm {
 
     /// Throws what has happened to the branch from outside.
     pub(crate) fn interruptible(&mut self) -> Result<(), Fault> {
+        if let Some(over) = &self.over {
+            return Err(Fault::Thrown(over.clone()));
+        }
         let last = self.globals.aborts > 1;
         let killed = || Interrupt {
             why: Why::Abort(self.globals.aborted_by.clone().unwrap_or_default()),
@@ -249,7 +282,7 @@ impl Vm {
     /// Frees what nothing refers to; the bytes that live.
     fn collect(&mut self) -> usize {
         let mut roots: Vec<Value> = self.binding.values().chain(self.statics.values()).cloned().collect();
-        roots.extend(self.globals.params.clone());
+        roots.extend(self.globals.params.iter().chain(&self.over).cloned());
         for branch in self.branches.values().chain([&self.cur]) {
             branch.roots(&mut roots);
         }

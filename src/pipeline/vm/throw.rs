@@ -121,9 +121,9 @@ impl Vm {
         self.thrown(value).and_then(|t| t.result).unwrap_or(BuildResult::Failure)
     }
 
-    /// After the second abort no code of the script catches anything.
+    /// After the second abort, or when a limit was exceeded, no code of the script catches anything.
     pub(crate) fn is_fatal(&self, value: &Value) -> bool {
-        self.globals.aborts > 1 || self.thrown(value).is_some_and(|t| t.fatal)
+        self.globals.aborts > 1 || self.over.is_some() || self.thrown(value).is_some_and(|t| t.fatal)
     }
 
     pub(crate) fn is_interruption(&self, value: &Value) -> bool {

@@ -6,7 +6,7 @@ use crate::corpus::CORPUS;
 use crate::support::{Build, began, program};
 
 /// Whatever was begun is ended: blocks, executors, timers.
-fn nothing_is_left(build: &Build, what: &str) {
+pub(crate) fn nothing_is_left(build: &Build, what: &str) {
     let count = |f: &dyn Fn(&ActKind) -> bool| build.acts.iter().filter(|a| f(&a.kind)).count();
     let begun = count(&|k| matches!(k, ActKind::BlockStart { .. }));
     let ended = count(&|k| matches!(k, ActKind::BlockEnd { .. }));

@@ -4,6 +4,7 @@ use pipeline::act::BuildResult;
 use pipeline::machine::{Machine, Status};
 use pipeline::program::Program;
 
+use crate::abort::nothing_is_left;
 use crate::support::{Build, began, program};
 
 #[test]
@@ -81,4 +82,81 @@ fn long_work_in_one_instruction_counts_as_many() {
     let started = std::time::Instant::now();
     assert_eq!(machine.run(1_000_000), Status::More);
     assert!(started.elapsed() < std::time::Duration::from_secs(20), "{:?}", started.elapsed());
+}
+
+/// Work that costs a million instructions and next to no time; `work()` never ends.
+const WORK: &str = "s = 'x' * 60000000\ndef work() { while (true) { s.isEmpty() } }\n";
+const TOO_LONG: &str = "java.lang.Error: a loop without any step ran too long";
+
+/// Runs a script that exceeds a limit: what it has done, which is the same in every replay.
+fn exceeding(source: &str, error: &str) -> Build {
+    let program = program(&format!("{WORK}{source}"));
+    let mut build = Build::new(&program, &began());
+    build.finish();
+    let ended = build.ended.clone().unwrap_or_else(|| panic!("{source}\n{:#?}", build.story()));
+    assert_eq!(ended.result, BuildResult::Failure, "{source}");
+    assert!(build.error().starts_with(error), "{source}\n{}", build.error());
+    nothing_is_left(&build, source);
+    let replayed = Build::replayed(&program, &build.journal).unwrap();
+    assert_eq!(replayed.ended, build.ended, "{source}");
+    assert_eq!(replayed.acts, build.acts, "{source}");
+    build
+}
+
+#[test]
+fn a_loop_that_ran_too_long_cannot_be_caught() {
+    for (source, story) in [
+        ("while (true) { try { work() } catch (Throwable t) { } }", &[][..]),
+        ("while (true) { try { work() } finally { continue } }", &[]),
+        (
+            "node { stage('a') { try { retry(3) { catchError { work() } } } finally { echo 'no'; sh 'no' } } }",
+            &["node any", "{ a", "} Failure", "release"],
+        ),
+        ("1.upto(1000000000000, s.&isEmpty)", &[]),
+        ("timeout(1) { [1].each { work() } }", &["timer 60000", "cancel timer"]),
+        (
+            "pipeline { agent any\n stages { stage('a') { steps { script { work() } }\n post { always { echo 'no' } } }\n stage('b') { steps { echo 'no' } } }\n post { always { echo 'no' } } }",
+            &["node any", "{ a", "} Failure", "release"],
+        ),
+    ] {
+        assert_eq!(exceeding(source, TOO_LONG).story(), story, "{source}");
+    }
+}
+
+#[test]
+fn a_loop_that_ran_too_long_ends_the_other_branches() {
+    let build = exceeding(
+        "node { try { parallel(a: { try { sh 'hang' } finally { echo 'no' } }, b: { 5.times { sleep 1 }; work() }, c: { stage('c') { while (true) { try { sleep 1; echo 'c' } catch (e) { } } } }, d: { try { parallel(e: { sh 'hang' }) } finally { work() } }) } finally { sh 'no' } }",
+        TOO_LONG,
+    );
+    assert_eq!(build.scripts(), ["hang", "hang"]);
+    assert!(!build.echoes().contains(&"no".to_owned()), "{:#?}", build.story());
+}
+
+#[test]
+fn a_full_heap_cannot_be_caught() {
+    let fill = "def l = []; while (true) { l << 'x' * 1000000 }";
+    for source in [
+        format!("while (true) {{ try {{ {fill} }} catch (Throwable t) {{ echo 'no' }} }}"),
+        format!("stage('a') {{ try {{ {fill} }} finally {{ echo 'no' }} }}"),
+        format!(
+            "parallel(a: {{ stage('a') {{ sleep 1; {fill} }} }}, b: {{ node {{ sh 'hang'; echo 'no' }} }})"
+        ),
+    ] {
+        let build =
+            exceeding(&source, "java.lang.OutOfMemoryError: the variables of this build take more than");
+        assert!(!build.echoes().contains(&"no".to_owned()), "{:#?}", build.story());
+    }
+}
+
+#[test]
+fn an_abort_of_a_build_that_exceeds_a_limit_is_an_abort() {
+    let program = program(&format!("{WORK}node {{ try {{ sh 'hang' }} finally {{ work() }} }}"));
+    let mut build = Build::new(&program, &began());
+    build.finish();
+    build.abort("alice");
+    build.finish();
+    assert_eq!(build.result(), BuildResult::Aborted);
+    assert!(build.error().starts_with(TOO_LONG), "{}", build.error());
+    nothing_is_left(&build, "abort");
 }

@@ -75,6 +75,11 @@ pub enum StmtKind {
         tuple: bool,
         value: Option<Expr>,
     },
+    /// `@Field def x = 1`: a variable of the whole script, set before its first statement.
+    Field {
+        name: Local,
+        value: Option<Expr>,
+    },
     If {
         condition: Expr,
         then: Vec<Stmt>,

@@ -46,6 +46,7 @@ impl Compiler {
         match kind {
             StmtKind::Expr(expr) => self.effect(expr),
             StmtKind::Define { names, tuple, value } => self.define(names, *tuple, value.as_ref()),
+            StmtKind::Field { name, value } => self.field(name, value.as_ref()),
             StmtKind::If { condition, then, otherwise } => self.branch(condition, then, otherwise, false),
             StmtKind::While { label, condition, body, body_first } => {
                 self.while_loop(label.as_deref(), condition, body, *body_first);
@@ -114,6 +115,24 @@ impl Compiler {
             self.op(Op::InitLocal(slot));
         }
         self.op(Op::Pop);
+    }
+
+    fn field(&mut self, name: &Local, value: Option<&Expr>) {
+        match (value, name.ty.as_deref()) {
+            (Some(value), ty) => {
+                self.expr(value);
+                ty.into_iter().for_each(|ty| self.coerce(ty));
+            }
+            (None, Some("int" | "long" | "short" | "byte")) => self.push_int(0),
+            (None, Some("boolean")) => {
+                self.op(Op::False);
+            }
+            (None, _) => {
+                self.op(Op::Null);
+            }
+        }
+        let name = self.string(&name.name);
+        self.op(Op::SetName(name));
     }
 
     fn redeclared(&mut self, local: &Local) {

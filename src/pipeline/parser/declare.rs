@@ -24,13 +24,15 @@ impl Parser<'_> {
         modifiers
     }
 
-    /// `@Name(…)`, any number of them, also on lines of their own.
-    pub(super) fn skip_annotations(&mut self) -> Parsed<()> {
+    /// `@Name(…)`, any number of them, also on lines of their own; says whether `@Field` is among them.
+    pub(super) fn skip_annotations(&mut self) -> Parsed<bool> {
+        let mut field = false;
         while self.eat("@") {
-            self.name("the name of an annotation")?;
+            let mut name = self.name("the name of an annotation")?;
             while self.eat(".") {
-                self.name("the name of an annotation")?;
+                name = self.name("the name of an annotation")?;
             }
+            field |= name == "Field";
             if self.at("(") {
                 let after = self
                     .scan_brackets(0)
@@ -39,17 +41,42 @@ impl Parser<'_> {
             }
             self.skip_newlines();
         }
-        Ok(())
+        Ok(field)
     }
 
     /// A statement with annotations before it; `@Library('x') _` is one without a statement.
     pub(super) fn annotated(&mut self, out: &mut Vec<Stmt>) -> Parsed<()> {
-        self.skip_annotations()?;
+        let pos = self.pos();
+        let field = self.skip_annotations()?;
         if self.at_word("_") {
             self.next();
             return Ok(());
         }
+        if field {
+            return self.script_fields(pos);
+        }
         if self.at_statement_end() { Ok(()) } else { self.statement(out) }
+    }
+
+    /// The definition behind `@Field`.
+    fn script_fields(&mut self, pos: Pos) -> Parsed<()> {
+        const WHERE: &str = "@Field stands before the definition of a variable at the top level";
+        let mut defined = Vec::new();
+        if self.blocks > 0 || !self.at_declaration() {
+            return Err(self.refuse(pos, WHERE));
+        }
+        self.declaration(&mut defined)?;
+        if defined.is_empty() {
+            return Err(self.refuse(pos, WHERE));
+        }
+        for Stmt { pos, kind } in defined {
+            let StmtKind::Define { names, tuple: false, value } = kind else {
+                return Err(self.refuse(pos, WHERE));
+            };
+            let field = |name| Stmt { pos, kind: StmtKind::Field { name, value } };
+            self.fields.extend(names.into_iter().next().map(field));
+        }
+        Ok(())
     }
 
     pub(super) fn at_declaration(&self) -> bool {

@@ -17,7 +17,7 @@ mod statement;
 #[cfg(test)]
 mod tests;
 
-use crate::ast::{Class, Expr, ExprKind, Function, Pos, Script};
+use crate::ast::{Class, Expr, ExprKind, Function, Pos, Script, Stmt};
 use crate::diagnostic::Diagnostic;
 use crate::lexer::{self, MAX_NESTING, MAX_SOURCE, Tok, Token};
 
@@ -43,6 +43,7 @@ pub fn parse(source: &str) -> Result<Script, Diagnostic> {
         blocks: 0,
         functions: Vec::new(),
         classes: Vec::new(),
+        fields: Vec::new(),
     };
     match parser.script() {
         Ok(script) => lexed.error.map_or(Ok(script), Err),
@@ -66,6 +67,8 @@ struct Parser<'s> {
     blocks: u32,
     functions: Vec<Function>,
     classes: Vec<Class>,
+    /// Variables with `@Field`, which are set first.
+    fields: Vec<Stmt>,
 }
 
 /// What a construct leaves to its surroundings; made by `enter`, given back to `leave`.
@@ -77,7 +80,7 @@ impl Parser<'_> {
     fn script(&mut self) -> Parsed<Script> {
         let statements = self.statements(|p| p.at_end())?;
         Ok(Script {
-            statements,
+            statements: std::mem::take(&mut self.fields).into_iter().chain(statements).collect(),
             functions: std::mem::take(&mut self.functions),
             classes: std::mem::take(&mut self.classes),
         })

@@ -42,6 +42,14 @@ fn what_cannot_be_read_is_said_with_its_place() {
             "x = [a: 1, 2]",
             "error: WorkflowScript: 1: a list has no keys and every entry of a map has one @ line 1, column 12.",
         ),
+        (
+            "if (a) { @Field def x = 1 }",
+            "error: WorkflowScript: 1: @Field stands before the definition of a variable at the top level @ line 1, column 10.",
+        ),
+        (
+            "@Field def f() { }",
+            "error: WorkflowScript: 1: @Field stands before the definition of a variable at the top level @ line 1, column 1.",
+        ),
         ("try { }", "error: WorkflowScript: 1: expecting 'catch' or 'finally', found '' @ line 1, column 8."),
         (
             "x = 1\n{\n}",

@@ -59,6 +59,11 @@ fn stmt(stmt: &Stmt) -> String {
                 None => format!("def {names}"),
             }
         }
+        StmtKind::Field { name, value } => {
+            let ty = name.ty.as_ref().map(|ty| format!("{ty} ")).unwrap_or_default();
+            let value = value.as_ref().map(|value| format!(" = {}", expr(value))).unwrap_or_default();
+            format!("field {ty}{}{value}", name.name)
+        }
         StmtKind::If { condition, then, otherwise } => {
             format!("if {} {} else {}", expr(condition), block(then), block(otherwise))
         }

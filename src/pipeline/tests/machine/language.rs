@@ -179,6 +179,18 @@ fn functions_and_closures_behave_as_in_groovy() {
         ),
         ("def fib(n) { n < 2 ? n : fib(n - 1) + fib(n - 2) }\necho \"${fib(15)}\"", &["610"]),
         ("x = 5; def f() { x + 1 }\necho \"${f()}\"", &["6"]),
+        (
+            "import groovy.transform.Field\n@Field def n = 1\n@Field String text\ndef f() { n++; \"$n $text\" }\necho f(); text = 'x'; n = 5; echo f()",
+            &["2 null", "6 x"],
+        ),
+        (
+            "def f() { all << count++; flag = !flag; all }\nf()\necho \"${f()} $count $flag ${all instanceof Set}\"\n@groovy.transform.Field Set all = [1]\n@Field\nprivate int count\n@Field boolean flag",
+            &["[1, 0] 2 false true"],
+        ),
+        (
+            "@Field final List NAMES = ['a', 'b']\nclass C { def f(script) { script.NAMES } }\ndef each(body) { NAMES.each { body(it) } }\neach { echo it }\necho \"${this.NAMES} ${new C().f(this)}\"",
+            &["a", "b", "[a, b] [a, b]"],
+        ),
         ("'abc'.with { echo toUpperCase(); echo \"${length()}\" }", &["ABC", "3"]),
         ("def m = [say: { w -> echo \"hi $w\" }]; m.say('you')", &["hi you"]),
         ("def method = 'toUpperCase'; echo 'a'.\"$method\"()", &["A"]),

@@ -149,6 +149,34 @@ pub enum ActKind {
     },
 }
 
+impl ActKind {
+    /// Where on the agents it happens; `None` for what needs no agent.
+    pub fn place(&self) -> Option<&Place> {
+        match self {
+            ActKind::Process(process) => Some(&process.place),
+            ActKind::Checkout { place, .. }
+            | ActKind::ReadFile { place, .. }
+            | ActKind::WriteFile { place, .. }
+            | ActKind::FileExists { place, .. }
+            | ActKind::DeleteDir { place }
+            | ActKind::Stash { place, .. }
+            | ActKind::Unstash { place, .. }
+            | ActKind::ArchiveArtifacts { place, .. } => Some(place),
+            ActKind::Echo { .. }
+            | ActKind::BlockStart { .. }
+            | ActKind::BlockEnd { .. }
+            | ActKind::SetResult { .. }
+            | ActKind::SetDisplayName { .. }
+            | ActKind::SetDescription { .. }
+            | ActKind::ReleaseNode { .. }
+            | ActKind::CancelTimer { .. }
+            | ActKind::Node { .. }
+            | ActKind::Sleep { .. }
+            | ActKind::Timer { .. } => None,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum BlockKind {

@@ -237,3 +237,18 @@ fn functions_of_the_script_may_take_bodies_and_run_steps() {
         &["node any", "{ jdk", "using jdk", "} Success", "release"],
     );
 }
+
+#[test]
+fn every_act_on_an_agent_names_its_place() {
+    let build = Build::of(
+        "node { dir('a') { sh 'x'; git 'u'; writeFile file: 'f', text: ''; readFile 'f'; fileExists 'f'; stash name: 's'; unstash 's'; archiveArtifacts 'f'; deleteDir(); echo 'e'; sleep 1; timeout(1) { } } }",
+    );
+    assert_eq!(build.result(), BuildResult::Success, "{}", build.error());
+    let placed: Vec<&str> =
+        build.acts.iter().filter_map(|act| act.kind.place()).map(|place| place.dir.as_str()).collect();
+    assert_eq!(placed, ["/ws/job/a"; 9]);
+    let on_agent = |act: &&pipeline::act::Act| {
+        matches!(act.class(), pipeline::act::Class::Durable | pipeline::act::Class::Repeatable)
+    };
+    assert_eq!(build.acts.iter().filter(on_agent).count(), 9);
+}

@@ -2,6 +2,8 @@
 // Shows moments in the reader's time, keeps the first page fresh, follows the log of a build.
 (() => {
   const base = document.body.dataset.base;
+  // The page's own address may hold a name and password, with which nothing can be fetched.
+  const at = (path) => new URL(path, location.origin + location.pathname).href;
   const show = (millis) => new Date(Number(millis)).toLocaleString();
   const moments = () => {
     for (const time of document.querySelectorAll("time[data-millis]")) {
@@ -28,7 +30,7 @@
     table.tBodies[0].replaceWith(body);
   };
   const get = async (path) => {
-    const answer = await fetch(base + path, { headers: { Accept: "application/json" } });
+    const answer = await fetch(at(base + path), { headers: { Accept: "application/json" } });
     if (!answer.ok) throw new Error("the controller answers " + answer.status);
     return answer.json();
   };
@@ -68,7 +70,7 @@
     for (;;) {
       let more = true;
       try {
-        const answer = await fetch(pre.dataset.log + "?start=" + start);
+        const answer = await fetch(at(pre.dataset.log + "?start=" + start));
         if (answer.ok) {
           const text = await answer.text();
           const atEnd = pre.scrollTop + pre.clientHeight >= pre.scrollHeight - 8;

@@ -288,6 +288,12 @@ pub enum Data {
         hash: String,
         size: u64,
     },
+    /// An `Exit` with a `stdout` too large for a record; the engine replaces it by `Exit` before it feeds the machine.
+    ExitObject {
+        status: i32,
+        hash: String,
+        size: u64,
+    },
 }
 
 /// What a `Node` act got.

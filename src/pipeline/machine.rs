@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::act::{Act, ActKind, Began, BuildResult, Class, Event, Outcome, Record, StepId};
+use crate::act::{Act, ActKind, Began, BuildResult, Class, Data, Event, Outcome, Record, StepId};
 pub use crate::journal::Divergence;
 use crate::library::steps;
 use crate::program::Program;
@@ -76,7 +76,8 @@ impl Machine {
         self.vm.globals.result
     }
 
-    /// Takes a committed record. A `text` that was too large for its record is put back before (`Data::Text`).
+    /// Takes a committed record. A text that was too large for its record is put back before: `Data::Text` for
+    /// `Data::Object`, `Data::Exit` for `Data::ExitObject`.
     pub fn feed(&mut self, record: &Record) -> Result<(), Divergence> {
         while !self.vm.run(SLICE) {}
         self.vm.refresh();
@@ -156,6 +157,12 @@ impl Machine {
             }
             return Err(Divergence::new(step, "there is an outcome of a step that is not open"));
         };
+        if let Outcome::Done(Data::Object { .. } | Data::ExitObject { .. }) = outcome {
+            return Err(Divergence::new(
+                step,
+                "its text is kept outside of the journal and was not put back",
+            ));
+        }
         let open = self.vm.open.remove(at);
         self.vm.closed.insert(step.clone());
         if let ActKind::Timer { .. } = open.act.kind {

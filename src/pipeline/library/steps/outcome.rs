@@ -39,7 +39,9 @@ fn done(vm: &mut Vm, act: &Act, data: &Data) -> Result<Value, Fault> {
         return Ok(Value::str(&act.step.0));
     }
     Ok(match data {
-        Data::None | Data::Granted(_) | Data::Exit { .. } | Data::Object { .. } => Value::Null,
+        Data::None | Data::Granted(_) | Data::Exit { .. } | Data::Object { .. } | Data::ExitObject { .. } => {
+            Value::Null
+        }
         Data::Text(content) => text(vm, content),
         Data::Number(number) => Value::Int(*number),
         Data::Flag(flag) => Value::Bool(*flag),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pipeline::act::{Act, Began, Record, StepId};
+use pipeline::act::{Act, Began, Data, Outcome, Record, StepId};
 use pipeline::program::Program;
 
 use crate::corpus::CORPUS;
@@ -165,4 +165,26 @@ fn records_keep_their_form() {
     let digests: Vec<String> = build.acts.iter().map(Act::digest).collect();
     assert_eq!(digests[0].len(), 16);
     assert_ne!(digests[0], digests[1]);
+}
+
+#[test]
+fn a_text_kept_outside_of_the_journal_must_be_put_back() {
+    let (hash, size) = ("cd".to_owned(), 100_000);
+    let data =
+        [Data::Object { hash: hash.clone(), size }, Data::ExitObject { status: 0, hash: hash.clone(), size }];
+    for data in data {
+        let program = program("node { echo sh(script: 'out x', returnStdout: true) }");
+        let whole = live(&program);
+        let at = whole.journal.iter().rposition(|r| matches!(r, Record::Outcome { .. })).unwrap();
+        let mut journal = whole.journal.clone();
+        let Record::Outcome { outcome, .. } = &mut journal[at] else { panic!("found above") };
+        *outcome = Outcome::Done(data);
+        let json = serde_json::to_string(&journal[at]).unwrap();
+        assert_eq!(serde_json::from_str::<Record>(&json).unwrap(), journal[at]);
+        let divergence = Build::replayed(&program, &journal).err().unwrap();
+        assert_eq!(divergence.step.0, "1", "{json}");
+        assert!(divergence.message.contains("was not put back"), "{divergence}");
+    }
+    let json = serde_json::to_string(&Data::ExitObject { status: 3, hash, size }).unwrap();
+    assert_eq!(json, r#"{"exitObject":{"status":3,"hash":"cd","size":100000}}"#);
 }

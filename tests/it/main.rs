@@ -4,6 +4,8 @@
 //! Every test that shares the controller ends with [`harness::Controller::unharmed`]: no replica was lost, and no log has
 //! an error.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may end them")]
+
 mod harness;
 
 mod builds;

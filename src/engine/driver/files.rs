@@ -2,7 +2,7 @@
 //!
 //! Content streams through: from the agent into an object, or from an object to the agent, a credit at a time.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytes::{Bytes, BytesMut};
 use model::NodeName;
@@ -77,6 +77,8 @@ pub(super) struct Transfer {
     node: NodeName,
     /// Content received so far.
     received: u64,
+    /// The agent may send content up to here.
+    room: u64,
     kind: Kind,
 }
 
@@ -150,7 +152,8 @@ impl Driver {
             _ => return,
         };
         let unstash = matches!(kind, Kind::Unstash { .. });
-        self.transfers.insert(op, Transfer { step: step.clone(), node: node.clone(), received: 0, kind });
+        self.transfers
+            .insert(op, Transfer { step: step.clone(), node: node.clone(), received: 0, room: CREDIT, kind });
         if !unstash {
             self.start_op(node, op, request);
         }
@@ -215,15 +218,23 @@ impl Driver {
     pub(super) fn op_report(&mut self, node: &NodeName, report: Report, now: Now) {
         match report {
             Report::OpData { op, offset, bytes } => self.op_data(node, op, offset, bytes, now),
-            Report::OpCredit { op, upto } => self.op_room(op, upto),
-            Report::OpDone { op, result } => self.op_done(op, result, now),
+            Report::OpCredit { op, upto } if self.its(op, node) => self.op_room(op, upto),
+            Report::OpDone { op, result } if self.its(op, node) => self.op_done(op, result, now),
+            Report::OpCredit { .. } | Report::OpDone { .. } => {}
             Report::Claimed { .. } | Report::Refused { .. } | Report::Step(_) | Report::Output { .. } => {}
         }
     }
 
+    fn its(&self, op: u64, node: &NodeName) -> bool {
+        self.transfers.get(&op).is_some_and(|t| t.node == *node)
+    }
+
     fn op_data(&mut self, node: &NodeName, op: u64, offset: u64, bytes: Bytes, now: Now) {
+        if !self.its(op, node) {
+            return;
+        }
         let Some(transfer) = self.transfers.get_mut(&op) else { return };
-        if transfer.node != *node || offset != transfer.received {
+        if offset != transfer.received {
             let why = format!(
                 "agent {node} sent content from offset {offset} where {} was expected",
                 transfer.received
@@ -232,6 +243,13 @@ impl Driver {
         }
         transfer.received += bytes.len() as u64;
         let received = transfer.received;
+        if received > transfer.room {
+            return self.op_failed(
+                op,
+                format!("agent {node} sent more content than there was room for"),
+                now,
+            );
+        }
         let over = match &mut transfer.kind {
             Kind::Text { data, .. } => {
                 data.extend_from_slice(&bytes);
@@ -250,8 +268,15 @@ impl Driver {
         if over {
             return self.op_failed(op, format!("agent {node} sent more content than was asked for"), now);
         }
-        let node = node.clone();
-        self.send(&node, Command::OpCredit { op, upto: received + CREDIT });
+        self.give_room(op, received);
+    }
+
+    /// So much content is taken: the agent may send more.
+    fn give_room(&mut self, op: u64, taken: u64) {
+        let Some(transfer) = self.transfers.get_mut(&op) else { return };
+        transfer.room = transfer.room.max(taken + CREDIT);
+        let (node, upto) = (transfer.node.clone(), transfer.room);
+        self.send(&node, Command::OpCredit { op, upto });
     }
 
     /// The agent has room for content that we send.
@@ -325,7 +350,7 @@ impl Driver {
             }
             done @ (OpResult::Done | OpResult::Flag(_) | OpResult::Count { .. }) => done,
         };
-        let Transfer { node, received, kind, .. } = transfer;
+        let Transfer { node, received, room, kind, .. } = transfer;
         let kind = match kind {
             Kind::Text { base64, data } => return self.text_done(op, &node, &step, base64, &data, now),
             Kind::Plain => {
@@ -352,7 +377,7 @@ impl Driver {
             }
             storing @ Kind::Storing { .. } => storing,
         };
-        self.transfers.insert(op, Transfer { step, node, received, kind });
+        self.transfers.insert(op, Transfer { step, node, received, room, kind });
     }
 
     fn abort_upload(&mut self, op: u64, transfer: &Transfer) {
@@ -377,7 +402,8 @@ impl Driver {
         let effects = vec![Effect::Stash { name: format!("\u{1}{hash}"), size, object: key }];
         self.texts.insert(hash, text);
         let kind = Kind::Storing { outcome, effects };
-        self.transfers.insert(op, Transfer { step: step.clone(), node: node.clone(), received: 0, kind });
+        self.transfers
+            .insert(op, Transfer { step: step.clone(), node: node.clone(), received: 0, room: CREDIT, kind });
     }
 
     fn listed(&mut self, node: &NodeName, step: &StepId, list: &[u8], now: Now) {
@@ -397,6 +423,11 @@ impl Driver {
         }
         if files.iter().any(|(path, _)| !safe(path)) {
             let why = format!("agent {node} listed a file outside the folder");
+            return self.fail(step, FailureKind::Io, why, now);
+        }
+        let mut seen = BTreeSet::new();
+        if let Some((path, _)) = files.iter().find(|(path, _)| !seen.insert(path)) {
+            let why = format!("agent {node} listed the file {path} twice");
             return self.fail(step, FailureKind::Io, why, now);
         }
         if files.is_empty() {
@@ -437,17 +468,14 @@ impl Driver {
         self.out.push(Do::Object(ObjectDo::Begin { op, key: object.clone() }));
         let request = OpRequest::Read { dir, path: current.0.clone(), max: u64::MAX };
         let kind = Kind::Archive { current, object, left, done };
-        self.transfers.insert(op, Transfer { step: step.clone(), node: node.clone(), received: 0, kind });
+        self.transfers
+            .insert(op, Transfer { step: step.clone(), node: node.clone(), received: 0, room: CREDIT, kind });
         self.start_op(node, op, request);
     }
 
     pub(super) fn object(&mut self, event: ObjectEvent, now: Now) {
         match event {
-            ObjectEvent::Written { op, upto } => {
-                if let Some(node) = self.transfers.get(&op).map(|t| t.node.clone()) {
-                    self.send(&node, Command::OpCredit { op, upto: upto + CREDIT });
-                }
-            }
+            ObjectEvent::Written { op, upto } => self.give_room(op, upto),
             ObjectEvent::Finished { op } => self.object_finished(op, now),
             ObjectEvent::Stash { op, object } => self.stash_found(op, object, now),
             ObjectEvent::Piece { op, from, bytes } => self.object_piece(op, from, bytes),
@@ -457,7 +485,7 @@ impl Driver {
     }
 
     fn object_finished(&mut self, op: u64, now: Now) {
-        let Some(Transfer { step, node, received, kind }) = self.transfers.remove(&op) else { return };
+        let Some(Transfer { step, node, received, kind, .. }) = self.transfers.remove(&op) else { return };
         match kind {
             Kind::Storing { outcome, effects } => self.settle(&step, *outcome, effects, now),
             Kind::Stash { name, object, count, .. } => {

@@ -60,6 +60,8 @@ pub(crate) struct Shared {
     starts: Semaphore,
     /// Look at what we own.
     own: Notify,
+    /// How often agents have held a higher fence than ours, by build.
+    outranked: Mutex<HashMap<BuildId, u32>>,
     metrics: Metrics,
 }
 
@@ -96,6 +98,7 @@ impl Engine {
             handed: Mutex::default(),
             starts: Semaphore::new(STARTS),
             own: Notify::new(),
+            outranked: Mutex::default(),
             metrics: Metrics::default(),
         };
         Engine { shared: Arc::new(shared) }
@@ -268,6 +271,7 @@ async fn life(
     match &ended {
         Ended::Stopped(Stop::Finished(result)) => {
             shared.metrics.builds_finished.fetch_add(1, Ordering::Relaxed);
+            shared.outranked.lock().remove(&running.build);
             tracing::debug!(build = what, %result, "a build has ended");
             crate::history::discard(shared, &running.job).await;
         }
@@ -302,6 +306,12 @@ async fn give_up(shared: &Arc<Shared>, running: &Running, why: &str) -> Result<(
     start::fail(shared, &row, why).await
 }
 
+/// Most epochs that a store is believed to have gone back: each is one restore. Epochs are few, and an agent that lies
+/// must not use them up.
+const MAX_EPOCHS: u32 = 16;
+/// How often that is believed for one build.
+const MAX_OUTRANKED: u32 = 3;
+
 /// An agent has seen a higher fence than ours. If the store says that the build is ours all the same, the store was set
 /// back in time: the epoch is raised and the build adopted anew, by ourselves.
 async fn outranked(shared: &Arc<Shared>, running: &Running, held: model::Fence) {
@@ -316,6 +326,24 @@ async fn outranked(shared: &Arc<Shared>, running: &Running, held: model::Fence) 
         tracing::error!(build = %running.build, why, "an agent can't be believed");
         if let Err(error) = give_up(shared, running, &why).await {
             tracing::debug!(%error, "end a build whose agent can't be believed");
+        }
+        return;
+    }
+    let times = {
+        let mut all = shared.outranked.lock();
+        let times = all.entry(running.build).or_default();
+        *times += 1;
+        *times
+    };
+    let above = held.epoch().saturating_sub(row.fence.epoch());
+    if above > MAX_EPOCHS || times > MAX_OUTRANKED {
+        shared.outranked.lock().remove(&running.build);
+        let why = format!(
+            "ERROR: an agent of this build says that it was claimed under fence {held}, which can't be"
+        );
+        tracing::info!(build = %running.build, %held, ours = %row.fence, "an agent holds a fence that can't be");
+        if let Err(error) = start::fail(shared, &row, &why).await {
+            tracing::debug!(%error, build = %running.build, "end a build whose agent lies");
         }
         return;
     }

@@ -324,9 +324,9 @@ pub struct Began {
     /// Full name, `/` between folders.
     pub job: String,
     pub number: u64,
-    /// Name to value, as given or by default.
+    /// Name to value, as given or by default. Variables of the environment too, before those in `env`.
     pub params: BTreeMap<String, ParamValue>,
-    /// `BUILD_NUMBER`, `JOB_NAME`, `BUILD_URL`, … : what `env` holds before anything else.
+    /// `BUILD_NUMBER`, `JOB_NAME`, `BUILD_URL`, … : what `env` holds before anything else. Parameters need not be in it.
     pub env: BTreeMap<String, String>,
     /// Result of the build before, for `post { changed … fixed … regression … }`.
     pub previous: Option<BuildResult>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Vm;
 use super::fault::{Fault, class};
-use crate::act::{Granted, ParamValue, Place, StepId};
+use crate::act::{Granted, Place, StepId};
 
 /// Handed from frame to frame; a block changes a copy, so leaving it restores everything.
 #[derive(Debug, Clone, Default)]
@@ -63,17 +63,16 @@ impl Vm {
         }
         let node = context.node.as_deref();
         node.and_then(|n| n.variable(name))
+            .or_else(|| self.began.params.get(name).map(ToString::to_string))
             .or_else(|| self.began.env.get(name).cloned())
-            .or_else(|| self.began.params.get(name).map(param_text))
             .or_else(|| node.and_then(|n| n.grant.env.get(name).cloned()))
     }
 
     /// What a process gets on top of the agent's own environment.
     pub(crate) fn environment(&self) -> BTreeMap<String, String> {
         let context = self.cur.context();
-        let mut all: BTreeMap<String, String> = BTreeMap::new();
-        all.extend(self.began.params.iter().map(|(name, value)| (name.clone(), param_text(value))));
-        all.extend(self.began.env.clone());
+        let mut all = self.began.env.clone();
+        all.extend(self.began.params.iter().map(|(name, value)| (name.clone(), value.to_string())));
         if let Some(node) = &context.node {
             for name in NODE_VARIABLES {
                 all.extend(node.variable(name).map(|value| (name.to_owned(), value)));
@@ -119,13 +118,6 @@ fn missing(what: &str) -> Fault {
          Perhaps you forgot to surround the step with a step that provides this, such as: node"
     );
     Fault::new(class::CONTEXT, message)
-}
-
-fn param_text(value: &ParamValue) -> String {
-    match value {
-        ParamValue::Flag(flag) => flag.to_string(),
-        ParamValue::Text(text) => text.clone(),
-    }
 }
 
 /// Replaces `$NAME` and `${NAME}` where the name is known.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pipeline::act::{Act, Began, Data, Outcome, Record, StepId};
+use pipeline::act::{Act, Began, Data, Outcome, ParamValue, Record, StepId};
 use pipeline::program::Program;
 
 use crate::corpus::CORPUS;
@@ -187,4 +187,27 @@ fn a_text_kept_outside_of_the_journal_must_be_put_back() {
     }
     let json = serde_json::to_string(&Data::ExitObject { status: 3, hash, size }).unwrap();
     assert_eq!(json, r#"{"exitObject":{"status":3,"hash":"cd","size":100000}}"#);
+}
+
+#[test]
+fn parameters_are_in_the_environment_whether_or_not_the_journal_repeats_them() {
+    let program = program(
+        "node { echo \"${env.FLAG} $FLAG ${env.WHO} ${params.FLAG == true} ${env.JOB_NAME} ${env.getEnvironment().WHO}\"; withEnv(['X=${WHO}!']) { sh 'env X' } }",
+    );
+    let mut once = started();
+    once.params.insert("JOB_NAME".into(), ParamValue::Text("hidden".into()));
+    let mut twice = once.clone();
+    twice.env.extend(once.params.iter().map(|(name, value)| (name.clone(), value.to_string())));
+    let [once, twice] = [once, twice].map(|began| {
+        let mut build = Build::new(&program, &began);
+        build.finish();
+        build
+    });
+    assert_eq!(once.echoes(), ["true true world true hidden world"], "{}", once.error());
+    assert_eq!(once.acts, twice.acts);
+    assert_eq!(once.journal[1..], twice.journal[1..]);
+    let pipeline::act::ActKind::Process(process) = &once.acts[2].kind else { panic!("{:?}", once.story()) };
+    for (name, value) in [("FLAG", "true"), ("WHO", "world"), ("X", "world!"), ("JOB_NAME", "hidden")] {
+        assert_eq!(process.env.get(name).map(String::as_str), Some(value), "{name}");
+    }
 }

@@ -17,6 +17,7 @@ mod programs;
 mod schedule;
 mod service;
 mod start;
+mod texts;
 
 pub use checkout::GitSource;
 pub use commands::{Commands, Queued};

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::{BuildResult, JobName};
-use pipeline::act::{Began, Data, Failure, FailureKind, Outcome, Record};
+use pipeline::act::{Began, Outcome, Record};
 use store::{Build, Chunk, Effect, Progress, Running, Which, Write};
 
 use crate::definition;
 use crate::driver::{Driver, Facts, Now, Rules};
 use crate::service::Shared;
+use crate::texts;
 
 /// Format of the records that new journals get.
 const FORMAT: u32 = 1;
@@ -82,18 +83,15 @@ async fn journal(shared: &Shared, running: &Running) -> Result<Vec<Record>, NoDr
 }
 
 async fn resolved(shared: &Shared, running: &Running, record: Record) -> Result<Record, NoDriver> {
-    let Record::Outcome { step, outcome: Outcome::Done(Data::Object { hash, size }), at } = record else {
-        return Ok(record);
+    let Record::Outcome { step, outcome: Outcome::Done(data), at } = record else { return Ok(record) };
+    let Some((hash, size)) = texts::object_of(&data) else {
+        return Ok(Record::Outcome { step, outcome: Outcome::Done(data), at });
     };
-    let key = crate::driver::text_key(running.build, &hash);
+    let key = texts::text_key(running.build, hash);
     let most = usize::try_from(size).unwrap_or(usize::MAX);
-    let outcome = match shared.objects.get(&key, 0, most).await? {
-        Some(bytes) => Outcome::Done(Data::Text(String::from_utf8_lossy(&bytes).into_owned())),
-        None => {
-            Outcome::Failed(Failure { kind: FailureKind::Io, message: format!("the object {hash} is gone") })
-        }
-    };
-    Ok(Record::Outcome { step, outcome, at })
+    let bytes = shared.objects.get(&key, 0, most).await?;
+    let text = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    Ok(Record::Outcome { step, outcome: texts::with_text(&data, text), at })
 }
 
 async fn facts(shared: &Shared, running: &Running, scm: Option<crate::GitSource>) -> Result<Facts, NoDriver> {
@@ -125,7 +123,6 @@ async fn begin(shared: &Shared, running: &Running, build: &Build) -> Result<Driv
     let before = shared.store.build(&running.job, Which::LastCompleted).await?;
     let now = Now { wall: shared.clock.now(), elapsed: shared.clock.elapsed() };
     let mut env = environment(&running.job, build, shared.url.as_deref());
-    env.extend(texts.clone());
     if let Some(scm) = &source.scm {
         env.insert(SCM_URL.to_owned(), scm.url.clone());
         env.insert(SCM_COMMIT.to_owned(), scm.branch.clone());

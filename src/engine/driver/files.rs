@@ -6,13 +6,14 @@ use std::collections::{BTreeSet, VecDeque};
 
 use bytes::{Bytes, BytesMut};
 use model::NodeName;
-use pipeline::act::{ActKind, Data, Failure, FailureKind, Outcome, Place, Record, StepId};
+use pipeline::act::{ActKind, Data, FailureKind, Outcome, Place, Record, StepId};
 use remoting::ops::{CREDIT, Command, FileSet, MAX_PIECE, OpRequest, OpResult, Report};
 use sha2::{Digest, Sha256};
 use store::Effect;
 
 use super::settle::too_large;
 use super::{Do, Driver, Now};
+use crate::texts;
 
 /// Largest file that `readFile` gives to a script.
 const MAX_READ: u64 = 8 * 1024 * 1024;
@@ -352,7 +353,7 @@ impl Driver {
         };
         let Transfer { node, received, room, kind, .. } = transfer;
         let kind = match kind {
-            Kind::Text { base64, data } => return self.text_done(op, &node, &step, base64, &data, now),
+            Kind::Text { base64, data } => return self.text_done(&step, base64, &data, now),
             Kind::Plain => {
                 let data = if let OpResult::Flag(flag) = result { Data::Flag(flag) } else { Data::None };
                 return self.settle(&step, Outcome::Done(data), Vec::new(), now);
@@ -386,24 +387,30 @@ impl Driver {
         }
     }
 
-    fn text_done(&mut self, op: u64, node: &NodeName, step: &StepId, base64: bool, data: &[u8], now: Now) {
+    fn text_done(&mut self, step: &StepId, base64: bool, data: &[u8], now: Now) {
         let text =
             if base64 { crate::base64_encode(data) } else { String::from_utf8_lossy(data).into_owned() };
-        if !too_large(&text) {
-            return self.settle(step, Outcome::Done(Data::Text(text)), Vec::new(), now);
+        if too_large(&text) {
+            return self.store_text(step, text, |hash, size| Data::Object { hash, size });
         }
+        self.settle(step, Outcome::Done(Data::Text(text)), Vec::new(), now);
+    }
+
+    /// Puts a text that is too large for a record into an object; `data` is what the record has in its place.
+    pub(super) fn store_text(&mut self, step: &StepId, text: String, data: impl FnOnce(String, u64) -> Data) {
+        let Some(node) = self.node_of(step) else { return };
+        let op = self.next_op;
+        self.next_op += 1;
         let hash = hex(&Sha256::digest(text.as_bytes()));
-        let key = text_key(self.facts.build, &hash);
+        let (key, size) = (texts::text_key(self.facts.build, &hash), text.len() as u64);
         let bytes = Bytes::from(text.clone().into_bytes());
         self.out.push(Do::Object(ObjectDo::Put { op, key: key.clone(), bytes }));
-        let size = text.len() as u64;
-        let outcome = Box::new(Outcome::Done(Data::Object { hash: hash.clone(), size }));
         // Needed as long as the build may be replayed, as stashes are: it goes with them. No script can name it.
         let effects = vec![Effect::Stash { name: format!("\u{1}{hash}"), size, object: key }];
+        let outcome = Box::new(Outcome::Done(data(hash.clone(), size)));
         self.texts.insert(hash, text);
         let kind = Kind::Storing { outcome, effects };
-        self.transfers
-            .insert(op, Transfer { step: step.clone(), node: node.clone(), received: 0, room: CREDIT, kind });
+        self.transfers.insert(op, Transfer { step: step.clone(), node, received: 0, room: 0, kind });
     }
 
     fn listed(&mut self, node: &NodeName, step: &StepId, list: &[u8], now: Now) {
@@ -540,23 +547,15 @@ impl Driver {
 
     /// The record as the machine is to see it: texts in place of the objects that hold them.
     pub(super) fn resolved(&mut self, record: &Record) -> Record {
-        let Record::Outcome { step, outcome: Outcome::Done(Data::Object { hash, .. }), at } = record else {
+        let Record::Outcome { step, outcome: Outcome::Done(data), at } = record else {
             return record.clone();
         };
-        let outcome = match self.texts.remove(hash) {
-            Some(text) => Outcome::Done(Data::Text(text)),
-            None => Outcome::Failed(Failure {
-                kind: FailureKind::Io,
-                message: format!("the object {hash} is gone"),
-            }),
+        let outcome = match texts::object_of(data) {
+            None => return record.clone(),
+            Some((hash, _)) => texts::with_text(data, self.texts.remove(hash)),
         };
         Record::Outcome { step: step.clone(), outcome, at: *at }
     }
-}
-
-/// Where a text too large for a record lives.
-pub(crate) fn text_key(build: model::BuildId, hash: &str) -> String {
-    format!("builds/{build}/text/{hash}")
 }
 
 fn safe(path: &str) -> bool {

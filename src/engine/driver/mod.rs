@@ -28,7 +28,6 @@ use remoting::ops::{FromAgent, ToAgent};
 use store::{Chunk, Effect, InboxRow, MAX_RECORDS, Progress};
 
 use files::Transfer;
-pub(crate) use files::text_key;
 pub use files::{ObjectDo, ObjectEvent};
 use log::Output;
 use session::Session;

@@ -7,6 +7,7 @@ use remoting::ops::{Command, StepReport, StepState};
 use store::Effect;
 
 use super::log::{Output, announce};
+use super::settle::too_large;
 use super::{AGENT_LOST, Driver, Now, Opening, at, wall};
 
 /// Between TERM and KILL when a step is ended.
@@ -29,8 +30,11 @@ impl Driver {
             let wait = Effect::WaitNode { step: step.to_string(), label: label.clone(), since: now.wall };
             self.next.effects.push(wait);
         }
-        let agent =
-            place(&act).and_then(|node| self.instances.get(node)).map(|(_, instance)| instance.clone());
+        let agent = act
+            .kind
+            .place()
+            .and_then(|place| self.instances.get(&place.node))
+            .map(|(_, instance)| instance.clone());
         let committed = !self.facts.rules.intent_first;
         let opening = Opening {
             replayed: false,
@@ -124,13 +128,15 @@ impl Driver {
         let cancelled = open.cancelled;
         match crate::checkout::process(&open.act, self.facts.scm.as_ref()) {
             Some(spec) => {
-                let known = self.sessions.get(node).is_some_and(|s| s.known.contains_key(step));
-                if cancelled && !known {
+                let known = self.sessions.get(node).and_then(|s| s.known.get(step)).map(|r| r.state.clone());
+                if cancelled && known.is_none() {
                     // The agent was claimed and has no folder of it: it never ran, and never will.
                     return self.settle(step, Outcome::Cancelled, Vec::new(), now);
                 }
+                // A folder alone says that it was asked for: the agent may have ended before it started anything.
+                let begun = known.is_some_and(|state| state != StepState::Accepted);
                 let rebooted = self.sessions.get(node).is_some_and(|s| s.rebooted);
-                if !known && rebooted && self.steps.get(step).is_some_and(|o| o.asked) {
+                if !begun && rebooted && self.steps.get(step).is_some_and(|o| o.asked) {
                     let why = format!(
                         "the machine of agent {node} was restarted, and nothing is left of this step"
                     );
@@ -139,7 +145,7 @@ impl Driver {
                 if let Some(open) = self.steps.get_mut(step) {
                     open.asked = true;
                 }
-                if !known {
+                if !begun && !cancelled {
                     self.send(node, Command::Start { step: step.to_string(), spec: Box::new(spec) });
                 }
                 self.follow(node, step);
@@ -271,7 +277,13 @@ impl Driver {
             let cancelled = self.steps.get(&step).is_some_and(|o| o.cancelled);
             let outcome = match how {
                 _ if cancelled => Outcome::Cancelled,
-                Ok((status, stdout)) => self.exited(&step, status, stdout),
+                Ok((status, stdout)) => match self.exited(&step, status, stdout) {
+                    Outcome::Done(Data::Exit { status, stdout: Some(text) }) if too_large(&text) => {
+                        self.store_text(&step, text, |hash, size| Data::ExitObject { status, hash, size });
+                        continue;
+                    }
+                    outcome => outcome,
+                },
                 Err(message) => Outcome::Failed(Failure { kind: FailureKind::Lost, message }),
             };
             self.settle(&step, outcome, Vec::new(), now);
@@ -286,16 +298,7 @@ impl Driver {
             }
             ActKind::Process(process) => {
                 let stdout = stdout.filter(|_| process.returns == Returns::Stdout);
-                match stdout {
-                    Some(text) if super::settle::too_large(&text) => Outcome::Failed(Failure {
-                        kind: FailureKind::Io,
-                        message: format!(
-                            "the output to be returned has {} bytes; at most 16,384 can be",
-                            text.len()
-                        ),
-                    }),
-                    stdout => Outcome::Done(Data::Exit { status, stdout }),
-                }
+                Outcome::Done(Data::Exit { status, stdout })
             }
             _ => Outcome::Cancelled,
         }
@@ -314,33 +317,7 @@ impl Driver {
     /// The agent that an act in flight belongs to.
     pub(super) fn node_of(&self, step: &StepId) -> Option<model::NodeName> {
         let open = self.steps.get(step)?;
-        let node = place(&open.act)?;
-        self.instances.get(node).map(|(name, _)| name.clone())
-    }
-}
-
-/// The `node` step whose executor an act uses.
-fn place(act: &Act) -> Option<&StepId> {
-    match &act.kind {
-        ActKind::Process(process) => Some(&process.place.node),
-        ActKind::Checkout { place, .. }
-        | ActKind::ReadFile { place, .. }
-        | ActKind::WriteFile { place, .. }
-        | ActKind::FileExists { place, .. }
-        | ActKind::DeleteDir { place }
-        | ActKind::Stash { place, .. }
-        | ActKind::Unstash { place, .. }
-        | ActKind::ArchiveArtifacts { place, .. } => Some(&place.node),
-        ActKind::Echo { .. }
-        | ActKind::BlockStart { .. }
-        | ActKind::BlockEnd { .. }
-        | ActKind::SetResult { .. }
-        | ActKind::SetDisplayName { .. }
-        | ActKind::SetDescription { .. }
-        | ActKind::ReleaseNode { .. }
-        | ActKind::CancelTimer { .. }
-        | ActKind::Node { .. }
-        | ActKind::Sleep { .. }
-        | ActKind::Timer { .. } => None,
+        let place = open.act.kind.place()?;
+        self.instances.get(&place.node).map(|(name, _)| name.clone())
     }
 }

@@ -21,6 +21,10 @@ impl Driver {
         if self.ending.is_none() {
             self.settle_complete(now);
         }
+        let early = !self.facts.rules.result_committed && self.ending.is_none();
+        if early {
+            self.feed_early(now);
+        }
         let draft = std::mem::take(&mut self.next);
         let mut records = draft.records;
         let mut effects = draft.effects;
@@ -29,17 +33,10 @@ impl Driver {
         for Arrival { record, effects: more } in self.arrived.drain(..) {
             effects.extend(more);
             records.push(record.clone());
-            feed.push(Fed { record, done: false });
+            feed.push(Fed { record, done: early });
         }
         if records.is_empty() && effects.is_empty() && draft.chunks.is_empty() {
             return self.wake(now);
-        }
-        if !self.facts.rules.result_committed {
-            for fed in &mut feed {
-                fed.done = true;
-                while let Status::More = self.machine.run(SLICE) {}
-                self.feed_one(&fed.record, now);
-            }
         }
         let write = Progress {
             build: self.facts.build,
@@ -88,6 +85,16 @@ impl Driver {
             self.feed_one(&fed.record, now);
         }
         true
+    }
+
+    /// With the rule switched off: the machine sees results before their commit, and goes on.
+    fn feed_early(&mut self, now: Now) {
+        let records: Vec<Record> = self.arrived.iter().map(|a| a.record.clone()).collect();
+        for record in records {
+            while let Status::More = self.machine.run(SLICE) {}
+            self.feed_one(&record, now);
+        }
+        let _waits = self.run(now);
     }
 
     fn feed_one(&mut self, record: &Record, now: Now) {
@@ -220,5 +227,7 @@ pub(crate) fn encode(record: &Record) -> Bytes {
 
 /// Whether a text must live in the object store.
 pub(super) fn too_large(text: &str) -> bool {
-    text.len() > MAX_RECORD / 4
+    // Escaped, a character can take six bytes.
+    let escaped = || serde_json::to_string(text).map_or(usize::MAX, |json| json.len());
+    text.len() > MAX_RECORD / 4 || (text.len() > MAX_RECORD / 16 && escaped() > MAX_RECORD / 2)
 }

@@ -1,0 +1,36 @@
+//! Texts too large for a record: an object holds them, the record its hash, and the machine is fed the text.
+
+use pipeline::act::{Data, Failure, FailureKind, Outcome};
+
+/// Where a text too large for a record lives.
+pub(crate) fn text_key(build: model::BuildId, hash: &str) -> String {
+    format!("builds/{build}/text/{hash}")
+}
+
+/// The object that holds the text of an outcome: its hash and size.
+pub(crate) fn object_of(data: &Data) -> Option<(&str, u64)> {
+    match data {
+        Data::Object { hash, size } | Data::ExitObject { hash, size, .. } => Some((hash, *size)),
+        Data::None
+        | Data::Text(_)
+        | Data::Number(_)
+        | Data::Flag(_)
+        | Data::Map(_)
+        | Data::Granted(_)
+        | Data::Exit { .. } => None,
+    }
+}
+
+/// The outcome as the machine is to see it: the text in place of the object.
+pub(crate) fn with_text(data: &Data, text: Option<String>) -> Outcome {
+    match (data, text) {
+        (Data::ExitObject { status, .. }, Some(text)) => {
+            Outcome::Done(Data::Exit { status: *status, stdout: Some(text) })
+        }
+        (_, Some(text)) => Outcome::Done(Data::Text(text)),
+        (_, None) => {
+            let message = "the object that held the result of this step is gone".to_owned();
+            Outcome::Failed(Failure { kind: FailureKind::Io, message })
+        }
+    }
+}

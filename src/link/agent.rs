@@ -1,13 +1,14 @@
 //! The socket of one native agent: greets, pings, carries frames, says why it ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use model::NodeName;
+use model::{BuildId, Fence, NodeName};
 use remoting::native::{AgentInfo, Frame, MAX_MESSAGE, Welcome};
+use remoting::ops::{Command, ToAgent};
 use remoting::peer::{Peer, PeerHint};
 use store::{Answer, Write};
 use tokio::sync::mpsc;
@@ -27,6 +28,8 @@ const INTERVALS: u32 = 3;
 const GREETING: Duration = Duration::from_secs(10);
 /// Frames that wait for a socket.
 const QUEUE: usize = 4096;
+/// Lists of kept builds that wait to be looked up. One that finds no room is said again some minutes later.
+const LISTS: usize = 4;
 
 pub(crate) async fn serve(shared: &Arc<Shared>, node: NodeName, instance: String, stream: Stream) -> String {
     let mut socket = socket::upgraded(stream, MAX_MESSAGE).await;
@@ -40,13 +43,13 @@ pub(crate) async fn serve(shared: &Arc<Shared>, node: NodeName, instance: String
     shared.metrics.connects.fetch_add(1, Ordering::Relaxed);
     let (to, queue) = Outgoing::new(QUEUE);
     let overflow = Arc::clone(&to.overflow);
-    shared.routes.link_up(&node, link, &instance, to);
+    shared.routes.link_up(&node, link, &instance, to.clone());
     shared.routes.to_peers(None, &Peer::Hint(PeerHint::Linked { node: node.clone(), number: link }));
     let _nobody_listens = shared.hints.send(PeerHint::Linked { node: node.clone(), number: link });
     tracing::info!(agent = %node, link, "agent connected");
 
     let why = tokio::select! {
-        why = carry(shared, &node, socket, queue) => why,
+        why = carry(shared, &node, socket, (to, queue)) => why,
         () = overflow.notified() => "write blocked: the queue to the agent is full".to_owned(),
     };
 
@@ -97,11 +100,12 @@ async fn carry(
     shared: &Arc<Shared>,
     node: &NodeName,
     socket: socket::Socket,
-    mut queue: mpsc::Receiver<ToSocket>,
+    (to, mut queue): (Outgoing<ToSocket>, mpsc::Receiver<ToSocket>),
 ) -> String {
     let (mut sink, mut source) = socket.split();
     let (pong_to, mut pongs) = mpsc::channel::<u64>(8);
     let (beat_to, beats) = mpsc::channel::<Frame>(8);
+    let (list_to, lists) = mpsc::channel(LISTS);
     let reading = async {
         loop {
             let message = match socket::next(&mut source).await {
@@ -115,6 +119,9 @@ async fn carry(
                 }
                 Ok(Frame::Ping(n)) => {
                     let _full = beat_to.try_send(Frame::Pong(n));
+                }
+                Ok(Frame::Builds { builds }) => {
+                    let _said_again = list_to.try_send(builds);
                 }
                 Ok(Frame::Bye { reason }) => return format!("the agent left: {reason}"),
                 Ok(other) => return format!("protocol error: an agent may not send {}", kind(&other)),
@@ -153,7 +160,42 @@ async fn carry(
         why = reading => why,
         why = writing => why,
         why = pinging => why,
+        why = forget_over(shared, lists, &to) => why,
     }
+}
+
+/// Lets the agent forget what it keeps of builds that are over: the owner's own word is said once, and gets lost with a
+/// link, or with the owner between the last commit and the send.
+///
+/// Forgetting kills, so it must never be said of a build that runs, or may run again:
+/// - *Ended* is final in a store. A store that is set back to before the end has the build as running, its adoption raises
+///   the fence, and whoever claims under it is obeyed before us: we show the very fence that the agent told us, which is
+///   stale by then.
+/// - *Deleted* builds had ended. That a build is not there means this only below the highest one that is: ids rise, and an
+///   agent hears of a build after its commit. One above all may be from a time that the store has lost and may get back
+///   (a standby, a backup, that was behind), so it is left alone. Once newer builds have passed its id, that time never
+///   comes back: nobody will own the build again.
+/// - When the store is away, nothing is said; the agent tells us again.
+async fn forget_over(
+    shared: &Shared,
+    mut lists: mpsc::Receiver<Vec<(BuildId, Fence)>>,
+    to: &Outgoing<ToSocket>,
+) -> String {
+    while let Some(kept) = lists.recv().await {
+        let ids: Vec<BuildId> = kept.iter().map(|(build, _)| *build).collect();
+        let over: BTreeSet<BuildId> = match shared.store.over(&ids).await {
+            Ok(over) => over.into_iter().collect(),
+            Err(error) => {
+                tracing::debug!(%error, "look which builds of an agent are over");
+                continue;
+            }
+        };
+        for (build, fence) in kept.into_iter().filter(|(build, _)| over.contains(build)) {
+            let forget = Frame::Command(ToAgent { build, fence, command: Command::Forget });
+            let _gone = to.queue.send(ToSocket::Frame(Box::new(forget))).await;
+        }
+    }
+    "this replica ends".to_owned()
 }
 
 /// Pings; ends when three intervals passed without an answer.
@@ -209,11 +251,14 @@ fn kind(frame: &Frame) -> &'static str {
         Frame::Welcome(_) => "a welcome",
         Frame::Interval { .. } => "an interval",
         Frame::Command(_) => "a command",
-        Frame::Ping(_) | Frame::Pong(_) | Frame::Bye { .. } | Frame::Report(_) => "this",
+        Frame::Ping(_) | Frame::Pong(_) | Frame::Bye { .. } | Frame::Report(_) | Frame::Builds { .. } => {
+            "this"
+        }
     }
 }
 
-/// Closes local links that are not the newest any more, or whose node is gone: a lost hint costs a second.
+/// Closes local links that are not the newest any more, that the store has forgotten, or whose node is gone: a lost hint
+/// costs a second.
 pub(crate) async fn watch_store(shared: Arc<Shared>) {
     loop {
         tokio::time::sleep(cluster::LOOK * 2).await;
@@ -222,18 +267,19 @@ pub(crate) async fn watch_store(shared: Arc<Shared>) {
             continue;
         }
         let Ok(links) = shared.store.links().await else { continue };
-        let newest: BTreeMap<&NodeName, i64> = links.iter().map(|l| (&l.node, l.number)).collect();
+        let me = shared.cluster.me();
+        let rows: BTreeMap<&NodeName, &store::Link> = links.iter().map(|l| (&l.node, l)).collect();
         for (node, link) in held {
-            match newest.get(&node) {
-                None => shared.routes.close(&node, Some(link + 1), "the node was deleted"),
-                Some(number) => {
-                    shared.routes.close(
-                        &node,
-                        Some(*number),
-                        "replaced by a newer connection of the same agent",
-                    );
+            let why = match rows.get(&node) {
+                None => "the node was deleted",
+                Some(row) if row.number > link => "replaced by a newer connection of the same agent",
+                // The store was set back to before this link: nobody would give the agent anything.
+                Some(row) if row.number < link || row.holder.as_ref() != Some(me) => {
+                    "the store has forgotten this connection"
                 }
-            }
+                Some(_) => continue,
+            };
+            shared.routes.close(&node, Some(link + 1), why);
         }
     }
 }

@@ -58,10 +58,15 @@ struct Remote {
 
 /// A queue towards a socket. One that is full belongs to a socket that does not drain: its connection is ended, and all
 /// is said again over the next one. Messages to our own builds are not limited here: the credit of each step does that.
-#[derive(Clone)]
 pub(crate) struct Outgoing<T> {
     pub(crate) queue: mpsc::Sender<T>,
     pub(crate) overflow: Arc<Notify>,
+}
+
+impl<T> Clone for Outgoing<T> {
+    fn clone(&self) -> Outgoing<T> {
+        Outgoing { queue: self.queue.clone(), overflow: Arc::clone(&self.overflow) }
+    }
 }
 
 impl<T> Outgoing<T> {

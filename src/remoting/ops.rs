@@ -46,7 +46,8 @@ pub enum Command {
     OpCredit { op: u64, upto: u64 },
     /// The op is not wanted any more.
     OpCancel { op: u64 },
-    /// The build has ended: its spools and statuses may go.
+    /// The build has ended: what still runs of it is ended at once, then its spools and statuses go. Also said by the
+    /// holder of the link, for a build that the agent still keeps and that is over.
     Forget,
 }
 

@@ -159,6 +159,10 @@ pub trait Builds: Send + Sync + 'static {
     async fn builds(&self, job: &JobName, below: Option<u64>, limit: u32) -> Result<Vec<Build>>;
     /// All running builds, or those of one owner, by build.
     async fn running(&self, owner: Option<i64>) -> Result<Vec<Running>>;
+    /// Of these builds, in their order, those that are over: they have ended, or they are not there although a build of a
+    /// higher id is (deleted). One above all that are there may be from a time after the one to which this store was set
+    /// back; nothing is known of it, and it is not listed.
+    async fn over(&self, builds: &[BuildId]) -> Result<Vec<BuildId>>;
     /// In order, from index `from` on; at most [`JOURNAL_RECORDS`] records or [`JOURNAL_BYTES`] bytes a call, but at least one
     /// if there is one. Stays when the build has ended. Nothing for an unknown build.
     async fn journal(&self, build: BuildId, from: i64) -> Result<Vec<bytes::Bytes>>;

@@ -19,6 +19,7 @@ macro_rules! for_all_reads {
             build_by_id(id: BuildId) -> Option<Build>;
             builds(job: &JobName, below: Option<u64>, limit: u32) -> Vec<Build>;
             running(owner: Option<i64>) -> Vec<Running>;
+            over(builds: &[BuildId]) -> Vec<BuildId>;
             journal(build: BuildId, from: i64) -> Vec<Bytes>;
             source(hash: &str) -> Option<String>;
             inbox(build: BuildId) -> Vec<InboxRow>;

@@ -219,7 +219,7 @@ async fn read(
                 }
             }
             Some(Frame::Pong(_)) => {}
-            Some(other @ (Frame::Hello(_) | Frame::Welcome(_) | Frame::Report(_))) => {
+            Some(other @ (Frame::Hello(_) | Frame::Welcome(_) | Frame::Report(_) | Frame::Builds { .. })) => {
                 return End::Lost(format!("it sends what only an agent may: {other:?}"));
             }
         }

@@ -8,6 +8,7 @@ use remoting::ops::{Report, StepReport, StepState};
 use tracing::{error, info};
 
 use super::{Done, Service};
+use crate::step::Phase;
 
 /// What the answer to a claim may take on the wire: well below the largest header.
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
@@ -57,6 +58,8 @@ impl Service {
             Ok(rebooted) => {
                 claiming.written = true;
                 build.rebooted = rebooted;
+                // It runs after all: a store that was set back in time had it ended.
+                build.forgotten = false;
                 self.fences.hold(id, claiming.fence);
                 // The former owner may have spoken while the fence was written.
                 self.break_off(id, "the build was claimed by another owner");
@@ -137,8 +140,14 @@ impl Service {
         build.ops.retain(|_, op| !op.end(why));
     }
 
-    pub(super) fn forget(&mut self, id: BuildId) {
+    /// Ends what still runs of a build, and lets nothing start any more; its folder goes after that.
+    pub(super) fn forget(&mut self, id: BuildId, fence: Fence) {
         self.break_off(id, "the build is forgotten");
+        let steps = self.builds.get(&id).into_iter().flat_map(|build| &build.steps);
+        let open = steps.filter(|(_, step)| !matches!(step.phase, Phase::Ended { .. }));
+        for name in open.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.kill(id, fence, &name, 0);
+        }
         if let Some(build) = self.builds.get_mut(&id) {
             build.forgotten = true;
         }

@@ -38,7 +38,7 @@ impl Service {
             Command::OpData { op, offset, last, bytes } => self.op_data((build, op), offset, last, &bytes),
             Command::OpCredit { op, upto } => self.op_credit((build, op), upto),
             Command::OpCancel { op } => self.op_cancel((build, op)),
-            Command::Forget => self.forget(build),
+            Command::Forget => self.forget(build, fence),
         }
     }
 }

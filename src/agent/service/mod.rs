@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use model::{BuildId, Fence};
-use remoting::native::AgentInfo;
+use remoting::native::{AgentInfo, MAX_BUILDS};
 use remoting::ops::{Fences, FromAgent, OpResult, Report, ToAgent};
 use tokio::sync::mpsc::{self, OwnedPermit};
 use tokio::sync::watch;
@@ -41,6 +41,9 @@ const OUTBOX: usize = 256;
 const TICK: Duration = Duration::from_secs(1);
 /// The same where the kernel does not say that files grow.
 const BLIND_TICK: Duration = Duration::from_millis(100);
+
+/// How often the controller hears which builds are kept here; also at the beginning of each link.
+const TELL_BUILDS: Duration = Duration::from_secs(5 * 60);
 
 /// Runs an agent until it is told to stop, or its link ended and it may not connect again. Steps go on without it.
 pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Error> {
@@ -87,6 +90,8 @@ pub(crate) struct Service {
     /// Steps that run.
     running: usize,
     next_tick: Instant,
+    /// When the controller is told again what is kept.
+    tell_builds: Instant,
 }
 
 /// Names an op of a build.
@@ -112,6 +117,8 @@ enum Out {
     Report(FromAgent),
     /// The step's state when the link has room for it.
     Step(StepKey, Fence),
+    /// What is kept here.
+    Builds(Vec<(BuildId, Fence)>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -143,6 +150,7 @@ enum Turn {
     Pipe(OpKey),
     Grown(Vec<StepKey>),
     Tick,
+    TellBuilds,
 }
 
 impl Service {
@@ -164,6 +172,7 @@ impl Service {
             pipes: mpsc::unbounded_channel(),
             running: 0,
             next_tick: Instant::now() + TICK,
+            tell_builds: Instant::now(),
         };
         for (build, Held { boot, .. }) in held {
             let rebooted = boot != service.home.boot;
@@ -185,6 +194,7 @@ impl Service {
 
     /// Every branch is cancel-safe: channels, the end of a task, readiness of a descriptor, a timer.
     async fn turn(&mut self, links: &mut mpsc::Receiver<Ends>) -> Turn {
+        let linked = self.link.is_some();
         let sending = !self.outbox.is_empty() || !self.ready.is_empty();
         let hearing = self.outbox.len() < OUTBOX;
         let frames = self.link.as_ref().filter(|_| sending).map(|link| link.frames.clone());
@@ -197,6 +207,7 @@ impl Service {
             Some(key) = self.pipes.1.recv() => Turn::Pipe(key),
             keys = self.notice.grown() => Turn::Grown(keys),
             () = sleep_until(self.next_tick), if self.running > 0 => Turn::Tick,
+            () = sleep_until(self.tell_builds), if linked => Turn::TellBuilds,
         }
     }
 
@@ -205,6 +216,7 @@ impl Service {
             Turn::Link(ends) => {
                 self.unlink();
                 self.link = Some(ends);
+                self.tell_builds();
             }
             Turn::Unlinked => self.unlink(),
             Turn::Command(command) => self.command(command),
@@ -218,6 +230,7 @@ impl Service {
             Turn::Pipe(key) => self.pipe_moved(key),
             Turn::Grown(keys) => keys.into_iter().for_each(|key| self.make_ready(key)),
             Turn::Tick => self.tick(),
+            Turn::TellBuilds => self.tell_builds(),
         }
     }
 
@@ -257,6 +270,16 @@ impl Service {
         if self.link.is_some() {
             self.outbox.push_back(Out::Step(key, fence));
         }
+    }
+
+    /// A `Forget` is said once and may be lost with its link or its owner: whoever holds the link now looks which of these
+    /// builds are over.
+    fn tell_builds(&mut self) {
+        self.tell_builds = Instant::now() + TELL_BUILDS;
+        let kept = self.builds.iter().filter(|(_, build)| !build.forgotten);
+        let kept: Vec<(BuildId, Fence)> =
+            kept.filter_map(|(id, _)| Some((*id, self.fences.held(*id)?))).collect();
+        self.outbox.extend(kept.chunks(MAX_BUILDS).map(|page| Out::Builds(page.to_vec())));
     }
 
     fn delete(&mut self, path: std::path::PathBuf) {

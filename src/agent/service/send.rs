@@ -41,8 +41,8 @@ impl Line {
 impl Service {
     pub(super) fn next_frame(&mut self) -> Option<Bytes> {
         while let Some(out) = self.outbox.pop_front() {
-            if let Some(report) = self.resolve(out) {
-                return Some(Frame::Report(report).encode());
+            if let Some(frame) = self.resolve(out) {
+                return Some(frame.encode());
             }
         }
         while let Some(source) = self.ready.pop() {
@@ -58,12 +58,14 @@ impl Service {
         None
     }
 
-    fn resolve(&self, out: Out) -> Option<FromAgent> {
+    fn resolve(&self, out: Out) -> Option<Frame> {
         match out {
-            Out::Report(report) => Some(report),
+            Out::Report(report) => Some(Frame::Report(report)),
+            Out::Builds(builds) => Some(Frame::Builds { builds }),
             Out::Step((build, name), fence) => {
                 let step = self.builds.get(&build)?.steps.get(&name)?;
-                Some(FromAgent { build, fence, report: Report::Step(self.step_report(&name, step)) })
+                let report = Report::Step(self.step_report(&name, step));
+                Some(Frame::Report(FromAgent { build, fence, report }))
             }
         }
     }

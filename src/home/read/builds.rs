@@ -10,7 +10,7 @@ use store::{
 
 use super::{Pool, job, limit, logs, unreadable};
 use crate::Home;
-use crate::db::{Row, args};
+use crate::db::{Arg, Row, args};
 
 /// Columns of a build, for [`build`].
 const BUILD: &str = "SELECT build.id, item.name, build.number, build.queue_id, build.causes, build.params, \
@@ -20,6 +20,8 @@ const BUILD: &str = "SELECT build.id, item.name, build.number, build.queue_id, b
 
 /// Records of one look into the journal; the last ones count most, so the limit by bytes is kept in steps.
 const STEP: usize = 64;
+/// Builds of one look at which of them are over.
+const MANY: usize = 32;
 
 #[async_trait::async_trait]
 impl Builds for Home {
@@ -63,6 +65,29 @@ impl Builds for Home {
                 self.pool.list(AssertSqlSafe(sql), args![owner], running).await
             }
         }
+    }
+
+    async fn over(&self, builds: &[BuildId]) -> Result<Vec<BuildId>> {
+        // One statement of a fixed size, so that it is prepared once: the rest of the last one names a build twice.
+        let places: Vec<String> = (1..=MANY).map(|n| format!("${n}")).collect();
+        let sql = format!(
+            "SELECT CAST(0 AS BIGINT), COALESCE(MAX(id), 0) FROM build UNION ALL \
+             SELECT CAST(1 AS BIGINT), id FROM build WHERE ended_at IS NULL AND id IN ({})",
+            places.join(", ")
+        );
+        let mut over = Vec::new();
+        for some in builds.chunks(MANY) {
+            let mut ids = [Arg::from(some[0]); MANY];
+            ids.iter_mut().zip(some).for_each(|(place, id)| *place = Arg::from(*id));
+            let rows = self
+                .pool
+                .list(AssertSqlSafe(sql.clone()), &ids, |row| Ok((row.yes(0)?, row.int(1)?)))
+                .await?;
+            let highest = rows.iter().find(|(running, _)| !running).map_or(0, |(_, id)| *id);
+            let ended = |id: &&BuildId| id.0 <= highest && !rows.contains(&(true, id.0));
+            over.extend(some.iter().filter(ended));
+        }
+        Ok(over)
     }
 
     async fn journal(&self, build: BuildId, from: i64) -> Result<Vec<Bytes>> {

@@ -22,6 +22,8 @@ pub const VERSION_HEADER: &str = "X-Majordomo-Native";
 pub const INSTANCE_HEADER: &str = "X-Majordomo-Instance";
 /// Largest JSON header; a script of 1 MiB fits, escaped.
 pub const MAX_HEADER: usize = 8 * 1024 * 1024;
+/// Most builds in one frame.
+pub const MAX_BUILDS: usize = 1_000;
 /// Largest message.
 pub const MAX_MESSAGE: usize = MAX_HEADER + MAX_PIECE + 4;
 
@@ -45,6 +47,12 @@ pub enum Frame {
     },
     Command(ToAgent),
     Report(FromAgent),
+    /// The agent keeps something of these builds, under the highest fence that it was shown for each; at most
+    /// [`MAX_BUILDS`] a frame. Said after each welcome and every few minutes, because a `Forget` is said once and may be
+    /// lost. The controller answers each that is over with a `Forget` under that very fence.
+    Builds {
+        builds: Vec<(BuildId, Fence)>,
+    },
 }
 
 /// What an agent says about itself.
@@ -80,6 +88,8 @@ pub enum FrameError {
     Large(usize),
     #[error("{0} bytes of content are over the limit of {MAX_PIECE}")]
     Content(usize),
+    #[error("{0} builds are over the limit of {MAX_BUILDS}")]
+    Builds(usize),
     #[error("the frame header can't be read: {0}")]
     Header(String),
 }
@@ -100,6 +110,9 @@ enum Header {
     },
     Bye {
         reason: String,
+    },
+    Builds {
+        builds: Vec<(BuildId, Fence)>,
     },
     Claim(To),
     Start {
@@ -222,6 +235,11 @@ impl Frame {
         }
         let header =
             serde_json::from_slice::<Header>(&message[4..]).map_err(|e| FrameError::Header(e.to_string()))?;
+        if let Header::Builds { builds } = &header
+            && builds.len() > MAX_BUILDS
+        {
+            return Err(FrameError::Builds(builds.len()));
+        }
         Ok(join(header, content))
     }
 
@@ -234,6 +252,7 @@ impl Frame {
             Frame::Pong(n) => (Header::Pong { n }, none),
             Frame::Interval { millis } => (Header::Interval { millis }, none),
             Frame::Bye { reason } => (Header::Bye { reason }, none),
+            Frame::Builds { builds } => (Header::Builds { builds }, none),
             Frame::Command(command) => split_command(command),
             Frame::Report(report) => split_report(report),
         }
@@ -282,6 +301,7 @@ fn join(header: Header, bytes: Bytes) -> Frame {
         Header::Pong { n } => Frame::Pong(n),
         Header::Interval { millis } => Frame::Interval { millis },
         Header::Bye { reason } => Frame::Bye { reason },
+        Header::Builds { builds } => Frame::Builds { builds },
         Header::Claim(to) => command(to, Command::Claim),
         Header::Start { to, step, spec } => command(to, Command::Start { step, spec }),
         Header::Follow { to, step, from, upto } => command(to, Command::Follow { step, from, upto }),

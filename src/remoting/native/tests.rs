@@ -47,6 +47,7 @@ fn samples() -> Vec<Frame> {
         Frame::Pong(1),
         Frame::Interval { millis: 2000 },
         Frame::Bye { reason: "drained".into() },
+        Frame::Builds { builds: vec![(build, fence), (BuildId(13), fence)] },
     ];
     all.extend(commands.map(|command| Frame::Command(ToAgent { build, fence, command })));
     all.extend(reports.map(|report| Frame::Report(FromAgent { build, fence, report })));
@@ -81,4 +82,12 @@ fn a_cut_or_damaged_frame_is_an_error_and_never_a_panic() {
     let mut large = Frame::Ping(1).encode().to_vec();
     large.resize(large.len() + MAX_PIECE + 1, 0);
     assert_eq!(Frame::decode(large.into()), Err(FrameError::Content(MAX_PIECE + 1)));
+}
+
+#[test]
+fn a_frame_names_a_thousand_builds_and_no_more() {
+    let builds = |count: usize| Frame::Builds { builds: vec![(BuildId(1), Fence::first(1)); count] };
+    assert_eq!(Frame::decode(builds(MAX_BUILDS).encode()), Ok(builds(MAX_BUILDS)));
+    let more = MAX_BUILDS + 1;
+    assert_eq!(Frame::decode(builds(more).encode()), Err(FrameError::Builds(more)));
 }

@@ -130,6 +130,24 @@ pub async fn running_builds_come_by_owner<S: Store>(store: &S) {
     assert!(of(Some(99)).await.is_empty());
 }
 
+pub async fn a_build_is_over_when_it_has_ended_or_was_deleted<S: Store>(store: &S) {
+    let me = join(store, "r-0").await;
+    pipeline(store, "app").await;
+    assert!(store.over(&[]).await.unwrap().is_empty());
+    assert!(store.over(&[BuildId(1)]).await.unwrap().is_empty(), "a store without builds knows of none");
+    let running = start(store, "app", &me).await.build;
+    let ended = built(store, "app", &me, BuildResult::Success).await.build;
+    let deleted = built(store, "app", &me, BuildResult::Failure).await;
+    let last = start(store, "app", &me).await.build;
+    ok(store, Write::DeleteBuild { job: name("app"), number: deleted.number }).await;
+    let deleted = deleted.build;
+    let unknown = [BuildId(last.0 + 1), BuildId(last.0 + 1_000)];
+    let all = [last, deleted, unknown[0], running, ended, unknown[1]];
+    assert_eq!(store.over(&all).await.unwrap(), [deleted, ended]);
+    let many: Vec<BuildId> = (0..100).flat_map(|_| all).collect();
+    assert_eq!(store.over(&many).await.unwrap(), [deleted, ended].repeat(100));
+}
+
 pub async fn permalinks_find_their_builds<S: Store>(store: &S) {
     let me = join(store, "r-0").await;
     pipeline(store, "app").await;

@@ -111,6 +111,7 @@ macro_rules! contract_suite {
                 an_exclusive_build_waits_for_the_running_one,
                 builds_get_the_next_number,
                 running_builds_come_by_owner,
+                a_build_is_over_when_it_has_ended_or_was_deleted,
                 permalinks_find_their_builds,
                 builds_come_newest_first_in_pages,
                 what_is_not_there_is_none,

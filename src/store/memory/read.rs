@@ -104,6 +104,12 @@ impl State {
         rows.filter(|row| owner.is_none_or(|owner| row.owner == owner)).cloned().collect()
     }
 
+    pub fn over(&self, builds: &[BuildId]) -> Vec<BuildId> {
+        let highest = self.builds.keys().next_back().copied();
+        let over = |id: &&BuildId| Some(**id) <= highest && !self.running.contains_key(id);
+        builds.iter().filter(over).copied().collect()
+    }
+
     pub fn journal(&self, build: BuildId, from: i64) -> Vec<Bytes> {
         let from = usize::try_from(from).unwrap_or(0);
         let records =

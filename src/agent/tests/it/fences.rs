@@ -1,8 +1,9 @@
 //! Whoever shows the highest fence commands, also after the agent was killed.
 
-use remoting::ops::{Command, OpRequest, Report, StepState};
+use remoting::native::Frame;
+use remoting::ops::{Command, OpRequest, Report};
 
-use crate::process::{Agent, until};
+use crate::process::{Agent, alive, read_pid, until};
 use crate::support::{Controller, build, fence, sh};
 
 #[tokio::test]
@@ -54,15 +55,42 @@ async fn a_forgotten_build_leaves_nothing_behind() {
     let agent = Agent::started(&controller);
     let mut link = controller.link().await;
     link.claim(build(1), fence(4)).await;
-    link.start(build(1), fence(4), "0", "sleep 0.3", &agent.workspace()).await;
+    let script = "trap '' TERM; echo $$ >pid; while :; do sleep 1; done";
+    link.start(build(1), fence(4), "0", script, &agent.workspace()).await;
+    let path = agent.workspace().join("pid");
+    until("the step has begun", || read_pid(&path).is_some()).await;
     link.tell(build(1), fence(4), Command::Forget).await;
     let builds = agent.work_dir().join("majordomo/builds");
     let left = || std::fs::read_dir(&builds).unwrap().count();
-    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    assert_eq!(left(), 1, "it waits for what runs");
     until("nothing is left", || left() == 0).await;
-    assert_eq!(link.step("0").await.state, StepState::Running);
+    assert!(!alive(read_pid(&path).unwrap()), "what runs is ended first");
+    assert!(!link.step("0").await.state.ended());
     link.start(build(1), fence(4), "1", "true", &agent.workspace()).await;
     assert_eq!(link.report().await.report, Report::Refused { held: fence(0) });
     assert!(link.claim(build(1), fence(5)).await.is_empty());
+}
+
+#[tokio::test]
+async fn an_agent_tells_each_link_which_builds_it_keeps() {
+    let mut controller = Controller::start().await;
+    let mut agent = Agent::started(&controller);
+    let mut link = controller.link().await;
+    link.claim(build(1), fence(4)).await;
+    link.claim(build(2), fence(7)).await;
+    link.claim(build(3), fence(7)).await;
+    link.tell(build(3), fence(7), Command::Forget).await;
+    let gone = agent.work_dir().join("majordomo/builds/3");
+    until("it is forgotten", || !gone.exists()).await;
+    for again in [false, true] {
+        if again {
+            agent.kill();
+            agent.start();
+        } else {
+            drop(link);
+        }
+        link = controller.link().await;
+        let Some(Frame::Builds { mut builds }) = link.next().await else { panic!("they are told first") };
+        builds.sort();
+        assert_eq!(builds, [(build(1), fence(4)), (build(2), fence(7))]);
+    }
 }

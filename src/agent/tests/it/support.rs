@@ -149,7 +149,7 @@ impl Link {
         loop {
             match self.next().await.expect("the link has ended") {
                 Frame::Report(report) => return report,
-                Frame::Pong(_) => {}
+                Frame::Pong(_) | Frame::Builds { .. } => {}
                 other => panic!("{other:?}"),
             }
         }

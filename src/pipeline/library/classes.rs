@@ -100,6 +100,33 @@ const KNOWN: &[&str] = &[
     "hudson.model.Result",
 ];
 
+/// Classes that scripts of Jenkins use to get at the controller or its machine, and the packages where such are. Naming
+/// one is answered with what it is, not with a variable that is not there.
+const BEYOND: &[&str] = &[
+    "Eval",
+    "File",
+    "FilePath",
+    "Files",
+    "GroovyShell",
+    "Hudson",
+    "Jenkins",
+    "Paths",
+    "ProcessBuilder",
+    "Random",
+    "Runtime",
+    "Thread",
+    "URL",
+    "groovy",
+    "hudson",
+    "java",
+    "javax",
+    "jenkins",
+];
+
+pub(crate) fn is_beyond(name: &str) -> bool {
+    BEYOND.contains(&name)
+}
+
 pub(crate) fn simple(name: &str) -> &str {
     name.rsplit('.').next().unwrap_or(name)
 }

@@ -1,5 +1,7 @@
 //! `env`, `params`, `currentBuild`, `scm` and what they answer.
 
+use std::sync::Arc;
+
 use crate::act::{ActKind, BuildResult, ParamValue};
 use crate::vm::value::{Global, Value};
 use crate::vm::{Fault, Vm, class};
@@ -12,6 +14,7 @@ pub(crate) fn global(vm: &mut Vm, name: &str) -> Option<Value> {
         "scm" if vm.began.has_scm => Value::Global(Global::Scm),
         "steps" => Value::Global(Global::Steps),
         "params" => params(vm),
+        "binding" => Value::Global(Global::Script),
         _ => return None,
     })
 }
@@ -72,7 +75,6 @@ pub(crate) fn property(vm: &mut Vm, global: Global, name: &str) -> Result<Value,
             }
             match vm.env(name) {
                 Some(value) => Ok(Value::from(value)),
-                None if name == "binding" => Ok(Value::Global(Global::Script)),
                 None => {
                     let message = format!("No such property: {name} for class: groovy.lang.Binding");
                     Err(Fault::new(class::PROPERTY, message))
@@ -211,6 +213,21 @@ pub(crate) fn call(vm: &mut Vm, global: Global, name: &str, args: &[Value]) -> R
         (Global::CurrentBuild, "resultIsWorseOrEqualTo") => {
             let other = result_of(&text(0))?;
             Ok(Some(Value::Bool(vm.globals.result.unwrap_or(BuildResult::Success) >= other)))
+        }
+        (Global::Script, "hasVariable") => Ok(Some(Value::Bool(vm.binding.contains_key(&*text(0))))),
+        (Global::Script, "getVariable") => {
+            let name = text(0);
+            property(vm, Global::Script, &name).map(Some)
+        }
+        (Global::Script, "getVariables") => {
+            let all: Vec<(String, Value)> =
+                vm.binding.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
+            Ok(Some(vm.map_from(all)))
+        }
+        (Global::Script, "setVariable") => {
+            let value = args.get(1).cloned().unwrap_or(Value::Null);
+            vm.set_name(Arc::from(text(0)), value)?;
+            Ok(Some(Value::Null))
         }
         (Global::CurrentBuild, "getBuildCauses") => Ok(Some(vm.heap.list(Vec::new()))),
         (global, getter) => {

@@ -55,6 +55,10 @@ impl Vm {
         {
             return self.call_method(delegate, name, args, named);
         }
+        if name == "getBinding" {
+            self.push(Value::Global(Global::Script));
+            return Ok(());
+        }
         library::steps::call(self, name, args, named)
     }
 
@@ -116,7 +120,10 @@ impl Vm {
         match &object {
             Value::Global(Global::Script | Global::Steps) => {
                 return match name {
-                    "getClass" | "toString" | "hashCode" | "getBinding" => {
+                    "getClass" | "toString" | "hashCode" | "getBinding" | "hasVariable" | "getVariable"
+                    | "getVariables" | "setVariable"
+                        if self.program.image.function(name, args.len()).is_none() =>
+                    {
                         library::methods::call(self, object, name, args)
                     }
                     _ => self.call_name(name, args, named),

@@ -47,6 +47,9 @@ impl Vm {
         {
             return self.get_property(&object.clone(), name);
         }
+        if classes::is_beyond(name) {
+            return Err(classes::refused(name));
+        }
         Err(Fault::new(class::PROPERTY, format!("No such property: {name} for class: groovy.lang.Binding")))
     }
 

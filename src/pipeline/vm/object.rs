@@ -118,6 +118,13 @@ impl Vm {
         if let Value::Str(text) = object {
             let chars: Vec<char> = text.chars().collect();
             return match self.list_items(index) {
+                Some(_) if let Value::Range(from, to) = index => match span(*from, *to, chars.len()) {
+                    Some(span) => Ok(Value::from(span.map(|at| chars[at]).collect::<String>())),
+                    None => Err(Fault::new(
+                        class::STRING_BOUNDS,
+                        format!("the range {from}..{to} is outside of a text of {}", chars.len()),
+                    )),
+                },
                 Some(at) => {
                     let picked = at.iter().map(|at| char_at(&chars, compare::whole(at).unwrap_or(0)));
                     Ok(Value::from(picked.collect::<Result<String, Fault>>()?))
@@ -167,17 +174,11 @@ impl Vm {
     fn slice(&mut self, items: &[Value], index: &Value, at: &[Value]) -> Result<Value, Fault> {
         let picked: Vec<Value> = match index {
             Value::Range(from, to) => {
-                let (Some(low), Some(high)) = (position(*from, items.len()), position(*to, items.len()))
-                else {
+                let Some(span) = span(*from, *to, items.len()) else {
                     let message = format!("the range {from}..{to} is outside of a list of {}", items.len());
                     return Err(Fault::new(class::BOUNDS, message));
                 };
-                let pick = |at| items.get(at).cloned().unwrap_or(Value::Null);
-                if low <= high {
-                    (low..=high).map(pick).collect()
-                } else {
-                    (high..=low).rev().map(pick).collect()
-                }
+                span.map(|at| items[at].clone()).collect()
             }
             _ => at.iter().map(|at| element(items, at)).collect(),
         };
@@ -352,6 +353,13 @@ pub(crate) fn number_error(text: &str) -> Fault {
 pub(crate) fn position(at: i64, len: usize) -> Option<usize> {
     let at = if at < 0 { at + i64::try_from(len).unwrap_or(0) } else { at };
     usize::try_from(at).ok()
+}
+
+/// The places that a range stands for, in its direction; an end below 0 counts from the back.
+fn span(from: i64, to: i64, len: usize) -> Option<Box<dyn Iterator<Item = usize>>> {
+    let inside = |at| position(at, len).filter(|at| *at < len);
+    let (from, to) = (inside(from)?, inside(to)?);
+    Some(if from <= to { Box::new(from..=to) } else { Box::new((to..=from).rev()) })
 }
 
 fn element(items: &[Value], index: &Value) -> Value {

@@ -1,6 +1,7 @@
 //! Methods of lists, ranges and sets.
 
 use super::{Native, int, is_closure, text};
+use crate::vm::ordered::OrderedMap;
 use crate::vm::value::{Object, Value};
 use crate::vm::{Fault, Vm, class, compare};
 
@@ -8,6 +9,9 @@ pub(super) const NAMES: &[&str] = &[
     "add", "addAll", "clear", "contains", "first", "get", "indexOf", "isEmpty", "join", "last", "push",
     "remove", "reverse", "size", "sort", "sum", "unique",
 ];
+
+/// How many `combinations()` makes at most.
+const COMBINATIONS: usize = 10_000;
 
 pub(super) fn call(vm: &mut Vm, me: &Value, name: &str, args: &[Value]) -> Native {
     if let Value::Range(from, to) = me {
@@ -378,14 +382,23 @@ fn derive(vm: &mut Vm, me: &Value, items: Vec<Value>, name: &str, args: &[Value]
                 })
                 .collect()
         }
+        "combinations" => combinations(vm, &items)?,
         "collate" | "chop" => {
             let n = n.max(1);
             items.chunks(n).map(|c| vm.heap.list(c.to_vec())).collect()
         }
-        "withIndex" | "indexed" => {
+        "indexed" => {
+            let map = vm.heap.add(Object::Map(OrderedMap::default()));
+            for (at, item) in items.into_iter().enumerate() {
+                vm.map_put(&map, Value::from(at), item);
+            }
+            return Ok(Some(map));
+        }
+        "withIndex" => {
             let pairs = items.into_iter().enumerate();
             pairs.map(|(at, item)| vm.heap.list(vec![item, Value::from(at)])).collect()
         }
+        "execute" => return Err(crate::library::classes::refused("List.execute()")),
         "shuffle" => return Err(crate::library::classes::refused("List.shuffle()")),
         _ => return Ok(None),
     };
@@ -403,4 +416,23 @@ fn flatten(vm: &Vm, items: &[Value], depth: u32, out: &mut Vec<Value>) {
             None => out.push(item.clone()),
         }
     }
+}
+
+/// One of each, the first changing fastest.
+fn combinations(vm: &mut Vm, items: &[Value]) -> Result<Vec<Value>, Fault> {
+    let mut all: Vec<Vec<Value>> = vec![Vec::new()];
+    for item in items {
+        let choices = if vm.is_collection(item) { vm.items(item)? } else { vec![item.clone()] };
+        if all.len().saturating_mul(choices.len()) > COMBINATIONS {
+            let message = format!("there are more than {COMBINATIONS} combinations");
+            return Err(Fault::new(class::MEMORY, message));
+        }
+        let with = |choice: &Value| {
+            let choice = choice.clone();
+            all.iter().map(move |before| before.iter().cloned().chain([choice.clone()]).collect())
+        };
+        all = choices.iter().flat_map(with).collect();
+    }
+    vm.heap.charge(24 * items.len() * all.len());
+    Ok(all.into_iter().map(|one| vm.heap.list(one)).collect())
 }

@@ -83,7 +83,8 @@ def catchError(args, body) {
             $note(args.message)
         }
         $note($shown(e))
-        $setResult($interruption(e) ? $resultOf(e) : args.buildResult ?: 'FAILURE')
+        def result = args.containsKey('buildResult') ? args.buildResult ?: 'SUCCESS' : 'FAILURE'
+        $setResult($interruption(e) ? $resultOf(e) : result)
         $stageResult($interruption(e) ? $resultOf(e) : args.stageResult ?: 'SUCCESS')
         return null
     }

@@ -178,6 +178,9 @@ fn unknown(name: &str) -> Fault {
     if LATER.contains(&name) {
         return Fault::new(class::UNSUPPORTED, format!("step \"{name}\" does not run in Majordomo yet"));
     }
+    if matches!(name, "evaluate" | "run") {
+        return crate::library::classes::refused(&format!("{name}()"));
+    }
     let mut all: Vec<&str> =
         BLOCKS.iter().map(|b| b.0).chain(PLAIN.iter().map(|p| p.0)).chain(["parallel"]).collect();
     all.sort_unstable();

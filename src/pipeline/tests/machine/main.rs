@@ -5,6 +5,7 @@
 mod abort;
 mod corpus;
 mod declarative;
+mod jenkins;
 mod language;
 mod limits;
 mod mutants;

@@ -178,12 +178,13 @@ impl Routes {
         }
     }
 
-    /// Something that an agent reported over our socket. Waits while the receiver is busy.
+    /// Something that an agent reported over our socket. Waits while the receiver is busy. A build hears only the agents
+    /// that it wants: another one could guess its id and fence.
     pub(crate) async fn report(&self, node: &NodeName, report: FromAgent) {
         let owner = (report.build, report.fence);
         let (ours, theirs) = {
             let table = self.table.lock();
-            let ours = table.ours.get(&owner).map(|i| i.to.clone());
+            let ours = table.ours.get(&owner).filter(|i| i.nodes.contains_key(node)).map(|i| i.to.clone());
             (ours, table.theirs.get(&(owner, node.clone())).map(|r| r.to.clone()))
         };
         if let Some(to) = ours {
@@ -272,7 +273,10 @@ impl Routes {
 
     /// Something that an agent reported over a peer's socket.
     pub(crate) fn relayed(&self, node: NodeName, report: FromAgent) {
-        let to = self.table.lock().ours.get(&(report.build, report.fence)).map(|i| i.to.clone());
+        let table = self.table.lock();
+        let interest = table.ours.get(&(report.build, report.fence));
+        let to = interest.filter(|i| i.nodes.contains_key(&node)).map(|i| i.to.clone());
+        drop(table);
         if let Some(to) = to {
             tell(&to, AgentEvent::Report { node, report });
         }
@@ -331,5 +335,37 @@ impl Table {
                 tell(&interest.to, AgentEvent::Down { node: node.clone() });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use remoting::ops::Report;
+
+    use super::*;
+
+    fn node(name: &str) -> NodeName {
+        NodeName::parse(name).unwrap()
+    }
+
+    fn refused(build: BuildId, fence: Fence) -> FromAgent {
+        FromAgent { build, fence, report: Report::Refused { held: fence } }
+    }
+
+    #[tokio::test]
+    async fn a_build_hears_only_the_agents_that_it_wants() {
+        let (routes, build, fence) = (Routes::default(), BuildId(1), Fence::first(1));
+        let (to, mut heard) = mpsc::unbounded_channel();
+        routes.attach(build, fence, &node("mac"), &to);
+        assert_eq!(heard.try_recv().unwrap(), AgentEvent::Down { node: node("mac") });
+        for name in ["linux", "mac"] {
+            routes.report(&node(name), refused(build, fence)).await;
+            routes.relayed(node(name), refused(build, fence));
+        }
+        for _ in 0..2 {
+            let AgentEvent::Report { node: from, .. } = heard.try_recv().unwrap() else { panic!() };
+            assert_eq!(from, node("mac"));
+        }
+        assert!(heard.try_recv().is_err());
     }
 }

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use remoting::native::Frame;
 use remoting::peer::{MAX_PEER_MESSAGE, Peer, PeerHint};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::Message;
 
@@ -103,13 +104,13 @@ async fn talk(shared: &Arc<Shared>, id: &ReplicaId, address: &str, stream: TcpSt
     }
     let (to, mut queue) = Outgoing::new(QUEUE);
     let overflow = Arc::clone(&to.overflow);
-    shared.routes.peer_up(id.incarnation, to);
+    let mut wanted = shared.routes.peer_up(id.incarnation, to).into_iter();
     let (mut sink, mut source) = socket.split();
     let writing = async {
         let (mut beat, mut number) = (tokio::time::interval(PING), 0u64);
         loop {
             let message = tokio::select! {
-                Some(message) = queue.recv() => message,
+                Some(message) = first(&mut wanted, &mut queue) => message,
                 _ = beat.tick() => { number += 1; Peer::Ping(number) }
             };
             match tokio::time::timeout(SILENCE, sink.send(Message::Binary(message.encode()))).await {
@@ -139,6 +140,14 @@ async fn talk(shared: &Arc<Shared>, id: &ReplicaId, address: &str, stream: TcpSt
     };
     shared.routes.peer_down(id.incarnation);
     why
+}
+
+/// What is to be said before all else, then what is queued. Cancel-safe: it waits for the queue only.
+async fn first(wanted: &mut std::vec::IntoIter<Peer>, queue: &mut mpsc::Receiver<Peer>) -> Option<Peer> {
+    match wanted.next() {
+        Some(message) => Some(message),
+        None => queue.recv().await,
+    }
 }
 
 /// What a peer that we dialled says.
@@ -189,7 +198,8 @@ pub(crate) async fn serve(shared: &Arc<Shared>, stream: Stream) {
                 Peer::Iam(id) => newcomer(shared, &id),
                 Peer::Hint(hint) => hinted(shared, hint),
                 Peer::Attach { build, fence, node } => {
-                    shared.routes.attach_remote((build, fence), &node, connection, &to)
+                    let Ok(room) = to.queue.reserve().await else { return };
+                    shared.routes.attach_remote((build, fence), &node, connection, &to, room);
                 }
                 Peer::Detach { build, fence } => shared.routes.detach_remote((build, fence), connection),
                 Peer::Relay { node, frame: Frame::Command(command) } => shared.routes.relay(&node, command),

@@ -222,15 +222,18 @@ impl Routes {
 
     // -- connections that we have dialled ----------------------------------------------------
 
-    /// A peer answers: it is asked for all that our builds want.
-    pub(crate) fn peer_up(&self, incarnation: i64, to: Outgoing<Peer>) {
+    /// A peer answers. Gives what to ask it for before anything that is queued: all that our builds want. That may be more
+    /// than the queue has room for, and nobody reads the queue yet.
+    #[must_use]
+    pub(crate) fn peer_up(&self, incarnation: i64, to: Outgoing<Peer>) -> Vec<Peer> {
         let mut table = self.table.lock();
-        for ((build, fence), interest) in &table.ours {
-            for node in interest.nodes.keys() {
-                to.tell(Peer::Attach { build: *build, fence: *fence, node: node.clone() });
-            }
-        }
+        let wanted = table.ours.iter().flat_map(|((build, fence), interest)| {
+            let attach = |node: &NodeName| Peer::Attach { build: *build, fence: *fence, node: node.clone() };
+            interest.nodes.keys().map(attach)
+        });
+        let wanted = wanted.collect();
         table.peers.insert(incarnation, to);
+        wanted
     }
 
     pub(crate) fn peer_down(&self, incarnation: i64) {
@@ -284,13 +287,21 @@ impl Routes {
 
     // -- connections that peers have dialled -------------------------------------------------
 
-    pub(crate) fn attach_remote(&self, owner: Owner, node: &NodeName, connection: u64, to: &Outgoing<Peer>) {
+    /// `room` is for the answer: a peer may want more agents at once than its queue has room for.
+    pub(crate) fn attach_remote(
+        &self,
+        owner: Owner,
+        node: &NodeName,
+        connection: u64,
+        to: &Outgoing<Peer>,
+        room: mpsc::Permit<'_, Peer>,
+    ) {
         let mut table = self.table.lock();
         table.theirs.insert((owner, node.clone()), Remote { connection, to: to.clone() });
         if let Some(local) = table.local.get(node) {
             let (build, fence) = owner;
             let (instance, link) = (local.instance.clone(), local.link);
-            to.tell(Peer::Up { build, fence, node: node.clone(), instance, link });
+            room.send(Peer::Up { build, fence, node: node.clone(), instance, link });
         }
     }
 
@@ -367,5 +378,19 @@ mod tests {
             assert_eq!(from, node("mac"));
         }
         assert!(heard.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_peer_is_asked_for_more_agents_than_its_queue_has_room_for() {
+        let routes = Routes::default();
+        let (to, _heard) = mpsc::unbounded_channel();
+        for n in 0..20 {
+            routes.attach(BuildId(n), Fence::first(1), &node("mac"), &to);
+        }
+        let (peer, mut queue) = Outgoing::new(4);
+        assert_eq!(routes.peer_up(1, peer).len(), 20);
+        assert!(queue.try_recv().is_err());
+        routes.detach(BuildId(3), Fence::first(1));
+        assert_eq!(queue.try_recv(), Ok(Peer::Detach { build: BuildId(3), fence: Fence::first(1) }));
     }
 }

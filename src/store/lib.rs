@@ -15,7 +15,7 @@ pub mod memory;
 mod write;
 
 use async_trait::async_trait;
-use model::{BuildId, BuildResult, Fence, JobName, NodeName, QueueId};
+use model::{BuildId, BuildResult, Fence, JobName, NodeName, QueueId, ReplicaId};
 
 pub use entity::*;
 pub use failing::{Failing, Fault};
@@ -203,6 +203,11 @@ pub trait Nodes: Send + Sync + 'static {
     async fn node(&self, name: &NodeName) -> Result<Option<Node>>;
     /// By node, as `nodes`; ended ones too.
     async fn links(&self) -> Result<Vec<Link>>;
+    /// Number and holder of each of `links`, in their order, without what the agents said about themselves: it is read
+    /// every other second.
+    async fn link_numbers(&self) -> Result<Vec<(NodeName, i64, Option<ReplicaId>)>>;
+    /// The newest link of one node, also when it has ended.
+    async fn link(&self, node: &NodeName) -> Result<Option<Link>>;
 }
 
 /// All of it.

@@ -41,6 +41,8 @@ macro_rules! for_all_reads {
             nodes() -> Vec<Node>;
             node(name: &NodeName) -> Option<Node>;
             links() -> Vec<Link>;
+            link_numbers() -> Vec<(NodeName, i64, Option<ReplicaId>)>;
+            link(node: &NodeName) -> Option<Link>;
         } }
     };
 }

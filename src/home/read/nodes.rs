@@ -1,6 +1,6 @@
 //! Reads of nodes and links.
 
-use model::{Millis, NodeName};
+use model::{Millis, NodeName, ReplicaId};
 use sqlx::AssertSqlSafe;
 use store::{Link, Node, Nodes, Result};
 
@@ -11,6 +11,10 @@ use crate::db::{Row, args};
 /// Columns of a node, for [`node`].
 const NODE: &str =
     "SELECT name, description, executors, labels, exclusive, remote_fs, offline, config FROM node";
+
+/// Columns of a link, for [`link`].
+const LINK: &str = "SELECT link.node, link.number, link.holder_name, link.holder_incarnation, link.instance, link.since, \
+     link.info, link.reason FROM link JOIN node ON node.name = link.node";
 
 #[async_trait::async_trait]
 impl Nodes for Home {
@@ -23,14 +27,23 @@ impl Nodes for Home {
     }
 
     async fn links(&self) -> Result<Vec<Link>> {
+        self.pool.list(AssertSqlSafe(format!("{LINK} ORDER BY node.name_key")), args![], link).await
+    }
+
+    async fn link_numbers(&self) -> Result<Vec<(NodeName, i64, Option<ReplicaId>)>> {
         self.pool
             .list(
-                "SELECT link.node, link.number, link.holder_name, link.holder_incarnation, link.instance, link.since, \
-                 link.info, link.reason FROM link JOIN node ON node.name = link.node ORDER BY node.name_key",
+                "SELECT link.node, link.number, link.holder_name, link.holder_incarnation FROM link \
+                 JOIN node ON node.name = link.node ORDER BY node.name_key",
                 args![],
-                link,
+                |row| Ok((node_name(row, 0)?, row.int(1)?, replica(row, 2)?)),
             )
             .await
+    }
+
+    async fn link(&self, name: &NodeName) -> Result<Option<Link>> {
+        let sql = format!("{LINK} WHERE link.node = $1");
+        self.pool.first(AssertSqlSafe(sql), args![name.as_str()], link).await
     }
 }
 

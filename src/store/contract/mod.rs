@@ -94,6 +94,7 @@ macro_rules! contract_suite {
                 a_link_needs_a_live_holder,
                 only_the_newest_link_goes_down_once,
                 nodes_and_links_come_by_name,
+                a_link_is_read_alone_and_by_number,
             }
             queue {
                 an_item_waits_until_it_is_cancelled,

@@ -140,3 +140,22 @@ pub async fn nodes_and_links_come_by_name<S: Store>(store: &S) {
     assert_eq!(nodes, ["A", "a-b", "b", "Z", "ä"]);
     assert_eq!(links, nodes);
 }
+
+pub async fn a_link_is_read_alone_and_by_number<S: Store>(store: &S) {
+    let me = join(store, "r-0").await;
+    ok(store, Write::CreateNode(a_node("never", 1))).await;
+    linked_node(store, "mac", 1, &me).await;
+    linked_node(store, "linux", 1, &me).await;
+    ok(store, link_up("linux", &me)).await;
+    assert!(claim(store, link_down("mac", 1)).await);
+    let links = store.links().await.unwrap();
+    let numbers = links.iter().map(|l| (l.node.clone(), l.number, l.holder.clone())).collect::<Vec<_>>();
+    assert_eq!(numbers, [(node_name("linux"), 2, Some(me)), (node_name("mac"), 1, None)]);
+    assert_eq!(store.link_numbers().await.unwrap(), numbers);
+    for link in links {
+        assert_eq!(store.link(&link.node).await.unwrap(), Some(link));
+    }
+    for none in ["never", "none", "Mac"] {
+        assert_eq!(store.link(&node_name(none)).await.unwrap(), None);
+    }
+}

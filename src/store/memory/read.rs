@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::ops::Bound;
 
 use bytes::Bytes;
-use model::{BuildId, JobName, NodeName, QueueId};
+use model::{BuildId, JobName, NodeName, QueueId, ReplicaId};
 
 use super::{History, State};
 use crate::{
@@ -210,5 +210,13 @@ impl State {
 
     pub fn links(&self) -> Vec<Link> {
         self.links.values().cloned().collect()
+    }
+
+    pub fn link_numbers(&self) -> Vec<(NodeName, i64, Option<ReplicaId>)> {
+        self.links.values().map(|link| (link.node.clone(), link.number, link.holder.clone())).collect()
+    }
+
+    pub fn link(&self, node: &NodeName) -> Option<Link> {
+        self.links.get(&node.key()).filter(|link| link.node == *node).cloned()
     }
 }

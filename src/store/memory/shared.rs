@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use model::{BuildId, JobName, NodeName, QueueId};
+use model::{BuildId, JobName, NodeName, QueueId, ReplicaId};
 use parking_lot::Mutex;
 
 use super::State;

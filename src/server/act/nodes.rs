@@ -25,6 +25,9 @@ pub(crate) async fn create(look: &Look<'_>, asked: &Asked) -> Reply {
     let json = asked.param("json").ok_or_else(|| Error::bad("parameter 'json' is required"))?;
     let json: Value =
         serde_json::from_str(json).map_err(|_| Error::bad("the parameter 'json' can't be read"))?;
+    if !json.is_object() {
+        return Err(Error::bad("the parameter 'json' is no object"));
+    }
     let named = json.get("name").and_then(Value::as_str);
     let name = asked.param("name").or(named).ok_or_else(|| Error::bad("parameter 'name' is required"))?;
     let config = NodeConfig::from_form(name, &json).map_err(|e| Error::bad(e.to_string()))?;

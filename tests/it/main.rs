@@ -8,8 +8,10 @@
 
 mod harness;
 
+mod bad_input;
 mod builds;
 mod jobs;
 mod nodes;
 mod refusals;
 mod replicas;
+mod starts;

@@ -32,7 +32,7 @@ ours() {
         case "$at" in "$FOLDER"*) echo "${process#/proc/}" ;; esac
     done 2>/dev/null
 }
-kill -TERM $UP
+for pid in $(ours); do [ "$pid" != "$UP" ] || kill -TERM "$pid"; done
 n=0
 while [ $n -lt 25 ] && [ -n "$(ours)" ]; do sleep 0.2; n=$((n + 1)); done
 for round in 1 2 3; do
@@ -49,7 +49,7 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// `up` is not waited for before the guard is dropped, so its id stays its own.
+    /// `up` is asked to stop if it still is one of those in the folder; the id may be somebody else's by then.
     pub(crate) fn new(folder: &Path, up: u32) -> Guard {
         let mut reaper = Command::new("sh")
             .args(["-c", REAPER])

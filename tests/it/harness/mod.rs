@@ -7,7 +7,7 @@ mod site;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-pub(crate) use client::Client;
+pub(crate) use client::{Answer, Client};
 pub(crate) use controller::{BINARY, Controller, Guard, Refusal, Up, refused, shared};
 pub(crate) use site::{job_xml, scm_xml};
 

@@ -71,6 +71,11 @@ impl Machine {
         open.filter_map(|open| Some((open.act.step.clone(), open.cancel.clone()?))).collect()
     }
 
+    /// Aborted a second time: nobody waits for what was cancelled.
+    pub fn given_up(&self) -> bool {
+        self.vm.globals.aborts > 1
+    }
+
     /// The result that the build would have if it ended now without an error; `None` as long as nothing set it.
     pub fn result_so_far(&self) -> Option<BuildResult> {
         self.vm.globals.result

@@ -69,6 +69,9 @@ impl Driver {
     pub(super) fn perform(&mut self, now: Now) {
         for (step, reason) in self.machine.cancelled() {
             self.cancel(&step, &reason, now);
+            if self.machine.given_up() {
+                self.leave(&step, now);
+            }
         }
         let steps: Vec<StepId> =
             self.steps.iter().filter(|(_, o)| o.committed && !o.settled).map(|(s, _)| s.clone()).collect();
@@ -223,6 +226,17 @@ impl Driver {
             }
             _ => self.cancel_files(step, now),
         }
+    }
+
+    /// Aborted twice, a build waits for no agent any more: what still runs there is killed as soon as that can be told.
+    fn leave(&mut self, step: &StepId, now: Now) {
+        if !self.steps.get(step).is_some_and(|o| o.cancelled && !o.settled) {
+            return;
+        }
+        if let Some(node) = self.node_of(step) {
+            self.send(&node, Command::Kill { step: step.to_string(), grace_millis: 0 });
+        }
+        self.fail(step, FailureKind::Lost, String::new(), now);
     }
 
     /// An executor was granted; the row of the inbox goes with the record.

@@ -3,7 +3,7 @@
 use pipeline::act::{
     Act, ActKind, Class, Data, Failure, FailureKind, Granted, Outcome, Record, Returns, StepId,
 };
-use remoting::ops::{Command, StepReport, StepState};
+use remoting::ops::{Command, MAX_SPOOL, StepReport, StepState};
 use store::Effect;
 
 use super::log::{Output, announce};
@@ -263,6 +263,10 @@ impl Driver {
         }
         match report.state {
             StepState::Accepted | StepState::Running => {}
+            _ if report.end > MAX_SPOOL => {
+                let why = format!("its agent says that it printed {} bytes, which can't be", report.end);
+                return self.fail(&step, FailureKind::Lost, why, now);
+            }
             StepState::Exited { status, stdout } => self.ended(&step, report.end, Ok((status, stdout))),
             StepState::Lost { why } | StepState::Failed { why } => self.ended(&step, report.end, Err(why)),
         }

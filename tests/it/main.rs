@@ -8,6 +8,7 @@
 
 mod harness;
 
+mod agents;
 mod bad_input;
 mod builds;
 mod jobs;

@@ -2,6 +2,7 @@
 
 mod client;
 mod controller;
+mod hostile;
 mod site;
 
 use std::path::Path;
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use client::{Answer, Client};
 pub(crate) use controller::{BINARY, Controller, Guard, Refusal, Up, refused, shared};
+pub(crate) use hostile::{Asked, Hostile};
 pub(crate) use site::{job_xml, scm_xml};
 
 /// Longest wait for anything; a machine under load is slow, a hang is for ever.

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use model::{BuildId, Fence, NodeName};
+use model::{BuildId, Fence, NodeName, ReplicaId};
 use remoting::native::{AgentInfo, Frame, MAX_MESSAGE, Welcome};
 use remoting::ops::{Command, ToAgent};
 use remoting::peer::{Peer, PeerHint};
@@ -14,7 +14,7 @@ use store::{Answer, Write};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::protocol::Message;
 
-use crate::routes::Outgoing;
+use crate::routes::{Outgoing, Pulse};
 use crate::socket::{self, Stream};
 use crate::{Shared, ToSocket};
 
@@ -26,57 +26,99 @@ const BUSY_PING: Duration = Duration::from_secs(2);
 const INTERVALS: u32 = 3;
 /// An agent must greet within that time.
 const GREETING: Duration = Duration::from_secs(10);
+/// What an agent says about itself, as JSON: it is kept with its link.
+const MAX_INFO: usize = 64 * 1024;
+/// How long a refused agent may take to hear why.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// Frames that wait for a socket.
 const QUEUE: usize = 4096;
 /// Lists of kept builds that wait to be looked up. One that finds no room is said again some minutes later.
 const LISTS: usize = 4;
 
+/// Why there is no link.
+enum Turned {
+    /// Somebody has to change something: the agent is told why, and does not hurry back.
+    Refused(String),
+    Failed(String),
+}
+
 pub(crate) async fn serve(shared: &Arc<Shared>, node: NodeName, instance: String, stream: Stream) -> String {
     let mut socket = socket::upgraded(stream, MAX_MESSAGE).await;
     let link = match greet(shared, &node, &instance, &mut socket).await {
         Ok(link) => link,
-        Err(why) => {
+        Err(Turned::Failed(why)) => {
+            socket::close(&mut socket, &why).await;
+            return why;
+        }
+        Err(Turned::Refused(why)) => {
+            tracing::info!(agent = %node, why, "agent refused");
+            let bye = Message::Binary(Frame::Bye { reason: why.clone() }.encode());
+            let _gone_or_slow = tokio::time::timeout(FAREWELL, socket.send(bye)).await;
             socket::close(&mut socket, &why).await;
             return why;
         }
     };
     shared.metrics.connects.fetch_add(1, Ordering::Relaxed);
     let (to, queue) = Outgoing::new(QUEUE);
+    // The link is committed. Nothing is awaited until it is known here: `watch_store` ends committed links that are not.
+    let replica = shared.cluster.me().name.to_string();
+    to.tell(ToSocket::Frame(Box::new(Frame::Welcome(Welcome { replica, link }))));
     let overflow = Arc::clone(&to.overflow);
-    shared.routes.link_up(&node, link, &instance, to.clone());
+    let pulse = Arc::new(Pulse::default());
+    pulse.heard(shared.clock.elapsed(), IDLE_PING);
+    shared.routes.link_up(&node, link, &instance, to.clone(), Arc::clone(&pulse));
     shared.routes.to_peers(None, &Peer::Hint(PeerHint::Linked { node: node.clone(), number: link }));
     let _nobody_listens = shared.hints.send(PeerHint::Linked { node: node.clone(), number: link });
     tracing::info!(agent = %node, link, "agent connected");
 
     let why = tokio::select! {
-        why = carry(shared, &node, socket, (to, queue)) => why,
+        why = carry(shared, &node, socket, (to, queue), &pulse) => why,
         () = overflow.notified() => "write blocked: the queue to the agent is full".to_owned(),
     };
 
     shared.metrics.disconnects.fetch_add(1, Ordering::Relaxed);
     shared.routes.link_down(&node, link);
     tracing::info!(agent = %node, link, why, "agent disconnected");
-    let down = Write::LinkDown { node, number: link, reason: why.clone(), at: shared.clock.now() };
-    if let Err(error) = shared.store.write(down).await {
-        tracing::debug!(%error, "note the end of a link");
-    }
+    note_end(shared, node, link, why.clone()).await;
     why
 }
 
-/// Hello, a committed link number, welcome.
+/// Tried once: when the store is away, `watch_store` says it again.
+async fn note_end(shared: &Shared, node: NodeName, number: i64, reason: String) {
+    let down = Write::LinkDown { node, number, reason, at: shared.clock.now() };
+    if let Err(error) = shared.store.write(down).await {
+        tracing::debug!(%error, "note the end of a link");
+    }
+}
+
+/// Hello, then a committed link number.
 async fn greet(
     shared: &Shared,
     node: &NodeName,
     instance: &str,
     socket: &mut socket::Socket,
-) -> Result<i64, String> {
+) -> Result<i64, Turned> {
+    let failed = |why: String| Turned::Failed(why);
     let first = tokio::time::timeout(GREETING, socket::next(socket)).await;
-    let message = first.map_err(|_| "it did not greet in time".to_owned())??;
-    let info: Box<AgentInfo> = match Frame::decode(message).map_err(|e| e.to_string())? {
+    let message = first.map_err(|_| failed("it did not greet in time".to_owned()))?.map_err(failed)?;
+    let info: Box<AgentInfo> = match Frame::decode(message).map_err(|e| failed(e.to_string()))? {
         Frame::Hello(info) if info.instance == instance => info,
-        _ => return Err("its first frame was not the greeting that its headers announced".to_owned()),
+        _ => {
+            return Err(failed("its first frame was not the greeting that its headers announced".to_owned()));
+        }
     };
-    let info = serde_json::to_string(&info).map_err(|e| e.to_string())?;
+    let info = serde_json::to_string(&info).map_err(|e| failed(e.to_string()))?;
+    if info.len() > MAX_INFO {
+        let size = info.len();
+        let why =
+            format!("what the agent says about itself takes {size} bytes, over the limit of {MAX_INFO}");
+        return Err(Turned::Refused(why));
+    }
+    if taken(shared, node, instance).await? {
+        return Err(Turned::Refused(format!(
+            "another machine is connected as “{node}”: give each its own node"
+        )));
+    }
     let holder = shared.cluster.me().clone();
     let up = Write::LinkUp {
         node: node.clone(),
@@ -85,15 +127,31 @@ async fn greet(
         info,
         at: shared.clock.now(),
     };
-    let number = match shared.store.write(up).await {
-        Ok(Answer::Linked { number }) => number,
-        Ok(other) => return Err(format!("the store answered {other:?}")),
-        Err(error) => return Err(format!("the link could not be noted: {error}")),
-    };
-    let replica = shared.cluster.me().name.to_string();
-    let welcome = Frame::Welcome(Welcome { replica, link: number });
-    socket.send(Message::Binary(welcome.encode())).await.map_err(|e| e.to_string())?;
-    Ok(number)
+    match shared.store.write(up).await {
+        Ok(Answer::Linked { number }) => Ok(number),
+        Ok(other) => Err(failed(format!("the store answered {other:?}"))),
+        Err(error) => Err(failed(format!("the link could not be noted: {error}"))),
+    }
+}
+
+/// Whether an agent of another machine (instance) is connected under this name and may still be there: two machines must
+/// not evict each other for ever.
+///
+/// Here, one that did not answer within the interval of its pings makes way. Of a link at another live replica only the row
+/// is known: that replica leaves a silent agent after three intervals (45 s, 6 s when it works) and notes it, again and
+/// again if need be, so a row under a live holder is believed and the newcomer comes back. Two that come at once may
+/// both find nobody; the newer one stays, and the other is refused from then on.
+async fn taken(shared: &Shared, node: &NodeName, instance: &str) -> Result<bool, Turned> {
+    if let Some(answers) = shared.routes.rival(node, instance, shared.clock.elapsed()) {
+        return Ok(answers);
+    }
+    let row = shared.store.link(node).await;
+    let row = row.map_err(|error| Turned::Failed(format!("the link could not be looked up: {error}")))?;
+    let holder = row.filter(|row| row.instance != instance).and_then(|row| row.holder);
+    let members = shared.cluster.view();
+    Ok(holder.is_some_and(|holder| {
+        holder != *shared.cluster.me() && members.borrow().member(&holder).is_some_and(store::Member::live)
+    }))
 }
 
 async fn carry(
@@ -101,6 +159,7 @@ async fn carry(
     node: &NodeName,
     socket: socket::Socket,
     (to, mut queue): (Outgoing<ToSocket>, mpsc::Receiver<ToSocket>),
+    pulse: &Pulse,
 ) -> String {
     let (mut sink, mut source) = socket.split();
     let (pong_to, mut pongs) = mpsc::channel::<u64>(8);
@@ -155,7 +214,7 @@ async fn carry(
             }
         }
     };
-    let pinging = ping(shared, node, &beat_to, &mut pongs);
+    let pinging = ping(shared, node, (&beat_to, &mut pongs), pulse);
     tokio::select! {
         why = reading => why,
         why = writing => why,
@@ -202,8 +261,8 @@ async fn forget_over(
 async fn ping(
     shared: &Arc<Shared>,
     node: &NodeName,
-    beats: &mpsc::Sender<Frame>,
-    pongs: &mut mpsc::Receiver<u64>,
+    (beats, pongs): (&mpsc::Sender<Frame>, &mut mpsc::Receiver<u64>),
+    pulse: &Pulse,
 ) -> String {
     let (mut number, mut told) = (0u64, IDLE_PING);
     let mut heard = shared.clock.elapsed();
@@ -212,6 +271,7 @@ async fn ping(
         if interval != told {
             told = interval;
             heard = shared.clock.elapsed();
+            pulse.heard(heard, told);
             let millis = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
             let _full = beats.try_send(Frame::Interval { millis });
         }
@@ -225,6 +285,7 @@ async fn ping(
             match tokio::time::timeout(left, pongs.recv()).await {
                 Ok(Some(n)) => {
                     heard = shared.clock.elapsed();
+                    pulse.heard(heard, told);
                     if n == number {
                         let micros = u64::try_from((heard - asked).as_micros()).unwrap_or(u64::MAX);
                         shared.metrics.ping_micros.fetch_add(micros, Ordering::Relaxed);
@@ -257,29 +318,42 @@ fn kind(frame: &Frame) -> &'static str {
     }
 }
 
-/// Closes local links that are not the newest any more, that the store has forgotten, or whose node is gone: a lost hint
-/// costs a second.
+/// Keeps links and store true to each other, should a hint, a write or an answer be lost, or the store be set back.
 pub(crate) async fn watch_store(shared: Arc<Shared>) {
+    let mut suspects = BTreeSet::new();
     loop {
         tokio::time::sleep(cluster::LOOK * 2).await;
         let held = shared.routes.held();
-        if held.is_empty() {
-            continue;
+        let Ok(links) = shared.store.link_numbers().await else { continue };
+        close_stale(&shared, held, &links);
+        // Committed as ours, and not here: the note of its end was lost, or the answer that it had begun. One that is
+        // just beginning or ending is not here either, so it must be so twice.
+        let held: BTreeSet<(NodeName, i64)> = shared.routes.held().into_iter().collect();
+        let ours = links.into_iter().filter(|(_, _, holder)| holder.as_ref() == Some(shared.cluster.me()));
+        let gone = ours.map(|(node, number, _)| (node, number)).filter(|link| !held.contains(link));
+        let gone: BTreeSet<(NodeName, i64)> = gone.collect();
+        for (node, number) in gone.intersection(&suspects) {
+            note_end(&shared, node.clone(), *number, "the connection is gone".to_owned()).await;
         }
-        let Ok(links) = shared.store.links().await else { continue };
-        let me = shared.cluster.me();
-        let rows: BTreeMap<&NodeName, &store::Link> = links.iter().map(|l| (&l.node, l)).collect();
-        for (node, link) in held {
-            let why = match rows.get(&node) {
-                None => "the node was deleted",
-                Some(row) if row.number > link => "replaced by a newer connection of the same agent",
-                // The store was set back to before this link: nobody would give the agent anything.
-                Some(row) if row.number < link || row.holder.as_ref() != Some(me) => {
-                    "the store has forgotten this connection"
-                }
-                Some(_) => continue,
-            };
-            shared.routes.close(&node, Some(link + 1), why);
-        }
+        suspects = gone;
+    }
+}
+
+/// Closes local links that are not the newest any more, that the store has forgotten, or whose node is gone.
+fn close_stale(shared: &Shared, held: Vec<(NodeName, i64)>, links: &[(NodeName, i64, Option<ReplicaId>)]) {
+    let me = shared.cluster.me();
+    let rows: BTreeMap<&NodeName, (i64, Option<&ReplicaId>)> =
+        links.iter().map(|(node, number, holder)| (node, (*number, holder.as_ref()))).collect();
+    for (node, link) in held {
+        let why = match rows.get(&node) {
+            None => "the node was deleted",
+            Some((number, _)) if *number > link => "replaced by a newer connection of the same agent",
+            // The store was set back to before this link: nobody would give the agent anything.
+            Some((number, holder)) if *number < link || *holder != Some(me) => {
+                "the store has forgotten this connection"
+            }
+            Some(_) => continue,
+        };
+        shared.routes.close(&node, Some(link + 1), why);
     }
 }

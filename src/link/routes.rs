@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use model::{BuildId, Fence, NodeName};
 use parking_lot::Mutex;
@@ -11,6 +13,9 @@ use remoting::peer::Peer;
 use tokio::sync::{Notify, mpsc};
 
 use crate::{AgentEvent, ToSocket};
+
+/// How much later than the interval says the answer to a ping may come.
+const LATE: Duration = Duration::from_secs(2);
 
 /// A build as links know it.
 type Owner = (BuildId, Fence);
@@ -35,6 +40,25 @@ struct Local {
     link: i64,
     instance: String,
     to: Outgoing<ToSocket>,
+    pulse: Arc<Pulse>,
+}
+
+/// Until when an agent that was heard counts as there: a little longer than to the answer of the next ping.
+#[derive(Debug, Default)]
+pub(crate) struct Pulse {
+    /// Milliseconds of the process's clock.
+    until: AtomicU64,
+}
+
+impl Pulse {
+    pub(crate) fn heard(&self, now: Duration, interval: Duration) {
+        let until = now + interval + LATE;
+        self.until.store(u64::try_from(until.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn beats(&self, now: Duration) -> bool {
+        now < Duration::from_millis(self.until.load(Ordering::Relaxed))
+    }
 }
 
 struct Interest {
@@ -147,9 +171,16 @@ impl Routes {
     // -- our sockets -------------------------------------------------------------------------
 
     /// A new local link; an older one of the same node is closed.
-    pub(crate) fn link_up(&self, node: &NodeName, link: i64, instance: &str, to: Outgoing<ToSocket>) {
+    pub(crate) fn link_up(
+        &self,
+        node: &NodeName,
+        link: i64,
+        instance: &str,
+        to: Outgoing<ToSocket>,
+        pulse: Arc<Pulse>,
+    ) {
         let mut table = self.table.lock();
-        let new = Local { link, instance: instance.to_owned(), to };
+        let new = Local { link, instance: instance.to_owned(), to, pulse };
         if let Some(old) = table.local.insert(node.clone(), new) {
             old.to.tell(ToSocket::Close("replaced by a newer connection of the same agent".to_owned()));
         }
@@ -198,6 +229,12 @@ impl Routes {
     pub(crate) fn busy(&self, node: &NodeName) -> bool {
         let table = self.table.lock();
         table.ours.values().any(|i| i.nodes.contains_key(node)) || table.theirs.keys().any(|(_, n)| n == node)
+    }
+
+    /// Whether the agent of another machine that is connected here under the name was heard of lately; nothing when none is.
+    pub(crate) fn rival(&self, node: &NodeName, instance: &str, now: Duration) -> Option<bool> {
+        let table = self.table.lock();
+        table.local.get(node).filter(|l| l.instance != instance).map(|l| l.pulse.beats(now))
     }
 
     pub(crate) fn held(&self) -> Vec<(NodeName, i64)> {

@@ -52,6 +52,8 @@ enum End {
     /// The controller asked us to come back.
     Bye(String),
     Lost(String),
+    /// The controller does not want us until somebody changes something.
+    Refused(String),
     /// We are to stop.
     Stopped,
 }
@@ -77,17 +79,22 @@ impl Dialer {
             let outcome = match dialled {
                 Ok((root, socket)) => {
                     let began = Instant::now();
+                    let mut outcome = None;
                     match self.serve(root, socket, &links, &mut stop).await {
                         End::Stopped => return,
                         End::Bye(reason) => info!("{} says goodbye: {reason}", root.url()),
                         End::Lost(why) => warn!("the link to {} is lost: {why}", root.url()),
+                        End::Refused(why) => {
+                            warn!("{} refuses this agent: {why}", root.url());
+                            outcome = Some(Outcome::Refused);
+                        }
                     }
                     if self.config.no_reconnect {
                         info!("this agent ends with its link (-noReconnect)");
                         return;
                     }
                     away_since = Instant::now();
-                    Outcome::Lost(began.elapsed())
+                    outcome.unwrap_or_else(|| Outcome::Lost(began.elapsed()))
                 }
                 Err(outcome) => outcome,
             };
@@ -168,7 +175,7 @@ async fn greet(
     loop {
         match next(stream).await? {
             Some(Frame::Welcome(welcome)) => return Ok(welcome),
-            Some(Frame::Bye { reason }) => return Err(End::Bye(reason)),
+            Some(Frame::Bye { reason }) => return Err(End::Refused(reason)),
             Some(other) => return Err(End::Lost(format!("its first frame is no welcome: {other:?}"))),
             None => {}
         }

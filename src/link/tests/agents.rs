@@ -58,8 +58,6 @@ fn mac() -> NodeName {
 /// An agent's end of a link.
 struct Agent {
     socket: WebSocketStream<DuplexStream>,
-    /// Ends with the link, with the reason.
-    served: tokio::task::JoinHandle<String>,
 }
 
 impl Agent {
@@ -71,9 +69,9 @@ impl Agent {
     async fn dial_as(replica: &Replica, info: AgentInfo) -> Agent {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         let (links, instance) = (replica.links.clone(), info.instance.clone());
-        let served = tokio::spawn(async move { links.serve_agent(mac(), instance, Box::new(theirs)).await });
+        tokio::spawn(async move { links.serve_agent(mac(), instance, Box::new(theirs)).await });
         let socket = WebSocketStream::from_raw_socket(ours, Role::Client, None).await;
-        let mut agent = Agent { socket, served };
+        let mut agent = Agent { socket };
         agent.say(Frame::Hello(Box::new(info))).await;
         agent
     }
@@ -135,4 +133,70 @@ async fn an_agent_forgets_what_it_keeps_of_builds_that_are_over() {
     last.finish(&replica.store, BuildResult::Failure).await;
     agent.say(kept(&[running.build, unknown, last.build])).await;
     assert_eq!(agent.hear().await, forget(last.build), "nothing was said of the others");
+}
+
+/// Dials and is refused with a sentence.
+async fn refused(replica: &Replica, info: AgentInfo) -> String {
+    let mut agent = Agent::dial_as(replica, info).await;
+    match agent.hear().await {
+        Frame::Bye { reason } => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn instance(instance: &str) -> AgentInfo {
+    AgentInfo { instance: instance.into(), ..AgentInfo::default() }
+}
+
+#[tokio::test]
+async fn a_second_machine_under_a_name_is_refused_while_the_first_one_answers() {
+    let here = replica().await;
+    let there = joined(here.store.clone(), "r-1").await;
+    let (mut first, number) = Agent::welcomed(&here, "i-1").await;
+    for replica in [&here, &there] {
+        let why = refused(replica, instance("i-2")).await;
+        assert_eq!(why, "another machine is connected as “mac”: give each its own node");
+    }
+    assert_eq!(here.links.held(), [(mac(), number)]);
+    first.say(Frame::Bye { reason: "stop".into() }).await;
+    let ended = async || here.store.link(&mac()).await.unwrap().unwrap().holder.is_none();
+    until("the end of the first is noted", ended).await;
+    let (_second, next) = Agent::welcomed(&there, "i-2").await;
+    assert_eq!(next, number + 1);
+    // The same machine may come again at once, wherever it was.
+    let (_again, last) = Agent::welcomed(&here, "i-2").await;
+    assert_eq!(last, next + 1);
+}
+
+#[tokio::test]
+async fn an_agent_that_says_too_much_about_itself_is_refused() {
+    let replica = replica().await;
+    let env = [("LONG".to_owned(), "x".repeat(70_000))].into();
+    let why = refused(&replica, AgentInfo { env, ..instance("i-1") }).await;
+    assert!(why.ends_with("bytes, over the limit of 65536"), "{why}");
+    assert!(replica.links.held().is_empty());
+}
+
+#[tokio::test]
+async fn a_link_that_only_the_store_knows_is_ended() {
+    let replica = replica().await;
+    let other = store::contract::support::a_node("linux", 1);
+    let (node, me) = (other.name.clone(), replica.me.clone());
+    let up = Write::LinkUp {
+        node: node.clone(),
+        holder: me,
+        instance: "i".into(),
+        info: "{}".into(),
+        at: Millis(1),
+    };
+    for write in [Write::CreateNode(other), up] {
+        replica.store.with(|state| state.apply(&write)).unwrap();
+    }
+    let (_agent, number) = Agent::welcomed(&replica, "i-1").await;
+    let links = replica.links.clone();
+    tokio::spawn(async move { links.run().await });
+    let ended = async || replica.store.link(&node).await.unwrap().unwrap().holder.is_none();
+    until("the link is ended", ended).await;
+    assert_eq!(replica.links.held(), [(mac(), number)]);
+    assert_eq!(replica.store.link(&mac()).await.unwrap().unwrap().holder, Some(replica.me));
 }

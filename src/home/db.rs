@@ -134,6 +134,27 @@ impl Conn {
         }
     }
 
+    /// The rows of a table get numbers from `first` on, if theirs are lower.
+    pub(crate) async fn number_from(&mut self, table: &'static str, first: i64) -> sqlx::Result<()> {
+        match self {
+            Conn::Sqlite(_) => {
+                let args = args![table, first - 1];
+                let insert = "INSERT INTO sqlite_sequence (name, seq) SELECT $1, 0 \
+                              WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = $1)";
+                self.run(insert, &args[..1]).await?;
+                self.run("UPDATE sqlite_sequence SET seq = MAX(seq, $2) WHERE name = $1", args).await?;
+            }
+            Conn::Postgres(_) => {
+                let sql = format!(
+                    "SELECT setval(pg_get_serial_sequence($1, 'id'), \
+                     GREATEST($2, (SELECT COALESCE(MAX(id), 0) FROM {table}) + 1), false)"
+                );
+                self.rows(AssertSqlSafe(sql), args![table, first]).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Several statements in one message, without arguments and answers.
     pub(crate) async fn script(&mut self, sql: impl SqlSafeStr) -> sqlx::Result<()> {
         let sql = sqlx::raw_sql(sql);

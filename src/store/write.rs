@@ -27,6 +27,12 @@ pub const MAX_QUEUE: u64 = 100_000;
 pub const MAX_RECORD: usize = 64 * 1024;
 /// Most records of one journal.
 pub const MAX_RECORDS: i64 = 1_000_000;
+/// The lowest number that a build of an epoch gets: agents may still hold builds under the numbers that a store which
+/// was set back in time would give once more.
+pub fn first_build(epoch: u32) -> i64 {
+    (i64::from(epoch.saturating_sub(1)) << 32) + 1
+}
+
 /// Highest epoch that a [`Fence`] can show.
 pub const MAX_EPOCH: u32 = 0x007f_ffff;
 

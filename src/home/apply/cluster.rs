@@ -24,7 +24,10 @@ pub(super) async fn raise_epoch(conn: &mut Conn, above: u32) -> Applied {
     if wanted > store::MAX_EPOCH {
         return Err(Error::Limit(format!("no epoch is above {}", store::MAX_EPOCH)).into());
     }
-    conn.run("UPDATE meta SET epoch = $1 WHERE id = 1 AND epoch < $1", args![wanted]).await?;
+    let raised = conn.run("UPDATE meta SET epoch = $1 WHERE id = 1 AND epoch < $1", args![wanted]).await?;
+    if raised > 0 {
+        conn.number_from("build", store::first_build(wanted)).await?;
+    }
     let row = conn.row("SELECT epoch FROM meta", args![]).await?.ok_or_else(no_meta)?;
     Ok(Answer::Epoch(row.small(0)?))
 }

@@ -3,7 +3,7 @@
 use model::{Fence, Millis, ReplicaId, ReplicaState};
 
 use super::{State, next};
-use crate::{Answer, Error, Failover, Join, Lease, Load, MAX_EPOCH, Member, Result, User};
+use crate::{Answer, Error, Failover, Join, Lease, Load, MAX_EPOCH, Member, Result, User, first_build};
 
 impl State {
     pub(super) fn identify(&mut self, controller: &str) -> Answer {
@@ -17,7 +17,10 @@ impl State {
         if above >= MAX_EPOCH {
             return Err(Error::Limit(format!("no epoch is above {MAX_EPOCH}")));
         }
-        self.meta.epoch = self.meta.epoch.max(above + 1);
+        if self.meta.epoch <= above {
+            self.meta.epoch = above + 1;
+            self.last.build = self.last.build.max(first_build(above + 1) - 1);
+        }
         Ok(Answer::Epoch(self.meta.epoch))
     }
 

@@ -15,6 +15,9 @@ use crate::{BEAT, LOOK, START_DEADLINE, STARTUP, startup};
 /// How often a replica looks that waits for the startup lock: the others are waiting behind it.
 const WAITING_LOOK: Duration = Duration::from_millis(100);
 
+/// How long the store counts as one that was not set back.
+const COMPARED: Duration = Duration::from_millis(200);
+
 /// What a look saw.
 #[derive(Debug, Clone)]
 pub struct View {
@@ -61,6 +64,8 @@ struct Shared {
     lost: watch::Sender<Option<Lost>>,
     /// Look now: something has changed.
     look: Notify,
+    /// When the store was last seen to be no older than we know.
+    compared: Mutex<Option<Duration>>,
 }
 
 /// The running part; [`Membership::run`] must be polled until the process ends.
@@ -97,6 +102,7 @@ impl Membership {
             view: watch::Sender::new(Arc::new(view)),
             lost: watch::Sender::new(None),
             look: Notify::new(),
+            compared: Mutex::new(None),
         };
         let handle = Handle { shared: Arc::new(shared) };
         Ok((Membership { handle: handle.clone() }, handle))
@@ -257,6 +263,23 @@ impl Handle {
     /// An agent holds a fence of a newer epoch: the store was set back in time.
     pub async fn raise_epoch(&self, above: u32) {
         raise(&self.shared, above).await;
+    }
+
+    /// Whether the store is an older one than we know: it was set back in time, and our membership ends as soon as that
+    /// is looked into. Until then nothing may be begun: it would be begun in the old epoch. Asks at most every 200 ms:
+    /// nobody puts another database in place faster.
+    pub async fn set_back(&self) -> Result<bool, Error> {
+        let now = self.shared.clock.elapsed();
+        if self.shared.compared.lock().is_some_and(|at| now < at + COMPARED) {
+            return Ok(false);
+        }
+        let known = self.shared.view.borrow().meta.tick;
+        let back = self.shared.store.meta().await?.tick < known;
+        *self.shared.compared.lock() = (!back).then_some(now);
+        if back {
+            self.look();
+        }
+        Ok(back)
     }
 
     pub async fn set_state(&self, state: ReplicaState) -> Result<(), Error> {

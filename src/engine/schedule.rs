@@ -51,6 +51,9 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 }
 
 async fn pass(shared: &Arc<Shared>, jobs: &mut Jobs) -> Result<(), store::Error> {
+    if shared.cluster.set_back().await? {
+        return Ok(());
+    }
     take_builds(shared, jobs).await?;
     grant(shared).await
 }

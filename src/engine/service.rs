@@ -375,6 +375,9 @@ async fn look(shared: &Arc<Shared>) -> Result<(), store::Error> {
     set_load(shared);
     shared.ended.lock().clear();
     let rows = shared.store.running(None).await?;
+    if shared.cluster.set_back().await? {
+        return Ok(());
+    }
     let view = shared.cluster.view().borrow().clone();
     let draining = view.member(&me).is_some_and(|m| m.state == ReplicaState::Draining);
     let mut counts: BTreeMap<i64, u64> = BTreeMap::new();

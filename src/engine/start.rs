@@ -57,11 +57,16 @@ pub(crate) async fn driver(shared: &Shared, running: &Running) -> Result<Driver,
     let program = shared.programs.compile(&source).await.map_err(|d| NoDriver::Failed(diagnostics(&d)))?;
     let facts = facts(shared, running, scm_of(&began)).await?;
     // Replaying computes for as long as the build did: not on a thread that others wait for.
+    let set_back = epoch_of(&began).is_some_and(|epoch| epoch < running.fence.epoch());
     let replay = tokio::task::spawn_blocking(move || Driver::resume(facts, &program, &began, records));
-    replay
+    let mut driver = replay
         .await
         .map_err(|_| NoDriver::Failed("replaying its journal crashed".to_owned()))?
-        .map_err(NoDriver::Failed)
+        .map_err(NoDriver::Failed)?;
+    if set_back {
+        driver.start_nothing_unknown();
+    }
+    Ok(driver)
 }
 
 /// The whole journal, with texts in place of the objects that hold them.
@@ -123,6 +128,7 @@ async fn begin(shared: &Shared, running: &Running, build: &Build) -> Result<Driv
     let before = shared.store.build(&running.job, Which::LastCompleted).await?;
     let now = Now { wall: shared.clock.now(), elapsed: shared.clock.elapsed() };
     let mut env = environment(&running.job, build, shared.url.as_deref());
+    env.insert(EPOCH.to_owned(), running.fence.epoch().to_string());
     if let Some(scm) = &source.scm {
         env.insert(SCM_URL.to_owned(), scm.url.clone());
         env.insert(SCM_COMMIT.to_owned(), scm.branch.clone());
@@ -142,6 +148,13 @@ async fn begin(shared: &Shared, running: &Running, build: &Build) -> Result<Driv
     let head = build.causes.iter().map(|c| c.short_description() + "\n").collect::<String>() + &source.note;
     let facts = facts(shared, running, source.scm).await?;
     Ok(Driver::begin(facts, &program, began, source.text, &head, now))
+}
+
+/// Epoch in which the build began.
+const EPOCH: &str = "MAJORDOMO_EPOCH";
+
+fn epoch_of(began: &Began) -> Option<u32> {
+    began.env.get(EPOCH)?.parse().ok()
 }
 
 const SCM_URL: &str = "MAJORDOMO_SCM_URL";

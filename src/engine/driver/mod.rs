@@ -182,6 +182,8 @@ pub struct Driver {
     /// Instance of the agent that each `node` step was granted, by that step.
     instances: BTreeMap<StepId, (NodeName, String)>,
     ending: Option<Ending>,
+    /// The store was set back in time since the build began: what an agent does not know of a step is lost.
+    set_back: bool,
     out: Vec<Do>,
 }
 
@@ -282,6 +284,12 @@ impl Driver {
         Ok(driver)
     }
 
+    /// For a build that ran when the store was set back in time: a part of its journal is lost, and any agent may have
+    /// run more steps than it says, and forgotten them. So a step that its agent does not know is not started.
+    pub fn start_nothing_unknown(&mut self) {
+        self.set_back = true;
+    }
+
     fn new(facts: Facts, machine: Machine) -> Driver {
         Driver {
             machine,
@@ -302,6 +310,7 @@ impl Driver {
             sessions: BTreeMap::new(),
             instances: BTreeMap::new(),
             ending: None,
+            set_back: false,
             out: Vec::new(),
             facts,
         }

@@ -145,6 +145,13 @@ impl Driver {
                     );
                     return self.fail(step, FailureKind::Lost, why, now);
                 }
+                if !begun && self.set_back {
+                    let why = format!(
+                        "the store was set back in time while this build ran, and agent {node} has not begun this \
+                         step: whether it has run already can't be known, so it is lost"
+                    );
+                    return self.fail(step, FailureKind::Lost, why, now);
+                }
                 if let Some(open) = self.steps.get_mut(step) {
                     open.asked = true;
                 }
@@ -157,6 +164,13 @@ impl Driver {
                 }
             }
             None if !self.facts.rules.repeated && self.steps.get(step).is_some_and(|o| o.asked) => {}
+            None if self.set_back => {
+                let why = format!(
+                    "the store was set back in time while this build ran: what its files on agent {node} hold now \
+                     can't be known, so this step is lost"
+                );
+                return self.fail(step, FailureKind::Lost, why, now);
+            }
             None => {
                 if let Some(open) = self.steps.get_mut(step) {
                     open.asked = true;

@@ -7,6 +7,7 @@ mod chaos;
 mod faults;
 mod load;
 mod logs;
+mod restore;
 mod up;
 mod zombies;
 

@@ -27,6 +27,11 @@ const END: Duration = Duration::from_secs(30);
 /// Between two attempts to kill.
 const KILL_AGAIN: Duration = Duration::from_secs(1);
 
+/// Begins the names of all environment variables that are meant for our programs.
+const OURS: &str = "MAJORDOMO_";
+/// What an agent logs.
+const LOG_ENV: &str = "MAJORDOMO_LOG";
+
 /// What is kept running.
 #[derive(Clone)]
 pub(crate) struct Member {
@@ -172,8 +177,12 @@ impl Supervisor {
                 command.env(LISTEN_FD, "0").env(STORE_ENV, store.expose());
             }
             Role::Agent => {
-                // steps of builds get the agent's environment: they must not see where the database is
-                command.env_remove(LISTEN_FD).env_remove(STORE_ENV);
+                // What is meant for `up` and its replicas is not the agent's, nor that of those whose steps it runs: among
+                // it is where the database is.
+                let own = std::env::vars_os().map(|(name, _)| name);
+                for name in own.filter(|name| name.to_string_lossy().starts_with(OURS) && name != LOG_ENV) {
+                    command.env_remove(name);
+                }
             }
         }
         Process::spawn(&mut command).map_err(failed())

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Environment variable that all descendants inherit; its value is the folder of the test.
-const MARK: &str = "MAJORDOMO_TEST";
+/// Environment variable that all descendants inherit; its value is the folder of the test. Not `MAJORDOMO_…`: agents and
+/// steps don't get those.
+const MARK: &str = "TEST_OF_MAJORDOMO";
 
 /// One that runs.
 #[derive(Debug, Clone, PartialEq, Eq)]

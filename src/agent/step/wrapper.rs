@@ -29,8 +29,15 @@ echo "$?" >"$MAJORDOMO_DIR/exit"
 
 /// Marks the processes of a step, however far they run.
 pub(crate) const COOKIE: &str = "MAJORDOMO_STEP";
-/// What steps must not see of the agent's own environment.
-pub(crate) const HIDDEN: [&str; 1] = ["JENKINS_SECRET"];
+/// Begins the names of what is meant for programs of ours, this one and others.
+const OURS: &str = "MAJORDOMO_";
+/// What else steps must not see of the agent's own environment.
+const HIDDEN: [&str; 3] = ["JENKINS_SECRET", "JENKINS_AGENT_SECRET", "PGPASSWORD"];
+
+/// Whether steps must not see this variable of the agent's own environment. They see it when the build itself sets it.
+fn hidden(name: &str) -> bool {
+    name.starts_with(OURS) || HIDDEN.contains(&name)
+}
 
 /// All that starting takes.
 #[derive(Debug)]
@@ -67,11 +74,35 @@ pub(crate) fn program(spec: &StartSpec, script: &Path, path: Option<&str>) -> Re
     }
 }
 
-/// The environment that steps see before their own is added.
+/// Most bytes of the environment that an agent tells, as JSON; a controller refuses an agent that says too much.
+const MAX_TOLD: usize = 32 * 1024;
+
+/// The environment that steps see before their own is added, without the largest variables if it is large: steps have
+/// these all the same.
 pub(crate) fn own_env() -> BTreeMap<String, String> {
-    let hidden = |name: &str| HIDDEN.contains(&name);
     let all = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-    all.filter(|(name, _)| !hidden(name)).collect()
+    told(all.filter(|(name, _)| !hidden(name)).collect())
+}
+
+fn told(mut all: Vec<(String, String)>) -> BTreeMap<String, String> {
+    all.sort_by_key(|(name, value)| name.len() + value.len());
+    let mut room = MAX_TOLD;
+    let fits = |(name, value): &(String, String)| {
+        let rest = room.checked_sub(quoted(name) + quoted(value) + 2);
+        room = rest.unwrap_or_default();
+        rest.is_some()
+    };
+    all.into_iter().take_while(fits).collect()
+}
+
+/// Bytes of a JSON string, at most.
+fn quoted(text: &str) -> usize {
+    let escaped = |byte: u8| match byte {
+        b'"' | b'\\' => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    text.bytes().map(escaped).sum::<usize>() + 2
 }
 
 /// Starts the wrapper. It needs the agent no more.
@@ -82,10 +113,11 @@ pub(crate) fn spawn(launch: &Launch<'_>) -> io::Result<Child> {
     let mut command = Command::new("/bin/sh");
     command.arg("-c").arg(WRAPPER).arg("majordomo-step");
     command.arg(launch.folder.path()).arg(launch.boot).args(&launch.program);
-    command.current_dir(&launch.spec.dir).envs(&launch.spec.env).env(COOKIE, launch.cookie);
-    for name in HIDDEN.iter().filter(|name| !launch.spec.env.contains_key(**name)) {
+    let own = std::env::vars_os().map(|(name, _)| name);
+    for name in own.filter(|name| hidden(&name.to_string_lossy())) {
         command.env_remove(name);
     }
+    command.current_dir(&launch.spec.dir).envs(&launch.spec.env).env(COOKIE, launch.cookie);
     command.stdin(Stdio::null()).stdout(stdout).stderr(out);
     // Its own group: a signal to the agent's, or the end of the agent's terminal, does not reach it.
     command.process_group(0).spawn()
@@ -112,6 +144,15 @@ mod tests {
         assert_eq!(program("bat", "dir").unwrap_err(), "Batch scripts can only be run on Windows nodes");
         assert!(program("pwsh", "1").unwrap_err().contains("not in the PATH"));
         assert!(program("fish", "1").unwrap_err().contains("“fish”"));
+    }
+
+    #[test]
+    fn the_largest_variables_are_left_out_of_a_large_environment() {
+        let var = |name: &str, size: usize| (name.to_owned(), "\n".repeat(size));
+        let all = vec![var("LARGE", 6_000), var("HOME", 10), var("PATH", 5_000)];
+        let told = told(all);
+        assert_eq!(told.keys().collect::<Vec<_>>(), ["HOME", "PATH"]);
+        assert!(serde_json::to_string(&told).unwrap().len() <= MAX_TOLD);
     }
 
     /// What two lives of an agent may leave: several wrappers of one step, none of which knows of the others.

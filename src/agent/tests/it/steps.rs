@@ -236,3 +236,25 @@ async fn a_program_that_can_not_be_found_says_so_in_the_output() {
     assert_eq!(report.state, StepState::Exited { status: 127, stdout: None });
     assert!(out.contains("not found"), "{out}");
 }
+
+#[tokio::test]
+async fn steps_see_nothing_that_is_meant_for_the_agent() {
+    let mut controller = Controller::start().await;
+    let hidden = ["MAJORDOMO_STORE", "MAJORDOMO_LOG", "PGPASSWORD", "JENKINS_SECRET", "JENKINS_AGENT_SECRET"];
+    let mut agent = Agent::new(&controller).env("SEEN", "yes");
+    for name in hidden {
+        agent = agent.env(name, "s3cr3t");
+    }
+    agent.start();
+    let mut link = controller.link().await;
+    assert_eq!(link.info.env.get("SEEN").map(String::as_str), Some("yes"));
+    assert!(!link.info.env.values().any(|value| value == "s3cr3t"));
+    link.claim(build(1), fence(1)).await;
+    let mut spec = sh("#!/bin/sh\nenv\n", &agent.workspace());
+    spec.env.insert("PGPASSWORD".into(), "of the build".into());
+    let (_, out) = link.run(build(1), fence(1), "0", spec).await;
+    let ours: Vec<&str> = out.lines().filter(|line| line.starts_with("MAJORDOMO_")).collect();
+    assert!(ours.len() == 1 && ours[0].starts_with("MAJORDOMO_STEP="), "{ours:?}");
+    assert!(out.contains("SEEN=yes\n") && out.contains("PGPASSWORD=of the build\n"), "{out}");
+    assert!(!out.contains("s3cr3t"), "{out}");
+}

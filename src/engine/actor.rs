@@ -219,7 +219,7 @@ impl Actor {
         self.tell(match event {
             AgentEvent::Up { node, instance } => Event::LinkUp { node, instance },
             AgentEvent::Down { node } => Event::LinkDown { node },
-            AgentEvent::Report { node, report } => Event::Report { node, report },
+            AgentEvent::Report { node, report, weight: _ } => Event::Report { node, report },
         });
     }
 

@@ -14,7 +14,7 @@ use store::{Answer, Write};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::protocol::Message;
 
-use crate::routes::{Outgoing, Pulse};
+use crate::routes::{Outgoing, Pulse, TOO_MUCH};
 use crate::socket::{self, Stream};
 use crate::{Shared, ToSocket};
 
@@ -171,8 +171,13 @@ async fn carry(
                 Ok(message) => message,
                 Err(why) => return why,
             };
+            let size = message.len();
             match Frame::decode(message) {
-                Ok(Frame::Report(report)) => shared.routes.report(node, report).await,
+                Ok(Frame::Report(report)) => {
+                    if !shared.routes.report(node, report, size).await {
+                        return TOO_MUCH.to_owned();
+                    }
+                }
                 Ok(Frame::Pong(n)) => {
                     let _late = pong_to.try_send(n);
                 }

@@ -8,6 +8,7 @@ mod agent;
 mod peers;
 mod routes;
 mod socket;
+mod weight;
 
 use std::sync::Arc;
 
@@ -20,9 +21,10 @@ use tokio::sync::{broadcast, mpsc};
 
 use routes::Routes;
 pub use socket::Stream;
+pub use weight::Weight;
 
 /// What an attached build is told.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub enum AgentEvent {
     /// The agent can be reached, over a link that is new to this build.
     Up {
@@ -35,6 +37,8 @@ pub enum AgentEvent {
     Report {
         node: NodeName,
         report: FromAgent,
+        /// Dropped when the report is taken.
+        weight: Weight,
     },
 }
 

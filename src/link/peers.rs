@@ -127,8 +127,9 @@ async fn talk(shared: &Arc<Shared>, id: &ReplicaId, address: &str, stream: TcpSt
                 Ok(Err(why)) => return why,
                 Err(_) => return "silent".to_owned(),
             };
+            let size = message.len();
             match Peer::decode(message) {
-                Ok(message) => answered(shared, id, message),
+                Ok(message) => answered(shared, id, message, size),
                 Err(error) => return format!("protocol error: {error}"),
             }
         }
@@ -151,7 +152,7 @@ async fn first(wanted: &mut std::vec::IntoIter<Peer>, queue: &mut mpsc::Receiver
 }
 
 /// What a peer that we dialled says.
-fn answered(shared: &Shared, id: &ReplicaId, message: Peer) {
+fn answered(shared: &Shared, id: &ReplicaId, message: Peer, size: usize) {
     match message {
         Peer::Up { build, fence, node, instance, link } => {
             shared.routes.peer_reaches(id.incarnation, (build, fence), &node, &instance, link);
@@ -159,7 +160,9 @@ fn answered(shared: &Shared, id: &ReplicaId, message: Peer) {
         Peer::Down { build, fence, node, link } => {
             shared.routes.peer_lost(id.incarnation, (build, fence), &node, link);
         }
-        Peer::Relay { node, frame: Frame::Report(report) } => shared.routes.relayed(node, report),
+        Peer::Relay { node, frame: Frame::Report(report) } => {
+            shared.routes.relayed(id.incarnation, node, report, size);
+        }
         Peer::Hint(hint) => hinted(shared, hint),
         Peer::Iam(_)
         | Peer::Attach { .. }
@@ -203,6 +206,10 @@ pub(crate) async fn serve(shared: &Arc<Shared>, stream: Stream) {
                 }
                 Peer::Detach { build, fence } => shared.routes.detach_remote((build, fence), connection),
                 Peer::Relay { node, frame: Frame::Command(command) } => shared.routes.relay(&node, command),
+                // An owner has too much of its reports.
+                Peer::Relay { node, frame: Frame::Bye { reason } } => {
+                    shared.routes.close(&node, None, &reason)
+                }
                 Peer::Ping(n) => {
                     to.tell(Peer::Pong(n));
                 }

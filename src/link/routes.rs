@@ -12,8 +12,11 @@ use remoting::ops::{FromAgent, ToAgent};
 use remoting::peer::Peer;
 use tokio::sync::{Notify, mpsc};
 
+use crate::weight::{Scales, Weight};
 use crate::{AgentEvent, ToSocket};
 
+/// Why the link of an agent is closed whose reports nobody can take.
+pub(crate) const TOO_MUCH: &str = "it reports more than its builds can take";
 /// How much later than the interval says the answer to a ping may come.
 const LATE: Duration = Duration::from_secs(2);
 
@@ -32,6 +35,8 @@ struct Table {
     ours: HashMap<Owner, Interest>,
     /// What builds of peers want of our links, by the connection they came over.
     theirs: HashMap<(Owner, NodeName), Remote>,
+    /// What waits for our builds, of each agent that reported to one.
+    waiting: HashMap<NodeName, Waiting>,
     /// Connections that we have dialled, by incarnation.
     peers: BTreeMap<i64, Outgoing<Peer>>,
 }
@@ -59,6 +64,13 @@ impl Pulse {
     fn beats(&self, now: Duration) -> bool {
         now < Duration::from_millis(self.until.load(Ordering::Relaxed))
     }
+}
+
+#[derive(Default)]
+struct Waiting {
+    scales: Scales,
+    /// The last link over which too much came; its holder was asked to close it.
+    shut: i64,
 }
 
 struct Interest {
@@ -141,7 +153,12 @@ impl Routes {
 
     pub(crate) fn detach(&self, build: BuildId, fence: Fence) {
         let mut table = self.table.lock();
-        if table.ours.remove(&(build, fence)).is_some() {
+        if let Some(interest) = table.ours.remove(&(build, fence)) {
+            for node in interest.nodes.keys() {
+                if table.waiting.get(node).is_some_and(|w| w.scales.empty()) {
+                    table.waiting.remove(node);
+                }
+            }
             for peer in table.peers.values() {
                 peer.tell(Peer::Detach { build, fence });
             }
@@ -209,20 +226,23 @@ impl Routes {
         }
     }
 
-    /// Something that an agent reported over our socket. Waits while the receiver is busy. A build hears only the agents
-    /// that it wants: another one could guess its id and fence.
-    pub(crate) async fn report(&self, node: &NodeName, report: FromAgent) {
+    /// Something that an agent reported over our socket, in a message of so many bytes. Waits while a peer is busy. A build
+    /// hears only the agents that it wants: another one could guess its id and fence. → whether there was room
+    pub(crate) async fn report(&self, node: &NodeName, report: FromAgent, bytes: usize) -> bool {
         let owner = (report.build, report.fence);
         let (ours, theirs) = {
-            let table = self.table.lock();
+            let mut table = self.table.lock();
             let ours = table.ours.get(&owner).filter(|i| i.nodes.contains_key(node)).map(|i| i.to.clone());
+            let ours = ours.map(|to| (to, table.weigh(node, bytes)));
             (ours, table.theirs.get(&(owner, node.clone())).map(|r| r.to.clone()))
         };
-        if let Some(to) = ours {
-            tell(&to, AgentEvent::Report { node: node.clone(), report });
+        if let Some((to, weight)) = ours {
+            let Some(weight) = weight else { return false };
+            tell(&to, AgentEvent::Report { node: node.clone(), report, weight });
         } else if let Some(to) = theirs {
             let _gone = to.queue.send(Peer::Relay { node: node.clone(), frame: Frame::Report(report) }).await;
         }
+        true
     }
 
     /// Whether a build wants the agent: then it is pinged more often.
@@ -311,14 +331,23 @@ impl Routes {
         }
     }
 
-    /// Something that an agent reported over a peer's socket.
-    pub(crate) fn relayed(&self, node: NodeName, report: FromAgent) {
-        let table = self.table.lock();
+    /// Something that an agent reported over a peer's socket. When too much waits, it is dropped, and that peer is asked to
+    /// close the link: the builds follow again over the next one.
+    pub(crate) fn relayed(&self, incarnation: i64, node: NodeName, report: FromAgent, bytes: usize) {
+        let mut table = self.table.lock();
         let interest = table.ours.get(&(report.build, report.fence));
-        let to = interest.filter(|i| i.nodes.contains_key(&node)).map(|i| i.to.clone());
-        drop(table);
-        if let Some(to) = to {
-            tell(&to, AgentEvent::Report { node, report });
+        let Some((to, path)) = interest.and_then(|i| Some((i.to.clone(), *i.nodes.get(&node)?))) else {
+            return;
+        };
+        if let Some(weight) = table.weigh(&node, bytes) {
+            return tell(&to, AgentEvent::Report { node, report, weight });
+        }
+        let link = path.filter(|path| path.peer == Some(incarnation)).map_or(0, |path| path.link);
+        let shut = table.waiting.get_mut(&node).map(|waiting| &mut waiting.shut);
+        if shut.is_some_and(|shut| std::mem::replace(shut, link.max(*shut)) < link)
+            && let Some(peer) = table.peers.get(&incarnation)
+        {
+            peer.tell(Peer::Relay { node, frame: Frame::Bye { reason: TOO_MUCH.to_owned() } });
         }
     }
 
@@ -364,6 +393,13 @@ fn to_agent(local: &Local, frame: Frame) {
 }
 
 impl Table {
+    fn weigh(&mut self, node: &NodeName, bytes: usize) -> Option<Weight> {
+        if !self.waiting.contains_key(node) {
+            self.waiting.insert(node.clone(), Waiting::default());
+        }
+        self.waiting.get(node)?.scales.put(bytes)
+    }
+
     /// An agent is reached over a new path; a path with a lower link number is an old one.
     fn reached(&mut self, node: &NodeName, path: Path, instance: &str, who: impl Fn(&Owner) -> bool) {
         for (_, interest) in self.ours.iter_mut().filter(|(owner, _)| who(owner)) {
@@ -405,10 +441,10 @@ mod tests {
         let (routes, build, fence) = (Routes::default(), BuildId(1), Fence::first(1));
         let (to, mut heard) = mpsc::unbounded_channel();
         routes.attach(build, fence, &node("mac"), &to);
-        assert_eq!(heard.try_recv().unwrap(), AgentEvent::Down { node: node("mac") });
+        assert!(matches!(heard.try_recv(), Ok(AgentEvent::Down { .. })));
         for name in ["linux", "mac"] {
-            routes.report(&node(name), refused(build, fence)).await;
-            routes.relayed(node(name), refused(build, fence));
+            assert!(routes.report(&node(name), refused(build, fence), 1).await);
+            routes.relayed(1, node(name), refused(build, fence), 1);
         }
         for _ in 0..2 {
             let AgentEvent::Report { node: from, .. } = heard.try_recv().unwrap() else { panic!() };
@@ -429,5 +465,30 @@ mod tests {
         assert!(queue.try_recv().is_err());
         routes.detach(BuildId(3), Fence::first(1));
         assert_eq!(queue.try_recv(), Ok(Peer::Detach { build: BuildId(3), fence: Fence::first(1) }));
+    }
+
+    #[tokio::test]
+    async fn an_agent_whose_reports_nobody_takes_loses_its_link() {
+        let (routes, build, fence) = (Routes::default(), BuildId(1), Fence::first(1));
+        let (to, mut heard) = mpsc::unbounded_channel();
+        routes.attach(build, fence, &node("mac"), &to);
+        let (peer, mut asked) = Outgoing::new(4);
+        assert_eq!(routes.peer_up(7, peer).len(), 1);
+        routes.peer_reaches(7, (build, fence), &node("mac"), "i", 3);
+        let half = crate::weight::MAX_WAITING / 2;
+        assert!(routes.report(&node("mac"), refused(build, fence), half).await);
+        assert!(!routes.report(&node("mac"), refused(build, fence), half).await);
+        for _ in 0..3 {
+            routes.relayed(7, node("mac"), refused(build, fence), half);
+        }
+        let bye = Frame::Bye { reason: TOO_MUCH.to_owned() };
+        assert_eq!(asked.try_recv(), Ok(Peer::Relay { node: node("mac"), frame: bye }));
+        assert!(asked.try_recv().is_err(), "it is asked once for each link");
+        let mut reports = 0;
+        while let Ok(event) = heard.try_recv() {
+            reports += usize::from(matches!(event, AgentEvent::Report { .. }));
+        }
+        assert_eq!(reports, 1);
+        assert!(routes.report(&node("mac"), refused(build, fence), half).await, "what is taken makes room");
     }
 }

@@ -55,6 +55,7 @@ impl Controller {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(60)))
+            .max_redirects(0)
             .max_idle_connections_per_host(64)
             .build()
             .into();

@@ -302,7 +302,9 @@ fn is_ours(name: &OsStr) -> bool {
 fn is_half_made(paths: &Paths) -> Result<bool, Error> {
     let entries = fs::read_dir(paths.root()).map_err(Error::io("read", paths.root()))?;
     let names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
-    let began = || read_text(&paths.lock()).ok().flatten().is_some_and(|text| text.starts_with(LOCK_MARK));
+    // killed between the making of the lock and the writing of its mark, a start leaves it empty
+    let mark = |text: String| text.is_empty() || text.starts_with(LOCK_MARK);
+    let began = || read_text(&paths.lock()).ok().flatten().is_some_and(mark);
     Ok(names.is_empty() || (began() && names.iter().all(|name| is_ours(name))))
 }
 

@@ -56,6 +56,11 @@ fn a_start_cut_short_anywhere_is_completed() {
         assert_eq!(kept, cut < 3, "{cut}");
         assert!(root.join("home.json").exists());
     }
+    // and as if killed right after the lock was made, before it was marked
+    let root = folder.path().join("lock-only");
+    fs::create_dir(&root).unwrap();
+    fs::write(root.join("up.lock"), "").unwrap();
+    assert!(start(&root, &wanted()).unwrap().new);
 }
 
 #[test]

@@ -185,7 +185,7 @@ fn a_line_without_end_is_cut_and_needs_little_memory() {
         }
         liar.output(&step, sent, &[b'y'; 32 * 1024]);
         sent += 32 * 1024;
-        if sent % (8 << 20) == 0 {
+        if sent.is_multiple_of(8 << 20) {
             most = most.max(it.memory());
         }
     }
@@ -273,7 +273,7 @@ fn content_that_was_not_asked_for_is_refused_and_not_kept() {
             break;
         }
         sent += piece.len() as u64;
-        if sent % (64 << 20) == 0
+        if sent.is_multiple_of(64 << 20)
             && it.admin.json(&format!("/job/pushes/{number}/api/json"))["building"] == false
         {
             break;
@@ -313,14 +313,11 @@ fn what_is_no_frame_ends_the_link() {
         liar.send(hello.clone());
         assert!(matches!(liar.next(), Some(Frame::Welcome(_))), "{said}");
     }
-    // no greeting, another one's greeting, one that is too large
-    for info in [
-        AgentInfo { instance: "other".into(), ..AgentInfo::default() },
-    ] {
-        let mut liar = Hostile::dial(it, "garbles");
-        liar.send(Frame::Hello(Box::new(info)));
-        liar.closed("a wrong greeting");
-    }
+    // another one's greeting
+    let mut liar = Hostile::dial(it, "garbles");
+    let info = AgentInfo { instance: "other".into(), ..AgentInfo::default() };
+    liar.send(Frame::Hello(Box::new(info)));
+    liar.closed("a wrong greeting");
     assert!(it.admin.get("/computer/garbles/api/json").expect(200).body.len() < 100_000);
     it.unharmed();
 }

@@ -176,7 +176,7 @@ fn slow_clients_are_left_and_others_are_served_meanwhile() {
         let ended = |stream: &mut std::net::TcpStream| {
             stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
             match stream.read(&mut byte) {
-                Ok(_) => true,
+                Ok(read) => read < 2,
                 Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
             }
         };

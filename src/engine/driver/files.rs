@@ -235,6 +235,10 @@ impl Driver {
             return;
         }
         let Some(transfer) = self.transfers.get_mut(&op) else { return };
+        if offset.saturating_add(bytes.len() as u64) <= transfer.received {
+            // Said twice.
+            return;
+        }
         if offset != transfer.received {
             let why = format!(
                 "agent {node} sent content from offset {offset} where {} was expected",

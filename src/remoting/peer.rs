@@ -19,14 +19,35 @@ pub enum Peer {
     /// Look at something.
     Hint(PeerHint),
     /// The build under this fence wants to reach the agent.
-    Attach { build: BuildId, fence: Fence, node: NodeName },
+    Attach {
+        build: BuildId,
+        fence: Fence,
+        node: NodeName,
+    },
     /// It wants none any more.
-    Detach { build: BuildId, fence: Fence },
+    Detach {
+        build: BuildId,
+        fence: Fence,
+    },
     /// The agent can be reached through the sender, over its link of that number.
-    Up { build: BuildId, fence: Fence, node: NodeName, instance: String, link: i64 },
-    Down { build: BuildId, fence: Fence, node: NodeName, link: i64 },
+    Up {
+        build: BuildId,
+        fence: Fence,
+        node: NodeName,
+        instance: String,
+        link: i64,
+    },
+    Down {
+        build: BuildId,
+        fence: Fence,
+        node: NodeName,
+        link: i64,
+    },
     /// To or from an agent whose link the answering side holds.
-    Relay { node: NodeName, frame: Frame },
+    Relay {
+        node: NodeName,
+        frame: Frame,
+    },
     Ping(u64),
     Pong(u64),
 }
@@ -38,7 +59,10 @@ pub enum PeerHint {
     Running,
     Inbox(BuildId),
     /// A node's agent has a new link: older ones are to be closed.
-    Linked { node: NodeName, number: i64 },
+    Linked {
+        node: NodeName,
+        number: i64,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -63,7 +87,9 @@ impl Peer {
             Peer::Hint(hint) => Header::Hint { hint },
             Peer::Attach { build, fence, node } => Header::Attach { build, fence, node },
             Peer::Detach { build, fence } => Header::Detach { build, fence },
-            Peer::Up { build, fence, node, instance, link } => Header::Up { build, fence, node, instance, link },
+            Peer::Up { build, fence, node, instance, link } => {
+                Header::Up { build, fence, node, instance, link }
+            }
             Peer::Down { build, fence, node, link } => Header::Down { build, fence, node, link },
             Peer::Relay { node, frame } => {
                 content = frame.encode();
@@ -94,7 +120,9 @@ impl Peer {
             Header::Hint { hint } => Peer::Hint(hint),
             Header::Attach { build, fence, node } => Peer::Attach { build, fence, node },
             Header::Detach { build, fence } => Peer::Detach { build, fence },
-            Header::Up { build, fence, node, instance, link } => Peer::Up { build, fence, node, instance, link },
+            Header::Up { build, fence, node, instance, link } => {
+                Peer::Up { build, fence, node, instance, link }
+            }
             Header::Down { build, fence, node, link } => Peer::Down { build, fence, node, link },
             Header::Relay { node } => Peer::Relay { node, frame: Frame::decode(content)? },
             Header::Ping { n } => Peer::Ping(n),

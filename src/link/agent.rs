@@ -194,11 +194,12 @@ async fn carry(
         }
     };
     let writing = async {
-        let mut beats = beats;
+        // First what is first in the queue: the welcome.
+        let (mut beats, mut welcomed) = (beats, false);
         loop {
             let frame = tokio::select! {
                 biased;
-                Some(beat) = beats.recv() => beat,
+                Some(beat) = beats.recv(), if welcomed => beat,
                 next = queue.recv() => match next {
                     Some(ToSocket::Frame(frame)) => *frame,
                     Some(ToSocket::Close(why)) => {
@@ -213,7 +214,7 @@ async fn carry(
             let sent =
                 tokio::time::timeout(IDLE_PING * INTERVALS, sink.send(Message::Binary(frame.encode()))).await;
             match sent {
-                Ok(Ok(())) => {}
+                Ok(Ok(())) => welcomed = true,
                 Ok(Err(error)) => return format!("the connection broke: {error}"),
                 Err(_) => return "write blocked".to_owned(),
             }

@@ -78,9 +78,10 @@ impl Agent {
 
     async fn welcomed(replica: &Replica, instance: &str) -> (Agent, i64) {
         let mut agent = Agent::dial(replica, instance).await;
-        match agent.hear().await {
+        let Message::Binary(first) = agent.socket.next().await.unwrap().unwrap() else { panic!() };
+        match Frame::decode(first).unwrap() {
             Frame::Welcome(welcome) => (agent, welcome.link),
-            other => panic!("{other:?}"),
+            other => panic!("not the first frame: {other:?}"),
         }
     }
 

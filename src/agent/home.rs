@@ -15,6 +15,10 @@ use tracing::warn;
 
 use crate::Error;
 
+/// A lock that is held is tried again for a second.
+const LOCK_TRIES: u32 = 11;
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// The open folder. Locked until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Home {
@@ -43,10 +47,14 @@ impl Home {
             make_private_dir(&dir).map_err(failed)?;
         }
         let lock = File::create(root.join("lock")).map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::InUse(work_dir)),
-            Err(TryLockError::Error(e)) => return Err(failed(e)),
+        for last in (0..LOCK_TRIES).rev().map(|left| left == 0) {
+            match lock.try_lock() {
+                Ok(()) => break,
+                // A child that an agent forked just before it was killed holds the lock until it runs its program.
+                Err(TryLockError::WouldBlock) if !last => std::thread::sleep(LOCK_PAUSE),
+                Err(TryLockError::WouldBlock) => return Err(Error::InUse(work_dir)),
+                Err(TryLockError::Error(e)) => return Err(failed(e)),
+            }
         }
         let instance = instance(&root).map_err(failed)?;
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();

@@ -14,6 +14,9 @@ use crate::replica::{ReplicaDo, Token};
 use crate::workload::SOURCES;
 use crate::world::{MS, World};
 
+/// In what a build begins with: the epoch of its first fence, of one digit here.
+const EPOCH: &str = "EPOCH";
+
 impl World {
     // -- start -------------------------------------------------------------------------------
 
@@ -78,8 +81,14 @@ impl World {
             let Record::Began(began) = records.remove(0) else {
                 return self.fail(format!("the journal of build {build} does not begin with its beginning"));
             };
+            let set_back = began.env.get(EPOCH).is_some_and(|epoch| *epoch < row.fence.epoch().to_string());
             match Driver::resume(facts, &program, &began, records) {
-                Ok(driver) => driver,
+                Ok(mut driver) => {
+                    if set_back {
+                        driver.start_nothing_unknown();
+                    }
+                    driver
+                }
                 Err(why) => return self.fail(format!("build {build} can't be resumed: {why}")),
             }
         };
@@ -178,7 +187,7 @@ fn began(row: &Running, hash: &str, wall: model::Millis) -> Began {
         job: row.job.to_string(),
         number: row.number,
         params: BTreeMap::new(),
-        env: BTreeMap::new(),
+        env: BTreeMap::from([(EPOCH.to_owned(), row.fence.epoch().to_string())]),
         previous: None,
         has_scm: false,
         at: u64::try_from(wall.0).unwrap_or(0),

@@ -51,6 +51,10 @@ impl World {
         let Ok(Reply::Pass(seen)) = reply.map(|r| *r) else { return };
         let Some(view) = self.replicas[at].view.clone() else { return };
         let me = self.replicas[at].me.clone().expect("it has joined");
+        if seen.tick < view.meta.tick {
+            // Set back: nothing is begun in the old epoch.
+            return;
+        }
         self.close_old_links(at, known, &seen.links);
         for row in &seen.running {
             if row.owner == me.incarnation && actors.get(&row.build).is_some_and(|seq| row.seq < *seq) {

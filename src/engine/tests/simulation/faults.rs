@@ -32,22 +32,27 @@ pub(crate) struct Chaos {
     pub(crate) zombies: bool,
     /// Longest time of a commit.
     pub(crate) commit: Time,
-    /// The store may be set back in time. What nobody can know then is left out: there is one agent, and its disk is safe.
+    /// The store may be set back in time.
     pub(crate) set_back: bool,
+    /// It may be set back while nobody is there to notice. What nobody can know then is left out: there is one agent, and
+    /// its disk is safe.
+    pub(crate) unseen: bool,
 }
 
 impl Chaos {
     pub(crate) fn draw(random: &mut crate::random::Random) -> Chaos {
         let rough = random.below(4);
         let set_back = random.chance(250);
+        let unseen = set_back && random.chance(500);
         let zombies = !set_back && random.chance(150);
         Chaos {
             queued: if zombies { 500 } else { 50 },
             zombies,
             commit: if random.chance(250) { 40 * MS } else { 3 * MS },
             set_back,
+            unseen,
             replicas: if random.chance(700) { 2 } else { 3 },
-            agents: if set_back || random.chance(500) { 1 } else { 2 },
+            agents: if unseen || random.chance(500) { 1 } else { 2 },
             pipeline: None,
             aborts: random.below(2),
             builds: random.between(1, 3),
@@ -82,6 +87,7 @@ impl Chaos {
             zombies: false,
             commit: 3 * MS,
             set_back: false,
+            unseen: false,
         }
     }
 }
@@ -104,6 +110,10 @@ pub(crate) enum Fault {
         life: u64,
     },
     Kill {
+        at: usize,
+    },
+    /// The process dies as soon as it has read something of an inbox.
+    Doom {
         at: usize,
     },
     Drain {
@@ -176,7 +186,7 @@ impl World {
         if self.chaos.zombies {
             self.plan_zombies();
         }
-        if self.chaos.set_back && self.random.chance(400) {
+        if self.chaos.unseen && self.random.chance(600) {
             self.plan_lost_history();
         }
         let (calm, replicas, agents) = (self.chaos.calm, self.replicas.len(), self.agents.len());
@@ -189,10 +199,11 @@ impl World {
                 0..20 => {
                     Fault::Pause { at: replica, time: self.random.between(500 * MS, 50 * SEC).min(left) }
                 }
-                20..38 => Fault::Kill { at: replica },
+                20..32 => Fault::Kill { at: replica },
+                32..38 => Fault::Doom { at: replica },
                 38..46 => Fault::Drain { at: replica },
                 46..56 => Fault::AgentKill { at: agent },
-                56..65 if self.chaos.set_back => self.back_in_time(at),
+                56..65 if self.chaos.unseen => self.back_in_time(at),
                 56..61 => Fault::Reboot { at: agent },
                 61..65 => Fault::Replace { at: agent },
                 65..77 => Fault::CutLinks,
@@ -246,7 +257,7 @@ impl World {
             let before = at.saturating_sub(self.random.below(15 * SEC));
             self.at(before, Event::Fault(Fault::Snapshot));
         }
-        if self.random.chance(300) { Fault::RestoreAllDown } else { Fault::Restore }
+        if self.chaos.unseen && self.random.chance(500) { Fault::RestoreAllDown } else { Fault::Restore }
     }
 
     pub(crate) fn fault(&mut self, fault: Fault) {
@@ -266,6 +277,7 @@ impl World {
                 }
             }
             Fault::Kill { at } => self.kill(at),
+            Fault::Doom { at } => self.replicas[at].doomed = true,
             Fault::Drain { at } => self.soon(at, 0, ReplicaDo::Drain),
             Fault::AgentKill { at } if self.agents[at].up => self.kill_agent(at),
             Fault::Reboot { at } if self.agents[at].up => self.reboot(at),
@@ -355,5 +367,6 @@ impl World {
         }
         self.restore();
         self.oracle.witnesses.clear();
+        self.oracle.given.clear();
     }
 }

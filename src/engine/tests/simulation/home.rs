@@ -51,6 +51,8 @@ pub(crate) enum Reply {
 /// What the engine's look and the scheduler's pass read.
 #[derive(Debug)]
 pub(crate) struct Seen {
+    /// How many beats the store knows.
+    pub(crate) tick: i64,
     pub(crate) running: Vec<Running>,
     pub(crate) with_inbox: Vec<BuildId>,
     pub(crate) queue: Vec<QueueItem>,
@@ -154,6 +156,7 @@ impl World {
         let waits = state.waits();
         let granting = !waits.is_empty();
         Seen {
+            tick: state.meta().tick,
             running: state.running(None),
             with_inbox: state.with_inbox(me),
             queue: state.queue(),

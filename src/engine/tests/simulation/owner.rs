@@ -9,6 +9,7 @@ use model::{BuildId, Fence, NodeName};
 use remoting::ops::ToAgent;
 use store::{Error, Running, Write};
 
+use crate::faults::Fault;
 use crate::home::{Ask, Reply};
 use crate::links::{PeerMessage, PeerPath};
 use crate::replica::{ReplicaDo, Token, agent_of, micros};
@@ -233,6 +234,11 @@ impl World {
         if let Ok(Reply::Inbox(rows)) = reply.map(|r| *r)
             && !rows.is_empty()
         {
+            if self.replicas[at].doomed && self.now < self.chaos.calm {
+                self.replicas[at].doomed = false;
+                let delay = self.random.below(3 * MS);
+                self.after(delay, Event::Fault(Fault::Kill { at }));
+            }
             self.tell_actor(at, build, id, DriverEvent::Inbox(rows));
         }
         if again {

@@ -205,6 +205,7 @@ pub(crate) struct Replica {
     pub(crate) wanted: Option<ReplicaState>,
     pub(crate) ready: bool,
     pub(crate) draining: bool,
+    pub(crate) doomed: bool,
     pub(crate) pass_pending: bool,
     pub(crate) actors: BTreeMap<BuildId, Actor>,
     /// Links whose sockets are here, by node.
@@ -232,6 +233,7 @@ impl Replica {
             wanted: None,
             ready: false,
             draining: false,
+            doomed: false,
             pass_pending: false,
             actors: BTreeMap::new(),
             local: BTreeMap::new(),

@@ -3,11 +3,11 @@
 //! A message is a 4-byte little-endian length, a JSON header of that length, and for relayed frames the native frame
 //! itself. Whoever dialled asks; whoever answered holds agents. Upgrade on `/peer/ws` with the peer token as bearer.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use model::{BuildId, Fence, NodeName, ReplicaId};
 use serde::{Deserialize, Serialize};
 
-use crate::native::{Frame, FrameError, MAX_MESSAGE};
+use crate::native::{Frame, FrameError, MAX_MESSAGE, pack};
 
 /// Largest message: a native frame and a short header.
 pub const MAX_PEER_MESSAGE: usize = MAX_MESSAGE + 4096;
@@ -98,12 +98,7 @@ impl Peer {
             Peer::Ping(n) => Header::Ping { n },
             Peer::Pong(n) => Header::Pong { n },
         };
-        let json = serde_json::to_vec(&header).expect("a header is plain data with string keys");
-        let mut out = BytesMut::with_capacity(4 + json.len() + content.len());
-        out.put_u32_le(u32::try_from(json.len()).unwrap_or(u32::MAX));
-        out.put_slice(&json);
-        out.put_slice(&content);
-        out.freeze()
+        pack(&header, &content)
     }
 
     pub fn decode(mut message: Bytes) -> Result<Peer, FrameError> {

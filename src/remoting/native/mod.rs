@@ -208,15 +208,20 @@ struct To {
     f: Fence,
 }
 
+/// Length, JSON header, content: how a message is laid out, here and between peers.
+pub(crate) fn pack(header: &impl Serialize, content: &[u8]) -> Bytes {
+    let json = serde_json::to_vec(header).expect("a header is plain data with string keys");
+    let mut out = BytesMut::with_capacity(4 + json.len() + content.len());
+    out.put_u32_le(u32::try_from(json.len()).unwrap_or(u32::MAX));
+    out.put_slice(&json);
+    out.put_slice(content);
+    out.freeze()
+}
+
 impl Frame {
     pub fn encode(self) -> Bytes {
         let (header, content) = self.split();
-        let json = serde_json::to_vec(&header).expect("a header is plain data with string keys");
-        let mut out = BytesMut::with_capacity(4 + json.len() + content.len());
-        out.put_u32_le(u32::try_from(json.len()).unwrap_or(u32::MAX));
-        out.put_slice(&json);
-        out.put_slice(&content);
-        out.freeze()
+        pack(&header, &content)
     }
 
     pub fn decode(mut message: Bytes) -> Result<Frame, FrameError> {

@@ -1,4 +1,4 @@
-//! Who takes a build: the least loaded; among near-equals whoever is preferred. Pure.
+//! Who schedules, and who takes a build: the least loaded; among near-equals whoever is preferred. Pure.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +7,13 @@ use store::Member;
 
 /// Loads that differ by no more are equal.
 const NEAR: u64 = 2;
+
+/// Who gives out builds and executors, when all see the same members. This is no lease: rows with unique keys decide, and
+/// the others do what was left for a while. It only spares them from all doing the same at once.
+pub fn scheduler(members: &[Member]) -> Option<&ReplicaId> {
+    let ready = members.iter().filter(|m| m.state == ReplicaState::Ready);
+    ready.min_by_key(|m| (m.ordinal, m.id.incarnation)).map(|m| &m.id)
+}
 
 /// Loads as they change while builds are handed out.
 #[derive(Debug, Clone)]

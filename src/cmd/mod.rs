@@ -20,6 +20,8 @@ pub(crate) fn log_to_stderr() {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(false)
+        // It would be told on the same file, with a panic when that fails too: a full disk must end nobody.
+        .log_internal_errors(false)
         .try_init();
 }
 

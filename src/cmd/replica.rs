@@ -138,6 +138,10 @@ async fn serve(args: ReplicaArgs) -> Result<ExitCode> {
             tracing::warn!(?lost, "this replica is no member any more");
             ExitCode::from(FENCED)
         }
+        () = home.ended() => {
+            tracing::error!("nothing can be written any more: this process ends, and another one goes on");
+            ExitCode::FAILURE
+        }
         () = peers => ExitCode::SUCCESS,
         result = async { tokio::join!(starting, public) } => {
             let (started, served) = result;

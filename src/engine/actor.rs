@@ -92,7 +92,9 @@ impl Actor {
             resumed: lost,
             stop: None,
         };
-        actor.look();
+        if actor.driver.committed_writes() > 0 {
+            actor.look();
+        }
         actor.tell(Event::Tick);
         let ended = {
             tokio::pin!(moving);

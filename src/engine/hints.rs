@@ -8,8 +8,10 @@ use tokio::sync::broadcast;
 /// What to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Hint {
-    /// The queue, waits, executors.
+    /// The queue, waits, executors: whoever schedules.
     Queue,
+    /// The same, and this replica is asked to do it.
+    Schedule,
     /// Which builds this replica owns.
     Running,
     /// The inbox of a build.

@@ -2,13 +2,13 @@
 //!
 //! Every replica runs it; rows with unique keys decide who did it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use cluster::assign::Loads;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use model::{JobName, ReplicaId};
+use model::{JobName, QueueId, ReplicaId};
 use pipeline::act::Granted;
 use remoting::native::AgentInfo;
 use remoting::peer::PeerHint;
@@ -27,35 +27,152 @@ const MAX_ENV: usize = 24 * 1024;
 /// Jobs whose configuration is remembered.
 const MAX_JOBS: usize = 10_000;
 
-/// Runs a pass after each hint, and each second.
+/// Why a pass is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wake {
+    /// Something has changed.
+    Hinted,
+    /// A peer takes us for the scheduler.
+    Asked,
+    /// A second is over.
+    Due,
+}
+
+/// Runs a pass after each hint, and each second. While all is well only one replica does (`cluster::assign::scheduler`);
+/// the others tell it, and do each second what has been left for one.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut hints = shared.hints.listen();
-    let mut jobs = Jobs::default();
+    let mut scheduler = Scheduler::default();
+    let mut due = tokio::time::Instant::now();
     loop {
-        if shared.ready()
-            && let Err(error) = pass(&shared, &mut jobs).await
-        {
-            tracing::debug!(%error, "schedule");
-        }
-        let hinted = async {
-            loop {
-                match hints.recv().await {
-                    Ok(Hint::Queue | Hint::Links) | Err(RecvError::Lagged(_)) => return,
-                    Ok(Hint::Running | Hint::Inbox(_)) => {}
-                    Err(RecvError::Closed) => return std::future::pending().await,
-                }
+        let wake = match tokio::time::timeout_at(due, hinted(&mut hints)).await {
+            Ok(wake) => wake,
+            Err(_) => {
+                due = tokio::time::Instant::now() + cluster::LOOK;
+                Wake::Due
             }
         };
-        let _hinted_or_due = tokio::time::timeout(cluster::LOOK, hinted).await;
+        if !shared.ready() {
+            continue;
+        }
+        let view = shared.cluster.view().borrow().clone();
+        let chosen = cluster::assign::scheduler(&view.members);
+        let ours = chosen == Some(shared.cluster.me()) || wake == Wake::Asked;
+        if !ours && wake == Wake::Hinted {
+            shared.links.hint(chosen.map(|id| id.incarnation), &PeerHint::Queue);
+        } else if let Err(error) = scheduler.pass(&shared, ours).await {
+            tracing::debug!(%error, "schedule");
+        }
     }
 }
 
-async fn pass(shared: &Arc<Shared>, jobs: &mut Jobs) -> Result<(), store::Error> {
-    if shared.cluster.set_back().await? {
-        return Ok(());
+/// The next hint that is the scheduler's, and with it all that were given meanwhile.
+async fn hinted(hints: &mut tokio::sync::broadcast::Receiver<Hint>) -> Wake {
+    let wake = |hint| match hint {
+        Ok(Hint::Schedule) => Some(Wake::Asked),
+        Ok(Hint::Queue | Hint::Links) | Err(RecvError::Lagged(_)) => Some(Wake::Hinted),
+        Ok(Hint::Running | Hint::Inbox(_)) | Err(RecvError::Closed) => None,
+    };
+    let mut woken = loop {
+        if let Some(woken) = wake(hints.recv().await) {
+            break woken;
+        }
+        if hints.is_closed() {
+            return std::future::pending().await;
+        }
+    };
+    while let Ok(hint) = hints.try_recv() {
+        if wake(Ok(hint)) == Some(Wake::Asked) {
+            woken = Wake::Asked;
+        }
     }
-    take_builds(shared, jobs).await?;
-    grant(shared).await
+    woken
+}
+
+/// What one replica remembers between its passes. All of it may vanish.
+#[derive(Default)]
+struct Scheduler {
+    jobs: Jobs,
+    /// Queue items and waits that were there at the last pass.
+    items: BTreeSet<QueueId>,
+    waits: BTreeSet<i64>,
+    given: Given,
+}
+
+/// Builds that were given to each member and that its own word does not count yet.
+#[derive(Default)]
+struct Given {
+    since: Option<Arc<cluster::View>>,
+    builds: BTreeMap<i64, u64>,
+}
+
+impl Given {
+    /// What each member drives.
+    fn counts(&mut self, view: &Arc<cluster::View>) -> BTreeMap<i64, u64> {
+        if !self.since.as_ref().is_some_and(|since| Arc::ptr_eq(since, view)) {
+            self.builds.clear();
+            self.since = Some(Arc::clone(view));
+        }
+        let given = |m: &store::Member| self.builds.get(&m.id.incarnation).copied().unwrap_or(0);
+        view.members.iter().map(|m| (m.id.incarnation, u64::from(m.load.builds) + given(m))).collect()
+    }
+}
+
+impl Scheduler {
+    /// `ours`: everything is to be given out, not only what others have left.
+    async fn pass(&mut self, shared: &Arc<Shared>, ours: bool) -> Result<(), store::Error> {
+        if shared.cluster.set_back().await? {
+            return Ok(());
+        }
+        self.take_builds(shared, ours).await?;
+        self.grant(shared, ours).await
+    }
+
+    /// Gives an owner to every item whose quiet period is over.
+    async fn take_builds(&mut self, shared: &Arc<Shared>, ours: bool) -> Result<(), store::Error> {
+        let mut queue = shared.store.queue().await?;
+        let before = std::mem::replace(&mut self.items, queue.iter().map(|i| i.id).collect());
+        let now = shared.clock.now();
+        queue.retain(|item| item.buildable_at <= now && (ours || before.contains(&item.id)));
+        if queue.is_empty() {
+            return Ok(());
+        }
+        let view = shared.cluster.view().borrow().clone();
+        let mut loads = Loads::of(&view.members, &self.given.counts(&view));
+        let mut taking = FuturesUnordered::new();
+        let mut seen: HashMap<JobName, Job> = HashMap::new();
+        for item in queue {
+            let job = match seen.get(&item.job) {
+                Some(job) => *job,
+                None => self.jobs.look(shared, &item.job).await?,
+            };
+            seen.insert(item.job.clone(), Job { free: false, ..job });
+            if job.exclusive && !job.free {
+                continue;
+            }
+            let Some(owner) = loads.choose(Some(shared.cluster.me())) else { break };
+            *self.given.builds.entry(owner.incarnation).or_default() += 1;
+            taking.push(take(shared, item, owner, job.exclusive));
+        }
+        while taking.next().await.is_some() {}
+        Ok(())
+    }
+
+    async fn grant(&mut self, shared: &Arc<Shared>, ours: bool) -> Result<(), store::Error> {
+        let mut seen = seen(shared).await?;
+        let before = std::mem::replace(&mut self.waits, seen.waits.iter().map(|w| w.id).collect());
+        seen.waits.retain(|wait| ours || before.contains(&wait.id));
+        let mut granting = FuturesUnordered::new();
+        for allocation in allocate(&seen) {
+            let node = seen.nodes.iter().find(|n| n.name == allocation.node);
+            let link = seen.links.iter().find(|l| l.node == allocation.node);
+            let (Some(node), Some(link)) = (node, link) else { continue };
+            let granted = granted(&allocation, node, link);
+            granting.push(grant_one(shared, allocation, granted));
+        }
+        while granting.next().await.is_some() {}
+        Ok(())
+    }
 }
 
 /// Whether jobs run one build at a time, by name and version of their configuration.
@@ -96,48 +213,18 @@ impl Jobs {
     }
 }
 
-/// Gives an owner to every item whose quiet period is over.
-async fn take_builds(shared: &Arc<Shared>, jobs: &mut Jobs) -> Result<(), store::Error> {
-    let queue = shared.store.queue().await?;
-    if queue.is_empty() {
-        return Ok(());
-    }
-    let now = shared.clock.now();
-    let view = shared.cluster.view().borrow().clone();
-    let counts: BTreeMap<i64, u64> =
-        view.members.iter().map(|m| (m.id.incarnation, u64::from(m.load.builds))).collect();
-    let mut loads = Loads::of(&view.members, &counts);
-    let mut taking = FuturesUnordered::new();
-    let mut seen: HashMap<JobName, Job> = HashMap::new();
-    for item in queue.into_iter().filter(|i| i.buildable_at <= now) {
-        let job = match seen.get(&item.job) {
-            Some(job) => *job,
-            None => jobs.look(shared, &item.job).await?,
-        };
-        seen.insert(item.job.clone(), Job { free: false, ..job });
-        let exclusive = job.exclusive;
-        if exclusive && !job.free {
-            continue;
-        }
-        let Some(owner) = loads.choose(Some(shared.cluster.me())) else { return Ok(()) };
-        taking.push(take(shared, item, owner, exclusive));
-    }
-    while taking.next().await.is_some() {}
-    Ok(())
-}
-
 async fn take(shared: &Arc<Shared>, item: QueueItem, owner: ReplicaId, exclusive: bool) {
     let at = shared.clock.now();
     let write = Write::TakeBuild { id: item.id, owner: owner.clone(), exclusive, behaviour: BEHAVIOUR, at };
     match shared.store.write(write).await {
         Ok(Answer::Taken(Taken { build, number, fence })) => {
-            if owner == *shared.cluster.me() {
-                let owner = owner.incarnation;
-                let (job, behaviour) = (item.job, BEHAVIOUR);
+            let (job, behaviour, owner) = (item.job, BEHAVIOUR, owner.incarnation);
+            if owner == shared.cluster.me().incarnation {
                 let running = Running { build, job, number, owner, fence, seq: 0, log_end: 0, behaviour };
                 shared.drive(running, None);
             } else {
-                shared.links.hint(Some(owner.incarnation), &PeerHint::Running);
+                let begun = PeerHint::Begun { build, job, number, fence, behaviour };
+                shared.links.hint(Some(owner), &begun);
             }
         }
         Ok(_) | Err(store::Error::NotFound(_) | store::Error::Conflict(_) | store::Error::Fenced { .. }) => {}
@@ -160,20 +247,6 @@ pub(crate) async fn seen(shared: &Shared) -> Result<Seen, store::Error> {
         nodes: shared.store.nodes().await?,
         links: links.into_iter().filter(linked).collect(),
     })
-}
-
-async fn grant(shared: &Arc<Shared>) -> Result<(), store::Error> {
-    let seen = seen(shared).await?;
-    let mut granting = FuturesUnordered::new();
-    for allocation in allocate(&seen) {
-        let node = seen.nodes.iter().find(|n| n.name == allocation.node);
-        let link = seen.links.iter().find(|l| l.node == allocation.node);
-        let (Some(node), Some(link)) = (node, link) else { continue };
-        let granted = granted(&allocation, node, link);
-        granting.push(grant_one(shared, allocation, granted));
-    }
-    while granting.next().await.is_some() {}
-    Ok(())
 }
 
 async fn grant_one(shared: &Arc<Shared>, allocation: Allocation, granted: Granted) {

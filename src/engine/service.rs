@@ -452,7 +452,8 @@ async fn hear(shared: Arc<Shared>) {
         match hints.recv().await {
             Ok(Hint::Inbox(build)) => shared.look_at_inbox(build),
             Ok(Hint::Running) => shared.own.notify_one(),
-            Ok(Hint::Queue | Hint::Links) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
+            Ok(Hint::Queue | Hint::Schedule | Hint::Links)
+            | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
             Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
         }
     }
@@ -469,7 +470,13 @@ async fn hear_peers(shared: Arc<Shared>) {
                 }
             }
             Ok(PeerHint::Running) => shared.own.notify_one(),
-            Ok(PeerHint::Queue | PeerHint::Linked { .. }) => shared.hints.queue(),
+            Ok(PeerHint::Begun { build, job, number, fence, behaviour }) => {
+                let owner = shared.cluster.me().incarnation;
+                let running = Running { build, job, number, owner, fence, seq: 0, log_end: 0, behaviour };
+                shared.drive_unless(running, None, |build| shared.ended.lock().contains(&build));
+            }
+            Ok(PeerHint::Queue) => shared.hints.give(Hint::Schedule),
+            Ok(PeerHint::Linked { .. }) => shared.hints.links(),
             Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => shared.own.notify_one(),
             Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use model::{BuildResult, JobName};
 use pipeline::act::{Began, Outcome, Record};
-use store::{Build, Chunk, Effect, Progress, Running, Which, Write};
+use store::{Build, Chunk, Effect, Progress, Running, Write};
 
 use crate::definition;
 use crate::driver::{Driver, Facts, Now, Rules};
@@ -39,17 +39,18 @@ pub(crate) async fn driver(shared: &Shared, running: &Running) -> Result<Driver,
         .build_by_id(running.build)
         .await?
         .ok_or_else(|| NoDriver::Failed("the row of the build is gone".to_owned()))?;
-    let mut records = journal(shared, running).await?;
-    if records.is_empty() {
+    if running.seq == 0 {
         return begin(shared, running, &build).await;
     }
+    let mut records = journal(shared, running).await?;
     if running.behaviour > BEHAVIOUR {
         return Err(NoDriver::Failed(format!(
             "it runs with behaviour {}, which is newer than ours",
             running.behaviour
         )));
     }
-    let Record::Began(began) = records.remove(0) else {
+    let first = (!records.is_empty()).then(|| records.remove(0));
+    let Some(Record::Began(began)) = first else {
         return Err(NoDriver::Failed("its journal does not begin with its beginning".to_owned()));
     };
     let source = shared.store.source(&began.program).await?;
@@ -100,7 +101,10 @@ async fn resolved(shared: &Shared, running: &Running, record: Record) -> Result<
 }
 
 async fn facts(shared: &Shared, running: &Running, scm: Option<crate::GitSource>) -> Result<Facts, NoDriver> {
-    let raw: BTreeMap<String, u64> = shared.store.raw_offsets(running.build).await?.into_iter().collect();
+    let raw: BTreeMap<String, u64> = match running.seq {
+        0 => BTreeMap::new(),
+        _ => shared.store.raw_offsets(running.build).await?.into_iter().collect(),
+    };
     Ok(Facts {
         build: running.build,
         job: running.job.clone(),
@@ -125,7 +129,6 @@ async fn begin(shared: &Shared, running: &Running, build: &Build) -> Result<Driv
         Ok(program) => program,
         Err(errors) => return Err(NoDriver::Failed(diagnostics(&errors))),
     };
-    let before = shared.store.build(&running.job, Which::LastCompleted).await?;
     let now = Now { wall: shared.clock.now(), elapsed: shared.clock.elapsed() };
     let mut env = environment(&running.job, build, shared.url.as_deref());
     env.insert(EPOCH.to_owned(), running.fence.epoch().to_string());
@@ -141,7 +144,7 @@ async fn begin(shared: &Shared, running: &Running, build: &Build) -> Result<Driv
         number: running.number,
         params: build.params.clone(),
         env,
-        previous: before.and_then(|b| b.result),
+        previous: item.summary.last_result,
         has_scm: source.scm.is_some(),
         at: u64::try_from(now.wall.0).unwrap_or(0),
     };

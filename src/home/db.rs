@@ -6,9 +6,11 @@ use std::fmt::Write as _;
 use model::{BuildId, Fence, Millis, QueueId};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{Arguments, AssertSqlSafe, PgConnection, Row as _, SqlSafeStr, SqlStr, SqliteConnection};
+use rusqlite::types::Value;
+use sqlx::{Arguments, AssertSqlSafe, PgConnection, Row as _, SqlSafeStr, SqlStr};
 use store::Error;
+
+use crate::sqlite;
 
 /// Most rows of one statement made by [`Conn::insert_many`]; keeps it far below both engines' limits on arguments.
 const MAX_ROWS: usize = 256;
@@ -65,6 +67,8 @@ pub(crate) fn int(value: u64) -> Result<i64, Error> {
 pub(crate) enum Lock {
     /// It will be changed.
     Change,
+    /// The rows of these tables in a join will be changed.
+    ChangeOf(&'static str),
     /// It must not be deleted.
     Keep,
     /// The row of this table in a join must not be deleted.
@@ -77,6 +81,7 @@ impl Lock {
     fn postgres(self, sql: &str) -> String {
         match self {
             Lock::Change => format!("{sql} FOR NO KEY UPDATE"),
+            Lock::ChangeOf(tables) => format!("{sql} FOR NO KEY UPDATE OF {tables}"),
             Lock::Keep => format!("{sql} FOR KEY SHARE"),
             Lock::KeepOf(table) => format!("{sql} FOR KEY SHARE OF {table}"),
             Lock::Delete => format!("{sql} FOR UPDATE"),
@@ -86,7 +91,8 @@ impl Lock {
 
 /// The connection that writes.
 pub(crate) enum Conn {
-    Sqlite(SqliteConnection),
+    /// Its statements block the thread.
+    Sqlite(rusqlite::Connection),
     Postgres(PgConnection),
 }
 
@@ -95,7 +101,7 @@ impl Conn {
     pub(crate) async fn run(&mut self, sql: impl SqlSafeStr, args: &[Arg<'_>]) -> sqlx::Result<u64> {
         let sql = sql.into_sql_str();
         Ok(match self {
-            Conn::Sqlite(c) => sqlx::query_with(sql, sqlite_args(args)?).execute(c).await?.rows_affected(),
+            Conn::Sqlite(c) => sqlite::run(c, sql.as_str(), args)?,
             Conn::Postgres(c) => {
                 sqlx::query_with(sql, postgres_args(args)?).execute(c).await?.rows_affected()
             }
@@ -105,10 +111,7 @@ impl Conn {
     pub(crate) async fn rows(&mut self, sql: impl SqlSafeStr, args: &[Arg<'_>]) -> sqlx::Result<Vec<Row>> {
         let sql = sql.into_sql_str();
         Ok(match self {
-            Conn::Sqlite(c) => {
-                let rows = sqlx::query_with(sql, sqlite_args(args)?).fetch_all(c).await?;
-                rows.into_iter().map(Row::Sqlite).collect()
-            }
+            Conn::Sqlite(c) => sqlite::rows(c, sql.as_str(), args)?,
             Conn::Postgres(c) => {
                 let rows = sqlx::query_with(sql, postgres_args(args)?).fetch_all(c).await?;
                 rows.into_iter().map(Row::Postgres).collect()
@@ -157,30 +160,55 @@ impl Conn {
 
     /// Several statements in one message, without arguments and answers.
     pub(crate) async fn script(&mut self, sql: impl SqlSafeStr) -> sqlx::Result<()> {
-        let sql = sqlx::raw_sql(sql);
         match self {
-            Conn::Sqlite(c) => sql.execute(c).await.map(drop),
-            Conn::Postgres(c) => sql.execute(c).await.map(drop),
+            Conn::Sqlite(c) => sqlite::script(c, sql.into_sql_str().as_str()),
+            Conn::Postgres(c) => sqlx::raw_sql(sql).execute(c).await.map(drop),
         }
     }
 
     /// `{head} ($1, $2), ($3, $4) {tail}` with `args` as rows of `width` values, in few statements whose texts repeat,
     /// so that the engine has them prepared.
-    pub(crate) async fn insert_many(
+    pub(crate) async fn run_many(
         &mut self,
         head: &str,
         width: usize,
         args: &[Arg<'_>],
         tail: &str,
     ) -> sqlx::Result<()> {
-        let mut rest = args;
-        while !rest.is_empty() {
-            let rows = piece(rest.len() / width);
-            let (now, later) = rest.split_at(rows * width);
-            self.run(values_sql(head, rows, width, tail), now).await?;
-            rest = later;
+        for (sql, args) in pieces(head, width, args, tail) {
+            self.run(sql, args).await?;
         }
         Ok(())
+    }
+
+    /// As `run_many`; the rows that the statements give, in no order.
+    pub(crate) async fn rows_many(
+        &mut self,
+        head: &str,
+        width: usize,
+        args: &[Arg<'_>],
+        tail: &str,
+    ) -> sqlx::Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        for (sql, args) in pieces(head, width, args, tail) {
+            rows.append(&mut self.rows(sql, args).await?);
+        }
+        Ok(rows)
+    }
+
+    /// As `rows_many`, and keeps the rows from others until the commit, as `locked` does.
+    pub(crate) async fn locked_many(
+        &mut self,
+        lock: Lock,
+        head: &str,
+        width: usize,
+        args: &[Arg<'_>],
+        tail: &str,
+    ) -> sqlx::Result<Vec<Row>> {
+        match self {
+            Conn::Sqlite(_) => self.rows_many(head, width, args, tail).await,
+            Conn::Postgres(_) => self.rows_many(head, width, args, &lock.postgres(tail)).await,
+        }
     }
 
     /// `{head} ($1, $2, …) {tail}` for each of `ids`, in few statements whose texts repeat.
@@ -193,18 +221,19 @@ impl Conn {
     }
 
     /// As `run_in`, for a query.
-    pub(crate) async fn rows_in(&mut self, head: &str, ids: &[i64]) -> sqlx::Result<Vec<Row>> {
+    pub(crate) async fn rows_in(&mut self, head: &str, ids: &[i64], tail: &str) -> sqlx::Result<Vec<Row>> {
         let mut rows = Vec::new();
         for ids in ids.chunks(MAX_ROWS) {
             let args = repeated(ids);
-            rows.append(&mut self.rows(values_sql(head, 1, args.len(), ""), &args).await?);
+            rows.append(&mut self.rows(values_sql(head, 1, args.len(), tail), &args).await?);
         }
         Ok(rows)
     }
 
     pub(crate) async fn close(self) {
         let closed = match self {
-            Conn::Sqlite(c) => sqlx::Connection::close(c).await,
+            // Closed when dropped.
+            Conn::Sqlite(_) => return,
             Conn::Postgres(c) => sqlx::Connection::close(c).await,
         };
         if let Err(error) = closed {
@@ -218,9 +247,21 @@ fn repeated(ids: &[i64]) -> Vec<Arg<'_>> {
     (0..ids.len().next_power_of_two()).map(|i| Arg::from(ids[i % ids.len()])).collect()
 }
 
-/// The largest power of two that is not above `rows`.
-fn piece(rows: usize) -> usize {
-    if rows >= MAX_ROWS { MAX_ROWS } else { 1 << rows.max(1).ilog2() }
+/// Statements for all rows of `args`, `width` values each: the numbers of their rows are powers of two, so that there are
+/// few texts.
+fn pieces<'a, 'b>(
+    head: &str,
+    width: usize,
+    args: &'a [Arg<'b>],
+    tail: &str,
+) -> impl Iterator<Item = (SqlStr, &'a [Arg<'b>])> {
+    let mut rest = args;
+    std::iter::from_fn(move || {
+        let rows = (rest.len() / width).min(MAX_ROWS).checked_ilog2().map(|log| 1 << log)?;
+        let (now, later) = rest.split_at(rows * width);
+        rest = later;
+        Some((values_sql(head, rows, width, tail), now))
+    })
 }
 
 /// `{head} ($1, …, $width), (…) {tail}` with `rows` rows. Callers pass literals only.
@@ -246,20 +287,6 @@ fn encode(error: BoxDynError) -> sqlx::Error {
     sqlx::Error::Encode(error)
 }
 
-pub(crate) fn sqlite_args(args: &[Arg<'_>]) -> sqlx::Result<SqliteArguments> {
-    let mut out = SqliteArguments::default();
-    out.reserve(args.len(), 0);
-    for arg in args {
-        match arg {
-            Arg::Int(value) => out.add(value),
-            Arg::Text(value) => out.add(value),
-            Arg::Bytes(value) => out.add(value),
-        }
-        .map_err(encode)?;
-    }
-    Ok(out)
-}
-
 pub(crate) fn postgres_args(args: &[Arg<'_>]) -> sqlx::Result<PgArguments> {
     let mut out = PgArguments::default();
     out.reserve(args.len(), 0);
@@ -274,9 +301,45 @@ pub(crate) fn postgres_args(args: &[Arg<'_>]) -> sqlx::Result<PgArguments> {
     Ok(out)
 }
 
+/// A type that a column of SQLite may have.
+trait FromValue: Sized {
+    /// `None`: it is of another type.
+    fn of(value: &Value) -> Option<Self>;
+}
+
+impl FromValue for i64 {
+    fn of(value: &Value) -> Option<i64> {
+        if let Value::Integer(value) = value { Some(*value) } else { None }
+    }
+}
+
+impl FromValue for String {
+    fn of(value: &Value) -> Option<String> {
+        if let Value::Text(value) = value { Some(value.clone()) } else { None }
+    }
+}
+
+impl FromValue for Vec<u8> {
+    fn of(value: &Value) -> Option<Vec<u8>> {
+        if let Value::Blob(value) = value { Some(value.clone()) } else { None }
+    }
+}
+
+impl<T: FromValue> FromValue for Option<T> {
+    fn of(value: &Value) -> Option<Option<T>> {
+        if *value == Value::Null { Some(None) } else { T::of(value).map(Some) }
+    }
+}
+
+fn from_value<T: FromValue>(value: Option<&Value>) -> sqlx::Result<T> {
+    let value = value.ok_or_else(|| sqlx::Error::Decode("a row has fewer columns".into()))?;
+    T::of(value)
+        .ok_or_else(|| sqlx::Error::Decode(format!("a column is of type {}", value.data_type()).into()))
+}
+
 /// A row as the engine gave it; columns are asked for by position.
 pub(crate) enum Row {
-    Sqlite(SqliteRow),
+    Sqlite(Vec<Value>),
     Postgres(PgRow),
 }
 
@@ -285,7 +348,7 @@ macro_rules! column {
         $(#[$doc])*
         pub(crate) fn $name(&self, at: usize) -> sqlx::Result<$type> {
             match self {
-                Row::Sqlite(row) => row.try_get_unchecked(at),
+                Row::Sqlite(row) => from_value(row.get(at)),
                 Row::Postgres(row) => row.try_get_unchecked(at),
             }
         }

@@ -11,16 +11,17 @@ mod objects;
 mod open;
 mod read;
 mod session;
+mod sqlite;
 mod stats;
 mod trouble;
 mod turnstile;
 mod writer;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io;
+use std::sync::Arc;
 
 use store::{Answer, Objects, Write, Writer};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 pub use open::{OpenError, open};
 pub use stats::{GROUP_BOUNDS, Snapshot, Stats};
@@ -44,18 +45,47 @@ pub struct Home {
     objects: Arc<dyn Objects>,
     stats: Arc<Stats>,
     stop: watch::Sender<bool>,
-    task: Arc<Mutex<Option<JoinHandle<()>>>>,
+    ended: watch::Receiver<bool>,
+}
+
+/// Tells when it is dropped, however that comes.
+struct Ended(watch::Sender<bool>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.send_replace(true);
+    }
 }
 
 impl Home {
-    fn start(engine: Engine, place: Place, pool: Pool, objects: Arc<dyn Objects>) -> Home {
+    fn start(engine: Engine, place: Place, pool: Pool, objects: Arc<dyn Objects>) -> io::Result<Home> {
         let stats = Arc::new(Stats::default());
         let (writer, service) = writer::new(Session::new(place), Arc::clone(&stats));
         let (stop, stopped) = watch::channel(false);
         // The home is the supervisor of its writer: it ends with the home, and never by an error.
-        let task = tokio::spawn(service.run(stopped));
-        let task = Arc::new(Mutex::new(Some(task)));
-        Home { engine, writer, pool: Arc::new(pool), objects, stats, stop, task }
+        let (tell, ended) = watch::channel(false);
+        let running = async move {
+            let _tells = Ended(tell);
+            service.run(stopped).await;
+        };
+        match engine {
+            Engine::Postgres => drop(tokio::spawn(running)),
+            Engine::Sqlite => {
+                // Its statements block: it has a thread, and the clock of a runtime, for itself.
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+                std::thread::Builder::new()
+                    .name("writer".to_owned())
+                    .spawn(move || runtime.block_on(running))?;
+            }
+        }
+        Ok(Home { engine, writer, pool: Arc::new(pool), objects, stats, stop, ended })
+    }
+
+    /// Waits until nothing is written any more: the home was closed, or its writer met a bug of ours. Then every write is
+    /// refused, and only another process can help.
+    pub async fn ended(&self) {
+        let mut ended = self.ended.clone();
+        let _gone = ended.wait_for(|ended| *ended).await;
     }
 
     pub fn engine(&self) -> Engine {
@@ -75,12 +105,7 @@ impl Home {
     /// Writes what is queued, then gives the connections back. Later calls are refused as unavailable.
     pub async fn close(&self) {
         self.stop.send_replace(true);
-        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(task) = task
-            && let Err(error) = task.await
-        {
-            tracing::error!(%error, "the writer ended in disorder");
-        }
+        self.ended().await;
         self.pool.close().await;
     }
 }

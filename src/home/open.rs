@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, PgPool, SqlitePool};
+use sqlx::{ConnectOptions, PgPool};
 use tokio::time::timeout;
 
 use crate::db::Conn;
 use crate::objects::{Folder, Table};
 use crate::read::Pool;
 use crate::session::Place;
+use crate::sqlite::{self, Readers, Use};
 use crate::trouble::{code, sqlite_code};
 use crate::turnstile::Turnstile;
 use crate::{Engine, Home, migrate};
@@ -23,10 +23,7 @@ use crate::{Engine, Home, migrate};
 const SQLITE_READERS: u32 = 4;
 const POSTGRES_READERS: u32 = 8;
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long SQLite waits for a program outside of Majordomo that has the file locked.
-const BUSY: Duration = Duration::from_secs(2);
-/// Pages of write-ahead log between two checkpoints: 16 MiB, so that few commits pay for one.
-const CHECKPOINT_PAGES: &str = "4000";
+/// Prepared statements of a connection.
 const STATEMENTS: usize = 512;
 
 /// Why a home cannot be opened: one sentence, and what to do.
@@ -105,46 +102,24 @@ async fn open_sqlite(path: &Path, home_dir: Option<&Path>) -> Result<Home, OpenE
         return Err(OpenError::Network { path: path.to_owned(), kind });
     }
     let mut turnstile = Turnstile::open(path).map_err(|e| folder_error(path, e))?;
-    let options = sqlite_options(path);
     turnstile.take().await.map_err(unusable)?;
-    let made = make_sqlite(&options).await;
+    let made = make_sqlite(path).await;
     turnstile.leave();
     made.map_err(|e| sqlite_error(path, e))?;
-    let readers = options.clone().pragma("query_only", "ON");
-    let pool: SqlitePool = SqlitePoolOptions::new()
-        .max_connections(SQLITE_READERS)
-        .test_before_acquire(false)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .connect_lazy_with(readers);
+    let readers = Readers::start(path, SQLITE_READERS).map_err(unusable)?;
     let objects_dir = home_dir.unwrap_or(folder).join("objects");
     let objects =
         Folder::open(&objects_dir).map_err(|source| OpenError::Folder { path: objects_dir, source })?;
-    let place = Place::Sqlite { options: Box::new(options), turnstile };
-    Ok(Home::start(Engine::Sqlite, place, Pool::Sqlite(pool), Arc::new(objects)))
+    let place = Place::Sqlite { path: path.to_owned(), turnstile };
+    Home::start(Engine::Sqlite, place, Pool::Sqlite(readers), Arc::new(objects)).map_err(unusable)
 }
 
 /// The file with its schema. The turnstile is held: changing the journal mode waits for nobody by itself.
-async fn make_sqlite(options: &SqliteConnectOptions) -> Result<(), OpenError> {
-    let mut conn = Conn::Sqlite(
-        options.clone().journal_mode(SqliteJournalMode::Wal).create_if_missing(true).connect().await?,
-    );
+async fn make_sqlite(path: &Path) -> Result<(), OpenError> {
+    let mut conn = Conn::Sqlite(sqlite::connect(path, Use::Make)?);
     let migrated = migrate::migrate(&mut conn, now()).await;
     conn.close().await;
     migrated
-}
-
-fn sqlite_options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(false)
-        .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(false)
-        .busy_timeout(BUSY)
-        .statement_cache_capacity(STATEMENTS)
-        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
-        .pragma("journal_size_limit", "67108864")
-        .pragma("temp_store", "MEMORY")
 }
 
 fn folder_error(path: &Path, error: io::Error) -> OpenError {
@@ -219,7 +194,8 @@ async fn open_postgres(options: PgConnectOptions, home_dir: Option<&Path>) -> Re
         None => Arc::new(Table::new(pool.clone())),
     };
     let place = Place::Postgres { options: Box::new(options) };
-    Ok(Home::start(Engine::Postgres, place, Pool::Postgres(pool), objects))
+    Home::start(Engine::Postgres, place, Pool::Postgres(pool), objects)
+        .map_err(|e| OpenError::Database(e.into()))
 }
 
 fn address(options: &PgConnectOptions) -> String {

@@ -1,14 +1,15 @@
 //! The writer's connection: how it is made, how a transaction begins and ends on each engine.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
-use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Error};
 use tokio::time::timeout;
 
 use crate::db::{Conn, args};
+use crate::sqlite::{self, Use};
 use crate::trouble::{Trouble, code, sqlite_code};
 use crate::turnstile::Turnstile;
 
@@ -24,7 +25,7 @@ const BEGIN_POSTGRES: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
 
 /// Where the connection leads.
 pub(crate) enum Place {
-    Sqlite { options: Box<SqliteConnectOptions>, turnstile: Turnstile },
+    Sqlite { path: PathBuf, turnstile: Turnstile },
     Postgres { options: Box<PgConnectOptions> },
 }
 
@@ -53,7 +54,7 @@ impl Session {
     /// Connects if need be, waits for the turn, begins. After an error nothing is begun.
     pub(crate) async fn begin(&mut self) -> Result<(), Trouble> {
         if self.conn.is_none() {
-            self.conn = Some(self.connect().await.map_err(|e| Trouble::Lost(e.to_string()))?);
+            self.conn = Some(connect(&self.place).await.map_err(|e| Trouble::Lost(e.to_string()))?);
         }
         if let Place::Sqlite { turnstile, .. } = &mut self.place {
             turnstile.take().await.map_err(|e| Trouble::Lost(e.to_string()))?;
@@ -69,16 +70,6 @@ impl Session {
         match begun {
             Ok(()) => Ok(()),
             Err(error) => Err(self.abort(&error).await),
-        }
-    }
-
-    async fn connect(&self) -> Result<Conn, Error> {
-        match &self.place {
-            Place::Sqlite { options, .. } => options.connect().await.map(Conn::Sqlite),
-            Place::Postgres { options } => timeout(CONNECT, options.connect())
-                .await
-                .unwrap_or_else(|_| Err(silent()))
-                .map(Conn::Postgres),
         }
     }
 
@@ -160,6 +151,16 @@ impl Session {
         if let Some(conn) = self.conn.take() {
             conn.close().await;
         }
+    }
+}
+
+async fn connect(place: &Place) -> Result<Conn, Error> {
+    match place {
+        Place::Sqlite { path, .. } => sqlite::connect(path, Use::Write).map(Conn::Sqlite),
+        Place::Postgres { options } => timeout(CONNECT, options.connect())
+            .await
+            .unwrap_or_else(|_| Err(silent()))
+            .map(Conn::Postgres),
     }
 }
 

@@ -4,7 +4,7 @@
 //! itself. Whoever dialled asks; whoever answered holds agents. Upgrade on `/peer/ws` with the peer token as bearer.
 
 use bytes::Bytes;
-use model::{BuildId, Fence, NodeName, ReplicaId};
+use model::{BuildId, Fence, JobName, NodeName, ReplicaId};
 use serde::{Deserialize, Serialize};
 
 use crate::native::{Frame, FrameError, MAX_MESSAGE, pack};
@@ -55,8 +55,17 @@ pub enum Peer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum PeerHint {
+    /// Whoever hears it gives out builds and executors.
     Queue,
     Running,
+    /// A build that has just begun is the receiver's.
+    Begun {
+        build: BuildId,
+        job: JobName,
+        number: u64,
+        fence: Fence,
+        behaviour: u32,
+    },
     Inbox(BuildId),
     /// A node's agent has a new link: older ones are to be closed.
     Linked {
@@ -134,11 +143,13 @@ mod tests {
     fn every_message_is_read_as_it_was_written_and_a_cut_one_is_refused() {
         let node = NodeName::parse("agent-1").unwrap();
         let (build, fence) = (BuildId(1), Fence::first(2));
+        let job = JobName::parse("a/b").unwrap();
         let me = ReplicaId { name: model::ReplicaName::parse("r-1").unwrap(), incarnation: 4 };
         let all = [
             Peer::Iam(me),
             Peer::Hint(PeerHint::Queue),
             Peer::Hint(PeerHint::Inbox(build)),
+            Peer::Hint(PeerHint::Begun { build, job, number: 7, fence, behaviour: 1 }),
             Peer::Hint(PeerHint::Linked { node: node.clone(), number: 3 }),
             Peer::Attach { build, fence, node: node.clone() },
             Peer::Detach { build, fence },

@@ -43,7 +43,7 @@ fn former_owners_that_wake_are_refused_by_the_store_and_by_agents() {
             return true;
         }
         round += 1;
-        if wake_a_zombie(&controller, &mut random, round % 4 == 1) {
+        if wake_a_zombie(&controller, &server, &mut random, round % 4 == 1) {
             tally.count(ZOMBIES);
         }
         false
@@ -58,36 +58,33 @@ fn former_owners_that_wake_are_refused_by_the_store_and_by_agents() {
 }
 
 /// Stops an owner until others have its builds, and lets it go on. `up` must not see it, so it is stopped as well.
-fn wake_a_zombie(controller: &Controller, random: &mut Random, silent: bool) -> bool {
+fn wake_a_zombie(controller: &Controller, server: &Server, random: &mut Random, silent: bool) -> bool {
     let replicas = controller.replicas();
-    let Some((owner, holder, heir)) = roles(&replicas) else {
+    let Some((owner, heir)) = roles(&replicas) else {
         std::thread::sleep(Duration::from_millis(100));
         return false;
     };
-    let process = |replica: &Replica| controller.process(replica.pid);
-    let (Some(zombie), Some(relay)) = (process(owner), process(holder)) else { return false };
+    let Some(zombie) = controller.process(owner.pid) else { return false };
     let up = controller.up();
     up.signal(Signal::STOP);
     if silent {
         // nobody says that it has gone: its lease lapses
         zombie.signal(Signal::STOP);
-        let deadline = Instant::now() + Duration::from_secs(12);
-        let drives = || controller.replicas().iter().any(|r| r.pid == owner.pid && !r.builds.is_empty());
-        while drives() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        wait_until_gone(controller, owner, Duration::from_secs(12));
     } else {
-        // what it sends to agents now waits in the socket of the replica that holds their links
-        relay.signal(Signal::STOP);
-        std::thread::sleep(random.millis(300, 900));
+        // It has committed what it is about to do and learns of it only when it wakes, which is before its own
+        // lease could lapse: it believes that the builds are its own, and sends.
+        server.hold_commits();
+        std::thread::sleep(random.millis(200, 500));
         zombie.signal(Signal::STOP);
+        server.answer_commits();
         let word = format!(r#"{{"name":"{}","incarnation":{}}}"#, owner.name, owner.incarnation);
         let parent = Client::bearer(heir.peer, &controller.keys().peer_token());
         let told = parent.send("POST", "/admin/lapsed", "application/json", word.as_bytes());
-        std::thread::sleep(random.millis(500, 1_200));
-        relay.signal(Signal::CONT);
-        std::thread::sleep(random.millis(50, 500));
         assert_eq!(told.map(|reply| reply.status).ok(), Some(200), "the word of its parent");
+        wait_until_gone(controller, owner, Duration::from_secs(2));
+        // and the agents are claimed
+        std::thread::sleep(random.millis(100, 400));
     }
     zombie.signal(Signal::CONT);
     std::thread::sleep(Duration::from_millis(500));
@@ -95,12 +92,21 @@ fn wake_a_zombie(controller: &Controller, random: &mut Random, silent: bool) -> 
     true
 }
 
-/// An owner, the holder of most links among the others, and the third one.
-fn roles(replicas: &[Replica]) -> Option<(&Replica, &Replica, &Replica)> {
+/// Others drive what it drove, or time is up.
+fn wait_until_gone(controller: &Controller, owner: &Replica, most: Duration) {
+    let deadline = Instant::now() + most;
+    let drives = |r: &Replica| r.incarnation == owner.incarnation && !r.builds.is_empty();
+    while controller.replicas().iter().any(drives) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// An owner, and one of those that may have its builds; another one than the owner holds links.
+fn roles(replicas: &[Replica]) -> Option<(&Replica, &Replica)> {
     let ready: Vec<_> = replicas.iter().filter(|r| r.state == "ready").collect();
-    let owner = ready.iter().max_by_key(|r| r.builds.len()).filter(|r| !r.builds.is_empty())?;
-    let others: Vec<_> = ready.iter().filter(|r| r.pid != owner.pid).collect();
-    let holder = others.iter().max_by_key(|r| r.agents.len()).filter(|r| !r.agents.is_empty())?;
-    let heir = others.iter().find(|r| r.pid != holder.pid)?;
-    Some((owner, holder, heir))
+    let others_hold = |owner: &Replica| ready.iter().any(|r| r.pid != owner.pid && !r.agents.is_empty());
+    let owners = ready.iter().filter(|r| !r.builds.is_empty() && others_hold(r));
+    let owner = owners.max_by_key(|r| r.builds.len())?;
+    let heir = ready.iter().find(|r| r.pid != owner.pid)?;
+    Some((owner, heir))
 }

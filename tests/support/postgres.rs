@@ -208,6 +208,18 @@ impl Server {
         self.signal_all("CONT");
     }
 
+    /// From now on commits are written and not answered, as if they waited for a standby, until [`Server::answer_commits`].
+    pub(crate) fn hold_commits(&self) {
+        self.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+        self.signal("HUP");
+    }
+
+    /// Commits are answered again, also those that wait.
+    pub(crate) fn answer_commits(&self) {
+        self.sql("postgres", "ALTER SYSTEM RESET synchronous_standby_names");
+        self.signal("HUP");
+    }
+
     fn signal(&self, name: &str) {
         send(name, self.pid());
     }

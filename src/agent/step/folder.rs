@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use remoting::ops::{Folder, StepState, step_state};
 
-use super::process::{Process, Stat};
+use super::process::Process;
 use crate::home::make_private_dir;
 
 /// Largest standard output that can be a result.
@@ -172,13 +172,10 @@ fn parse_line(text: &str) -> Option<i32> {
     text.strip_suffix('\n')?.parse().ok()
 }
 
-/// Boot id and a line of `/proc/self/stat`. A process of another boot is nobody.
+/// Boot id and the process, a line each. A process of another boot is nobody.
 fn parse_started(text: &str, boot: &str) -> Option<Process> {
-    let (of, stat) = text.split_once('\n')?;
-    if of != boot {
-        return None;
-    }
-    Stat::parse(stat.strip_suffix('\n')?).map(|stat| stat.process)
+    let (of, process) = text.split_once('\n')?;
+    if of == boot { Process::parse(process) } else { None }
 }
 
 /// `/` is `_`, and what might mean something to a file system is `%XX`, so that no two steps share a folder.
@@ -237,7 +234,7 @@ mod tests {
         assert!(step.make().unwrap() && !step.make().unwrap());
         let state = || step.look("boot").state;
         assert_eq!(state(), StepState::Accepted);
-        let me = fs::read_to_string("/proc/self/stat").unwrap();
+        let me = super::super::process::Stat::of(std::process::id().try_into().unwrap()).unwrap().process.line();
         fs::write(step.path.join("started"), "").unwrap();
         assert_eq!(state(), StepState::Running, "being written");
         fs::write(step.path.join("started"), format!("boot\n{me}")).unwrap();

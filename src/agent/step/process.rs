@@ -48,6 +48,17 @@ impl Stat {
 }
 
 impl Process {
+    /// As `started` names it, with a newline.
+    pub(crate) fn line(self) -> String {
+        format!("{} {}\n", self.pid, self.start)
+    }
+
+    /// Reads what `line` has written; a line that was cut off names nobody.
+    pub(crate) fn parse(line: &str) -> Option<Process> {
+        let (pid, start) = line.strip_suffix('\n')?.split_once(' ')?;
+        Some(Process { pid: pid.parse().ok()?, start: start.parse().ok()? })
+    }
+
     pub(crate) fn alive(self) -> bool {
         Stat::of(self.pid).is_some_and(|stat| stat.process == self && !stat.dead)
     }
@@ -101,6 +112,8 @@ mod tests {
     fn this_process_lives_and_one_with_another_start_does_not() {
         let me = Stat::of(std::process::id().try_into().unwrap()).unwrap().process;
         assert!(me.alive());
+        assert_eq!(Process::parse(&me.line()), Some(me));
+        assert_eq!(Process::parse("7 12"), None, "cut off");
         assert!(!Process { start: me.start + 1, ..me }.alive());
     }
 }

@@ -2,28 +2,30 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
-use std::process::Stdio;
 
 use remoting::ops::StartSpec;
 use tokio::process::{Child, Command};
 
 use super::folder::StepFolder;
+use super::process::Stat;
 
 /// Runs `$3…` once and leaves its exit status, with builtins only: one `fork`, no further program.
-/// `$1` is the step's folder, `$2` the boot id. Of two wrappers of one step, the one that makes `started` goes on.
+/// `$1` is the step's folder, `$2` the boot id; standard input says in a line which process this is, and without that
+/// line nothing is started: the agent has ended. (`read` takes a byte at a time, so the line is short: from
+/// `/proc/self/stat` it cost more than both shells.) Of two wrappers of one step, the one that makes `started` goes on.
 /// The traps let it outlive a signal to the whole group, so that it can write how the program ended; the program itself
 /// gets the default actions back.
 const WRAPPER: &str = r#"trap : HUP INT TERM
-IFS= read -r MAJORDOMO_STAT </proc/self/stat
+IFS= read -r MAJORDOMO_LIFE || exit 0
 set -C
 { echo "$2
-$MAJORDOMO_STAT" >"$1/started"; } 2>/dev/null || exit 0
+$MAJORDOMO_LIFE" >"$1/started"; } 2>/dev/null || exit 0
 set +C
 MAJORDOMO_DIR=$1
 shift 2
-"$@"
+"$@" </dev/null
 echo "$?" >"$MAJORDOMO_DIR/exit"
 "#;
 
@@ -118,9 +120,16 @@ pub(crate) fn spawn(launch: &Launch<'_>) -> io::Result<Child> {
         command.env_remove(name);
     }
     command.current_dir(&launch.spec.dir).envs(&launch.spec.env).env(COOKIE, launch.cookie);
-    command.stdin(Stdio::null()).stdout(stdout).stderr(out);
+    let (life, mut tell) = io::pipe()?;
+    command.stdin(life).stdout(stdout).stderr(out);
     // Its own group: a signal to the agent's, or the end of the agent's terminal, does not reach it.
-    command.process_group(0).spawn()
+    let child = command.process_group(0).spawn()?;
+    // It waits for this line, so its number is its own. Should the line not come through, it ends and has started nothing.
+    let stat = child.id().and_then(|pid| Stat::of(i32::try_from(pid).ok()?));
+    if let Some(Stat { process, .. }) = stat {
+        let _ended = tell.write_all(process.line().as_bytes());
+    }
+    Ok(child)
 }
 
 #[cfg(test)]

@@ -1,67 +1,92 @@
 //! What a guarded write changes besides journal and log. None of it can be refused.
 
+use std::collections::BTreeMap;
+
 use model::BuildId;
 use store::Effect;
 
-use crate::db::{Conn, Lock, args, int};
+use crate::db::{Arg, Conn, Lock, args, int};
 
-pub(super) async fn apply(conn: &mut Conn, build: BuildId, effect: &Effect) -> sqlx::Result<()> {
-    match effect {
-        Effect::Source { hash, text } => source(conn, build, hash, text).await,
-        Effect::WaitNode { step, label, since } => {
-            let sql = "INSERT INTO wait (build, step, label, since) VALUES ($1, $2, $3, $4) \
-                       ON CONFLICT (build, step) DO NOTHING";
-            done(conn.run(sql, args![build, step, label.as_deref(), *since]).await)
+/// Changes that builds share statements for: each kind touches a table of its own, so kinds may go one after the other.
+#[derive(Default)]
+struct Rows<'a> {
+    sources: BTreeMap<&'a str, &'a str>,
+    source_uses: Vec<Arg<'a>>,
+    waits: Vec<Arg<'a>>,
+    cancelled: Vec<Arg<'a>>,
+    released: Vec<Arg<'a>>,
+    consumed: Vec<Arg<'a>>,
+}
+
+/// Applies the effects of writes of different builds, those of one build in their order.
+pub(super) async fn apply(conn: &mut Conn, effects: &[(BuildId, &Effect)]) -> sqlx::Result<()> {
+    let mut rows = Rows::default();
+    for (build, effect) in effects {
+        let build = *build;
+        match effect {
+            Effect::Source { hash, text } => {
+                rows.sources.insert(hash, text);
+                rows.source_uses.extend([Arg::from(build), Arg::from(hash)]);
+            }
+            Effect::WaitNode { step, label, since } => {
+                let label = Arg::from(label.as_deref());
+                rows.waits.extend([Arg::from(build), Arg::from(step), label, Arg::from(*since)]);
+            }
+            Effect::CancelWait { step } => rows.cancelled.extend([Arg::from(build), Arg::from(step)]),
+            Effect::ReleaseExecutor { step } => rows.released.extend([Arg::from(build), Arg::from(step)]),
+            Effect::Consume { key } => rows.consumed.extend([Arg::from(build), Arg::from(key)]),
+            Effect::DisplayName { name } => {
+                conn.run("UPDATE build SET display_name = $2 WHERE id = $1", args![build, name]).await?;
+            }
+            Effect::Description { text } => {
+                conn.run("UPDATE build SET description = $2 WHERE id = $1", args![build, text]).await?;
+            }
+            Effect::Result { result } => {
+                conn.run("UPDATE build SET result = $2 WHERE id = $1", args![build, result.as_str()]).await?;
+            }
+            Effect::Artifact { path, size, object } => artifact(conn, build, path, *size, object).await?,
+            Effect::Stash { name, size, object } => stash(conn, build, name, *size, object).await?,
+            // Comes last and is done for all builds of the batch at once, by `finish`.
+            Effect::Finish { .. } => {}
         }
-        Effect::CancelWait { step } => {
-            done(conn.run("DELETE FROM wait WHERE build = $1 AND step = $2", args![build, step]).await)
-        }
-        Effect::ReleaseExecutor { step } => {
-            done(conn.run("DELETE FROM busy WHERE build = $1 AND step = $2", args![build, step]).await)
-        }
-        Effect::Consume { key } => {
-            // The row stays until the build ends: its key is taken.
-            let sql = "UPDATE inbox SET consumed = 1, body = '' WHERE build = $1 AND row_key = $2";
-            done(conn.run(sql, args![build, key]).await)
-        }
-        Effect::DisplayName { name } => {
-            done(conn.run("UPDATE build SET display_name = $2 WHERE id = $1", args![build, name]).await)
-        }
-        Effect::Description { text } => {
-            done(conn.run("UPDATE build SET description = $2 WHERE id = $1", args![build, text]).await)
-        }
-        Effect::Result { result } => {
-            done(conn.run("UPDATE build SET result = $2 WHERE id = $1", args![build, result.as_str()]).await)
-        }
-        Effect::Artifact { path, size, object } => artifact(conn, build, path, *size, object).await,
-        Effect::Stash { name, size, object } => stash(conn, build, name, *size, object).await,
-        // Comes last and is done for all builds of the batch at once, by `finish`.
-        Effect::Finish { .. } => Ok(()),
+    }
+    rows.write(conn).await
+}
+
+impl Rows<'_> {
+    async fn write(&self, conn: &mut Conn) -> sqlx::Result<()> {
+        sources(conn, &self.sources, &self.source_uses).await?;
+        let head = "INSERT INTO wait (build, step, label, since) VALUES";
+        conn.run_many(head, 4, &self.waits, "ON CONFLICT (build, step) DO NOTHING").await?;
+        let head = "WITH v (build, step) AS (VALUES";
+        let tail = ") DELETE FROM wait WHERE (build, step) IN (SELECT build, step FROM v)";
+        conn.run_many(head, 2, &self.cancelled, tail).await?;
+        let tail = ") DELETE FROM busy WHERE (build, step) IN (SELECT build, step FROM v)";
+        conn.run_many(head, 2, &self.released, tail).await?;
+        // The rows stay until the build ends: their keys are taken.
+        let head = "WITH v (build, row_key) AS (VALUES";
+        let tail = ") UPDATE inbox SET consumed = 1, body = '' FROM v \
+                    WHERE inbox.build = v.build AND inbox.row_key = v.row_key";
+        conn.run_many(head, 2, &self.consumed, tail).await
     }
 }
 
-fn done(changed: sqlx::Result<u64>) -> sqlx::Result<()> {
-    changed.map(drop)
-}
-
-async fn source(conn: &mut Conn, build: BuildId, hash: &str, text: &str) -> sqlx::Result<()> {
-    // Inserted, or there and kept from whoever deletes the last build that names it.
+/// Inserted, or there and kept from whoever deletes the last build that names it.
+async fn sources(conn: &mut Conn, sources: &BTreeMap<&str, &str>, uses: &[Arg<'_>]) -> sqlx::Result<()> {
+    let hashes: Vec<Arg<'_>> = sources.keys().map(|hash| Arg::from(*hash)).collect();
+    let rows: Vec<Arg<'_>> = sources.iter().flat_map(|(h, t)| [Arg::from(*h), Arg::from(*t)]).collect();
+    let there = ") SELECT source.hash FROM v JOIN source ON source.hash = v.hash";
     loop {
-        let insert = "INSERT INTO source (hash, body) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING";
-        if conn.run(insert, args![hash, text]).await? > 0 {
+        let lock = Lock::KeepOf("source");
+        let kept = conn.locked_many(lock, "WITH v (hash) AS (VALUES", 1, &hashes, there).await?;
+        if kept.len() == sources.len() {
             break;
         }
-        let there = "SELECT hash FROM source WHERE hash = $1";
-        if !conn.locked(Lock::Keep, there, args![hash]).await?.is_empty() {
-            break;
-        }
+        let head = "INSERT INTO source (hash, body) VALUES";
+        conn.run_many(head, 2, &rows, "ON CONFLICT (hash) DO NOTHING").await?;
     }
-    conn.run(
-        "INSERT INTO source_use (build, hash) VALUES ($1, $2) ON CONFLICT (build, hash) DO NOTHING",
-        args![build, hash],
-    )
-    .await?;
-    Ok(())
+    let head = "INSERT INTO source_use (build, hash) VALUES";
+    conn.run_many(head, 2, uses, "ON CONFLICT (build, hash) DO NOTHING").await
 }
 
 async fn artifact(conn: &mut Conn, build: BuildId, path: &str, size: u64, object: &str) -> sqlx::Result<()> {
@@ -98,7 +123,7 @@ async fn stash(conn: &mut Conn, build: BuildId, name: &str, size: u64, object: &
 
 /// A key that a row names is no garbage.
 async fn named(conn: &mut Conn, object: &str) -> sqlx::Result<()> {
-    done(conn.run("DELETE FROM garbage WHERE object = $1", args![object]).await)
+    conn.run("DELETE FROM garbage WHERE object = $1", args![object]).await.map(drop)
 }
 
 fn stored(size: u64) -> sqlx::Result<i64> {

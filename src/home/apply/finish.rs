@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use model::{BuildId, BuildResult, Millis};
 
-use crate::db::{Conn, args};
+use crate::db::{Arg, Conn, args};
 
 /// A build that has ended.
 pub(super) struct Ended {
@@ -37,15 +37,21 @@ pub(super) async fn batch(conn: &mut Conn, ended: &[Ended]) -> sqlx::Result<()> 
         return Ok(());
     }
     let mut items: BTreeMap<i64, Newest> = BTreeMap::new();
+    let mut rows = Vec::with_capacity(ended.len() * 4);
     for end in ended {
-        let row = conn
-            .row(
-                "UPDATE build SET ended_at = $2, result = $3, log_end = $4 WHERE id = $1 RETURNING item, number",
-                args![end.build, end.at, end.result.as_str(), end.log_end],
-            )
-            .await?
-            .ok_or_else(|| sqlx::Error::Decode(format!("build {} runs but has no row", end.build).into()))?;
-        let (item, number) = (row.int(0)?, row.int(1)?);
+        rows.extend([Arg::from(end.build), Arg::from(end.at), Arg::from(end.result.as_str())]);
+        rows.push(Arg::from(end.log_end));
+    }
+    let head = "WITH v (id, at, result, log_end) AS (VALUES";
+    let tail = ") UPDATE build SET ended_at = v.at, result = v.result, log_end = v.log_end FROM v \
+                WHERE build.id = v.id RETURNING build.id, build.item, build.number";
+    let rows = conn.rows_many(head, 4, &rows, tail).await?;
+    if rows.len() != ended.len() {
+        return Err(sqlx::Error::Decode("a build runs and has no row".into()));
+    }
+    for row in rows {
+        let (build, item, number) = (row.int(0)?, row.int(1)?, row.int(2)?);
+        let Some(end) = ended.iter().find(|e| e.build.0 == build) else { continue };
         let newest = items.entry(item).or_insert(Newest { ended: 0, number, result: end.result });
         newest.ended += 1;
         if newest.number < number {

@@ -27,7 +27,7 @@ pub(super) async fn delete_item(conn: &mut Conn, name: &JobName) -> Applied {
     if running > 0 {
         return Err(Error::Conflict(format!("{running} builds of “{name}” run")).into());
     }
-    let rows = conn.rows_in("SELECT id FROM build WHERE item IN", &items).await?;
+    let rows = conn.rows_in("SELECT id FROM build WHERE item IN", &items, "").await?;
     let builds = rows.iter().map(|r| r.int(0)).collect::<sqlx::Result<Vec<_>>>()?;
     let objects = forget_builds(conn, &builds).await?;
     for head in OF_ITEM {
@@ -70,10 +70,10 @@ async fn subtree(conn: &mut Conn, name: &JobName) -> Applied<(Vec<i64>, i64)> {
 /// Deletes ended builds; answers the keys that nothing names any more, which are garbage then.
 async fn forget_builds(conn: &mut Conn, builds: &[i64]) -> Applied<Vec<String>> {
     let (mut objects, mut sources) = (Vec::new(), Vec::new());
-    for row in conn.rows_in("SELECT object FROM artifact WHERE build IN", builds).await? {
+    for row in conn.rows_in("SELECT object FROM artifact WHERE build IN", builds, "").await? {
         objects.push(row.text(0)?);
     }
-    for row in conn.rows_in("SELECT DISTINCT hash FROM source_use WHERE build IN", builds).await? {
+    for row in conn.rows_in("SELECT DISTINCT hash FROM source_use WHERE build IN", builds, "").await? {
         sources.push(row.text(0)?);
     }
     conn.run_in(

@@ -8,6 +8,7 @@
 mod cluster;
 mod effects;
 mod finish;
+mod grant;
 mod history;
 mod jobs;
 mod leases;
@@ -15,12 +16,17 @@ mod nodes;
 mod order;
 mod progress;
 mod queue;
+mod take;
 
-use store::{Answer, Error, Progress, Write};
+use std::collections::BTreeSet;
+use std::mem::discriminant;
+
+use store::{Answer, Error, Write};
 
 use crate::db::{Conn, args};
-
+use grant::Grant;
 pub(crate) use queue::Room;
+use take::Take;
 
 /// Why one write was not applied.
 pub(crate) enum Stop {
@@ -44,7 +50,8 @@ impl From<sqlx::Error> for Stop {
 
 type Applied<T = Answer> = Result<T, Stop>;
 
-/// Applies a group inside the transaction that `conn` is in. The answers stand in the order of the writes.
+/// Applies a group inside the transaction that `conn` is in. The answers stand in the order of the writes. Writes of the
+/// kinds that every build needs share their statements.
 pub(crate) async fn group(
     conn: &mut Conn,
     room: &mut Room,
@@ -52,29 +59,80 @@ pub(crate) async fn group(
 ) -> sqlx::Result<Vec<store::Result<Answer>>> {
     order::lock(conn, writes).await?;
     let mut answers: Vec<store::Result<Answer>> = vec![Ok(Answer::Unit); writes.len()];
-    let mut batch: Vec<(usize, &Progress)> = Vec::new();
-    for at in order::sorted(writes) {
-        let write = writes[at];
-        if let Write::Progress(progress) = write {
-            // Writes of one build keep their order, so one batch holds at most one of each build.
-            if batch.iter().any(|(_, p)| p.build == progress.build) {
-                progress::batch(conn, &std::mem::take(&mut batch), &mut answers).await?;
+    let order = order::sorted(writes);
+    for run in order.chunk_by(|a, b| discriminant(writes[*a]) == discriminant(writes[*b])) {
+        let all = run.iter().map(|at| (*at, writes[*at]));
+        match writes[run[0]] {
+            Write::Progress(_) => {
+                let all = all.filter_map(|(at, w)| if let Write::Progress(p) = w { Some((at, &**p)) } else { None });
+                // Writes of one build keep their order.
+                for part in parts(all, |p| [p.build.0]) {
+                    progress::batch(conn, &part, &mut answers).await?;
+                }
             }
-            batch.push((at, progress));
-            continue;
+            Write::Enqueue(_) => {
+                let all = all.filter_map(|(at, w)| if let Write::Enqueue(e) = w { Some((at, e)) } else { None });
+                for part in parts(all, |e| [queue::key(e)]) {
+                    queue::batch(conn, room, &part, &mut answers).await?;
+                }
+            }
+            Write::TakeBuild { .. } => {
+                for part in parts(all.filter_map(|(at, w)| Some((at, as_take(w)?))), |t| [t.id]) {
+                    take::batch(conn, &part, &mut answers).await?;
+                }
+            }
+            Write::Grant { .. } => {
+                let all = all.filter_map(|(at, w)| Some((at, as_grant(w)?)));
+                for part in parts(all, |g| [(Some(g.wait), None), (None, Some((g.node, g.slot)))]) {
+                    grant::batch(conn, &part, &mut answers).await?;
+                }
+            }
+            _ => {
+                for (at, write) in all {
+                    answers[at] = match one(conn, write).await {
+                        Ok(answer) => Ok(answer),
+                        Err(Stop::Refused(error)) => Err(error),
+                        Err(Stop::Engine(error)) => return Err(error),
+                    };
+                }
+            }
         }
-        progress::batch(conn, &std::mem::take(&mut batch), &mut answers).await?;
-        answers[at] = match one(conn, room, write).await {
-            Ok(answer) => Ok(answer),
-            Err(Stop::Refused(error)) => Err(error),
-            Err(Stop::Engine(error)) => return Err(error),
-        };
     }
-    progress::batch(conn, &batch, &mut answers).await?;
     Ok(answers)
 }
 
-async fn one(conn: &mut Conn, room: &mut Room, write: &Write) -> Applied {
+fn as_take(write: &Write) -> Option<Take<'_>> {
+    let Write::TakeBuild { id, owner, exclusive, behaviour, at } = write else { return None };
+    Some(Take { id: *id, owner, exclusive: *exclusive, behaviour: *behaviour, at: *at })
+}
+
+fn as_grant(write: &Write) -> Option<Grant<'_>> {
+    let Write::Grant { wait, node, slot, body } = write else { return None };
+    Some(Grant { wait: *wait, node, slot: *slot, body })
+}
+
+/// Parts of `writes`, in their order, in each of which no key is there twice.
+fn parts<T, K: Ord, const N: usize>(
+    writes: impl Iterator<Item = (usize, T)>,
+    keys: impl Fn(&T) -> [K; N],
+) -> Vec<Vec<(usize, T)>> {
+    let mut parts = Vec::new();
+    let (mut part, mut known) = (Vec::new(), BTreeSet::new());
+    for (at, write) in writes {
+        let keys = keys(&write);
+        if keys.iter().any(|key| known.contains(key)) {
+            parts.push(std::mem::take(&mut part));
+            known.clear();
+        }
+        known.extend(keys);
+        part.push((at, write));
+    }
+    parts.push(part);
+    parts
+}
+
+/// The writes that stand alone.
+async fn one(conn: &mut Conn, write: &Write) -> Applied {
     match write {
         Write::Identify { controller } => cluster::identify(conn, controller).await,
         Write::RaiseEpoch { above } => cluster::raise_epoch(conn, *above).await,
@@ -105,30 +163,16 @@ async fn one(conn: &mut Conn, room: &mut Room, write: &Write) -> Applied {
         Write::LinkDown { node, number, reason, at } => {
             nodes::link_down(conn, node, *number, reason, *at).await
         }
-        Write::Enqueue(enqueue) => queue::enqueue(conn, room, enqueue).await,
         Write::CancelQueued { id, at } => queue::cancel(conn, *id, *at).await,
-        Write::TakeBuild { id, owner, exclusive, behaviour, at } => {
-            queue::take(
-                conn,
-                *id,
-                owner,
-                &queue::Take { exclusive: *exclusive, behaviour: *behaviour, at: *at },
-            )
-            .await
-        }
-        Write::Grant { wait, node, slot, body } => queue::grant(conn, *wait, node, *slot, body).await,
         Write::ForgetLeft { before } => queue::forget_left(conn, *before).await,
-        Write::Progress(progress) => {
-            let mut answers = [Ok(Answer::Unit)];
-            progress::batch(conn, &[(0, progress)], &mut answers).await?;
-            let [answer] = answers;
-            Ok(answer?)
-        }
         Write::Adopt { build, seen, owner } => progress::adopt(conn, *build, *seen, owner).await,
         Write::Deliver { build, key, body } => progress::deliver(conn, *build, key, body).await,
         Write::DeleteBuild { job, number } => history::delete_build(conn, job, *number).await,
         Write::KeepBuild { job, number, keep } => history::keep(conn, job, *number, *keep).await,
         Write::ForgetObjects { keys } => history::forget_objects(conn, keys).await,
+        Write::Progress(_) | Write::Enqueue(_) | Write::TakeBuild { .. } | Write::Grant { .. } => {
+            Err(Error::Corrupt("this write goes in a batch".to_owned()).into())
+        }
     }
 }
 

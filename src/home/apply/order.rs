@@ -15,10 +15,10 @@ fn rank(write: &Write) -> (u8, i64, &str) {
         | Write::DeleteItem { .. }
         | Write::DeleteBuild { .. }
         | Write::KeepBuild { .. }
-        | Write::Enqueue(_)
         | Write::CancelQueued { .. }
-        | Write::TakeBuild { .. }
         | Write::ForgetLeft { .. } => (0, 0, ""),
+        Write::Enqueue(_) => (0, 1, ""),
+        Write::TakeBuild { .. } => (0, 2, ""),
         // One rank, so that a build's own order stays. What others deliver has no order with them.
         Write::Progress(_) | Write::Adopt { .. } => (1, 0, ""),
         Write::Deliver { .. } => (1, 1, ""),

@@ -8,7 +8,7 @@ use model::{BuildId, Fence, ReplicaId};
 use store::{Adopted, Answer, Effect, Error, MAX_RECORD, MAX_RECORDS, Progress};
 
 use super::{Applied, effects, epoch_and_live, finish, unsigned};
-use crate::db::{Arg, Conn, args, int, values_sql};
+use crate::db::{Arg, Conn, args, int};
 
 /// A write whose numbers were checked.
 struct Checked<'a> {
@@ -44,6 +44,7 @@ pub(super) async fn batch(
     }
     append(conn, &passed).await?;
     let mut ended = Vec::new();
+    let mut effects = Vec::new();
     for write in &passed {
         let build = write.progress.build;
         for effect in &write.progress.effects {
@@ -51,11 +52,12 @@ pub(super) async fn batch(
                 Effect::Finish { result, at } => {
                     ended.push(finish::Ended { build, result: *result, at: *at, log_end: write.log_end });
                 }
-                other => effects::apply(conn, build, other).await?,
+                other => effects.push((build, other)),
             }
         }
         answers[write.at] = Ok(Answer::Unit);
     }
+    effects::apply(conn, &effects).await?;
     finish::batch(conn, &ended).await
 }
 
@@ -92,41 +94,21 @@ fn check(progress: &Progress) -> Result<(i64, i64), Error> {
 
 /// The builds whose guard held. Journal length and log end are conditions too, so that a refused write changes nothing.
 async fn guard(conn: &mut Conn, writes: &[Checked<'_>]) -> sqlx::Result<HashSet<i64>> {
-    let mut passed = HashSet::with_capacity(writes.len());
-    let mut rest = writes;
-    while !rest.is_empty() {
-        let rows = 1_usize << rest.len().min(256).ilog2();
-        let (now, later) = rest.split_at(rows);
-        let args: Vec<Arg<'_>> = now
-            .iter()
-            .flat_map(|w| {
-                let p = w.progress;
-                [
-                    Arg::from(p.build),
-                    Arg::from(p.fence),
-                    Arg::from(p.seq),
-                    Arg::from(p.first_record),
-                    Arg::Int(i64::try_from(p.records.len()).ok()),
-                    Arg::from(w.log_start),
-                    Arg::from(w.log_end),
-                ]
-            })
-            .collect();
-        let sql = values_sql(
-            "WITH v (build, fence, seq, first_record, records, log_start, log_end) AS (VALUES",
-            rows,
-            7,
-            ") UPDATE running SET seq = running.seq + 1, log_end = v.log_end, records = running.records + v.records \
-             FROM v WHERE running.build = v.build AND running.fence = v.fence AND running.seq = v.seq \
-             AND running.log_end = v.log_start AND (v.records = 0 OR running.records = v.first_record) \
-             RETURNING running.build",
-        );
-        for row in conn.rows(sql, &args).await? {
-            passed.insert(row.int(0)?);
-        }
-        rest = later;
-    }
-    Ok(passed)
+    let args: Vec<Arg<'_>> = writes
+        .iter()
+        .flat_map(|w| {
+            let p = w.progress;
+            let guard = [Arg::from(p.build), Arg::from(p.fence), Arg::from(p.seq), Arg::from(p.first_record)];
+            let records = Arg::Int(i64::try_from(p.records.len()).ok());
+            guard.into_iter().chain([records, Arg::from(w.log_start), Arg::from(w.log_end)])
+        })
+        .collect();
+    let head = "WITH v (build, fence, seq, first_record, records, log_start, log_end) AS (VALUES";
+    let tail = ") UPDATE running SET seq = running.seq + 1, log_end = v.log_end, records = running.records + v.records \
+                FROM v WHERE running.build = v.build AND running.fence = v.fence AND running.seq = v.seq \
+                AND running.log_end = v.log_start AND (v.records = 0 OR running.records = v.first_record) \
+                RETURNING running.build";
+    conn.rows_many(head, 7, &args, tail).await?.iter().map(|row| row.int(0)).collect()
 }
 
 /// Why the guard of a write did not hold.
@@ -173,8 +155,8 @@ async fn append(conn: &mut Conn, writes: &[Checked<'_>]) -> sqlx::Result<()> {
             }
         }
     }
-    conn.insert_many("INSERT INTO journal (build, number, body) VALUES", 3, &records, "").await?;
-    conn.insert_many(
+    conn.run_many("INSERT INTO journal (build, number, body) VALUES", 3, &records, "").await?;
+    conn.run_many(
         "INSERT INTO log (build, start, step, raw_from, raw_to, written_at, body) VALUES",
         7,
         &chunks,
@@ -185,7 +167,7 @@ async fn append(conn: &mut Conn, writes: &[Checked<'_>]) -> sqlx::Result<()> {
         .iter()
         .flat_map(|((build, step), to)| [Arg::from(*build), Arg::from(*step), Arg::from(*to)])
         .collect();
-    conn.insert_many(
+    conn.run_many(
         "INSERT INTO raw (build, step, raw_to) VALUES",
         3,
         &raw,

@@ -11,11 +11,12 @@ mod queue;
 use std::time::Duration;
 
 use model::{JobName, NodeName, ReplicaId, ReplicaName};
-use sqlx::{PgPool, SqlSafeStr, SqlStr, SqlitePool};
+use sqlx::{PgPool, SqlSafeStr, SqlStr};
 use store::Error;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::db::{Arg, Row, postgres_args, sqlite_args};
+use crate::db::{Arg, Row, postgres_args};
+use crate::sqlite::Readers;
 use crate::trouble::Trouble;
 use crate::writer::PATIENCE;
 
@@ -24,7 +25,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// The connections that read.
 pub(crate) enum Pool {
-    Sqlite(SqlitePool),
+    Sqlite(Readers),
     Postgres(PgPool),
 }
 
@@ -50,10 +51,7 @@ impl Pool {
 
     async fn once(&self, sql: SqlStr, args: &[Arg<'_>]) -> sqlx::Result<Vec<Row>> {
         Ok(match self {
-            Pool::Sqlite(pool) => {
-                let rows = sqlx::query_with(sql, sqlite_args(args)?).fetch_all(pool).await?;
-                rows.into_iter().map(Row::Sqlite).collect()
-            }
+            Pool::Sqlite(pool) => pool.rows(sql.as_str(), args).await?,
             Pool::Postgres(pool) => {
                 let rows = sqlx::query_with(sql, postgres_args(args)?).fetch_all(pool).await?;
                 rows.into_iter().map(Row::Postgres).collect()
@@ -83,7 +81,7 @@ impl Pool {
 
     fn closed(&self) -> bool {
         match self {
-            Pool::Sqlite(pool) => pool.is_closed(),
+            Pool::Sqlite(pool) => pool.closed(),
             Pool::Postgres(pool) => pool.is_closed(),
         }
     }

@@ -4,8 +4,6 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection};
 
 use crate::table::Table;
 
@@ -20,8 +18,7 @@ pub(crate) fn measure(table: &mut Table) -> Result<()> {
         format!("{rate:.0}/s"),
         format!("{cores} cores"),
     );
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let rate = runtime.block_on(sqlite())?;
+    let rate = sqlite()?;
     table.row(
         "-",
         "limit: SQLite commits of one row, synchronous=FULL",
@@ -50,25 +47,19 @@ fn fork_exec(threads: usize) -> f64 {
     f64::from(count) / started.elapsed().as_secs_f64()
 }
 
-async fn sqlite() -> Result<f64> {
+fn sqlite() -> Result<f64> {
     let folder = tempfile::tempdir()?;
-    let mut connection = SqliteConnectOptions::new()
-        .filename(folder.path().join("limit.db"))
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .connect()
-        .await?;
-    sqlx::query("CREATE TABLE row (id INTEGER PRIMARY KEY, body TEXT)").execute(&mut connection).await?;
+    let connection = rusqlite::Connection::open(folder.path().join("limit.db"))?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.execute_batch("CREATE TABLE row (id INTEGER PRIMARY KEY, body TEXT)")?;
+    let mut insert = connection.prepare("INSERT INTO row (body) VALUES (?1)")?;
+    let body = "x".repeat(200);
     let (started, mut count) = (Instant::now(), 0u32);
     while started.elapsed() < TIME {
-        sqlx::query("INSERT INTO row (body) VALUES ($1)")
-            .bind("x".repeat(200))
-            .execute(&mut connection)
-            .await?;
+        insert.execute([&body])?;
         count += 1;
     }
     let rate = f64::from(count) / started.elapsed().as_secs_f64();
-    connection.close().await?;
     Ok(rate)
 }

@@ -6,6 +6,7 @@
 mod controller;
 mod failover;
 mod limits;
+#[path = "../../support/postgres.rs"]
 mod postgres;
 mod table;
 mod trigger;
@@ -75,7 +76,7 @@ fn main() -> Result<()> {
             continue;
         }
         let server = match store {
-            "postgres" => match postgres::Server::start()? {
+            "postgres" => match postgres::Server::start_durable() {
                 Some(server) => Some(server),
                 None => {
                     println!("not run: PostgreSQL server is not installed");
@@ -84,7 +85,7 @@ fn main() -> Result<()> {
             },
             _ => None,
         };
-        let store = Store { name: store, url: server.as_ref().map(postgres::Server::url) };
+        let store = Store { name: store, url: server.as_ref().map(postgres::Server::database) };
         measure(&args, &store, &wanted, &mut table)?;
     }
     table.print();

@@ -4,19 +4,18 @@ use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
 use home::Home;
-use sqlx::{ConnectOptions, Connection};
+use sqlx::Connection;
 use store::{Answer, Builds, Error, Items, Queue, Write, Writer};
 use tempfile::TempDir;
 
 use crate::support::{build, create, database, enqueue, job, join, open, sqlite_url, step};
 
 /// The engine itself refuses to keep an item of the name `poison`.
-async fn poison_sqlite(path: &std::path::Path) {
-    let mut conn =
-        sqlx::sqlite::SqliteConnectOptions::new().filename(path.join("home.db")).connect().await.unwrap();
+fn poison_sqlite(path: &std::path::Path) {
+    let conn = rusqlite::Connection::open(path.join("home.db")).unwrap();
     let trigger = "CREATE TRIGGER poison BEFORE INSERT ON item WHEN NEW.name = 'poison' \
                    BEGIN SELECT RAISE(ABORT, 'poisoned'); END";
-    sqlx::query(trigger).execute(&mut conn).await.unwrap();
+    conn.execute_batch(trigger).unwrap();
 }
 
 async fn poison_postgres(url: &str) {
@@ -42,7 +41,7 @@ async fn companions_of_a_poisoned_write_are_kept(home: Home) {
 async fn companions_of_a_poisoned_write_are_kept_by_sqlite() {
     let dir = TempDir::new().unwrap();
     let home = open(&sqlite_url(dir.path())).await;
-    poison_sqlite(dir.path()).await;
+    poison_sqlite(dir.path());
     companions_of_a_poisoned_write_are_kept(home).await;
 }
 

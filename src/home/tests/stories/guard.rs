@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use home::Home;
-use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use sqlx::Connection;
 use store::{Answer, Builds, Error, Write, Writer};
 use tempfile::TempDir;
 
@@ -14,16 +14,14 @@ const HELD: Duration = Duration::from_millis(300);
 
 /// Some other connection, inside a transaction.
 enum Other {
-    Sqlite(SqliteConnection),
+    Sqlite(rusqlite::Connection),
     Postgres(sqlx::PgConnection),
 }
 
 impl Other {
     async fn begin(url: &str) -> Other {
         let mut other = match url.strip_prefix("sqlite:") {
-            Some(path) => Other::Sqlite(
-                sqlx::sqlite::SqliteConnectOptions::new().filename(path).connect().await.unwrap(),
-            ),
+            Some(path) => Other::Sqlite(rusqlite::Connection::open(path).unwrap()),
             None => Other::Postgres(sqlx::PgConnection::connect(url).await.unwrap()),
         };
         let begin = if matches!(other, Other::Sqlite(_)) { "BEGIN IMMEDIATE" } else { "BEGIN" };
@@ -33,7 +31,7 @@ impl Other {
 
     async fn run(&mut self, sql: &'static str) {
         match self {
-            Other::Sqlite(c) => sqlx::query(sql).execute(c).await.map(drop).unwrap(),
+            Other::Sqlite(c) => c.execute_batch(sql).unwrap(),
             Other::Postgres(c) => sqlx::query(sql).execute(c).await.map(drop).unwrap(),
         }
     }

@@ -1,7 +1,7 @@
 //! Opening: what is refused with which sentence, and that several may open at once.
 
 use futures_util::future::join_all;
-use sqlx::{ConnectOptions, Connection};
+use sqlx::Connection;
 use store::{Cluster, Writer};
 use tempfile::TempDir;
 
@@ -51,18 +51,14 @@ async fn a_home_of_a_newer_level_is_refused_and_one_expanded_by_a_newer_version_
     let dir = TempDir::new().unwrap();
     let url = sqlite_url(dir.path());
     open(&url).await.close().await;
-    let mut conn = sqlx::sqlite::SqliteConnectOptions::new()
-        .filename(dir.path().join("home.db"))
-        .connect()
-        .await
-        .unwrap();
+    let conn = rusqlite::Connection::open(dir.path().join("home.db")).unwrap();
     for sql in
         ["INSERT INTO migration VALUES (999, 'later', 'x', 0)", "ALTER TABLE meta ADD COLUMN later TEXT"]
     {
-        sqlx::query(sql).execute(&mut conn).await.unwrap();
+        conn.execute_batch(sql).unwrap();
     }
     open(&url).await.close().await;
-    sqlx::query("UPDATE meta SET level = 99").execute(&mut conn).await.unwrap();
+    conn.execute_batch("UPDATE meta SET level = 99").unwrap();
     let sentence = sentence(&url).await;
     assert!(
         sentence.starts_with("the home is at level 99 and this version knows 1 only: use a version"),

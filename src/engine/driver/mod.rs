@@ -40,6 +40,9 @@ pub const AGENT_LOST: Duration = Duration::from_secs(300);
 const RETRY: Duration = Duration::from_millis(250);
 /// Bytes of log in one write.
 const MAX_LOG: usize = 1024 * 1024;
+/// Records of acts in one write. A script may want any number of acts that nobody has to perform; without a bound they
+/// would all wait for one transaction, which all other writes of the controller then wait for.
+const MAX_ACTS: usize = 256;
 
 /// The rules of the build protocol that a simulation can switch off to see that it would notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -386,6 +389,10 @@ impl Driver {
             self.flush(now);
             return;
         }
+        if self.ending.is_some() {
+            // What it was fed does not fit its journal.
+            return self.flush(now);
+        }
         match self.run(now) {
             Status::More => self.out.push(Do::Again),
             Status::Waiting => self.perform(now),
@@ -394,9 +401,13 @@ impl Driver {
         self.flush(now);
     }
 
-    /// Runs the machine until it waits, and takes what it wants into the draft.
+    /// Runs the machine until it waits, or the draft is full, and takes what it wants into the draft.
     fn run(&mut self, now: Now) -> Status {
         loop {
+            if self.next.records.len() >= MAX_ACTS || self.next.log >= MAX_LOG {
+                // It goes on after the commit.
+                return Status::Waiting;
+            }
             match self.machine.run(SLICE) {
                 Status::Waiting => {}
                 other => return other,

@@ -144,9 +144,15 @@ impl Driver {
     }
 
     fn claimed(&mut self, node: &NodeName, steps: Vec<StepReport>, rebooted: bool, now: Now) {
+        let again = self.sessions.get(node).is_some_and(|s| s.ready) && self.facts.rules.claim_first;
+        if again {
+            // A claim that was said again came late: the agent has forgotten what it was asked on this link, so it is
+            // asked once more, from what is committed.
+            self.forget_transfers(node);
+        }
         let Some(session) = self.sessions.get_mut(node) else { return };
-        if session.ready && self.facts.rules.claim_first {
-            return;
+        if again {
+            session.asked.clear();
         }
         session.ready = true;
         session.rebooted = rebooted;

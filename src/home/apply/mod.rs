@@ -131,6 +131,11 @@ fn parts<T, K: Ord, const N: usize>(
     parts
 }
 
+/// The store's clock: one more with each beat of any member.
+pub(crate) async fn tick(conn: &mut Conn) -> sqlx::Result<i64> {
+    conn.row("SELECT tick FROM meta", args![]).await?.map_or(Err(sqlx::Error::RowNotFound), |row| row.int(0))
+}
+
 /// The writes that stand alone.
 async fn one(conn: &mut Conn, write: &Write) -> Applied {
     match write {

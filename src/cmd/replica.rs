@@ -163,7 +163,9 @@ async fn open(args: &ReplicaArgs, paths: &Paths) -> Result<home::Home> {
     let url = args.store.as_deref().unwrap_or(&default);
     let mut told = false;
     loop {
-        match home::open(url, Some(paths.root())).await {
+        // Other replicas of a database may be on other machines: its objects are in it.
+        let folder = url.starts_with("sqlite:").then(|| paths.root());
+        match home::open(url, folder).await {
             Ok(home) => return Ok(home),
             Err(error @ home::OpenError::Refused { .. }) => {
                 if !std::mem::replace(&mut told, true) {

@@ -52,7 +52,7 @@ pub(crate) struct Actor {
     objects: mpsc::UnboundedSender<ObjectDo>,
     wake: Option<Duration>,
     again: bool,
-    /// Something was not sent because our lease was not sure.
+    /// Our lease is not sure, and the driver knows: nothing is sent.
     muted: bool,
     handing_over: bool,
     /// Incarnation of the lost owner, until the adoption is noted.
@@ -139,16 +139,27 @@ impl Actor {
     fn tick(&mut self) {
         self.again = false;
         self.wake = None;
-        if self.muted && self.shared.cluster.may_send() {
-            self.muted = false;
-            self.tell(Event::Regained);
+        match (self.muted, self.shared.cluster.may_send()) {
+            (true, true) => {
+                self.muted = false;
+                self.tell(Event::Regained);
+            }
+            (false, false) => {
+                self.muted = true;
+                self.tell(Event::Unsure);
+            }
+            (true, false) | (false, true) => {}
         }
         self.tell(Event::Tick);
     }
 
     fn tell(&mut self, event: Event) {
+        let muted = self.muted;
         for act in self.driver.handle(event, self.now()) {
             self.perform(act);
+        }
+        if self.muted && !muted {
+            return self.tell(Event::Unsure);
         }
         self.note_adopted();
     }

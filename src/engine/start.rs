@@ -39,16 +39,16 @@ pub(crate) async fn driver(shared: &Shared, running: &Running) -> Result<Driver,
         .build_by_id(running.build)
         .await?
         .ok_or_else(|| NoDriver::Failed("the row of the build is gone".to_owned()))?;
-    if running.seq == 0 {
-        return begin(shared, running, &build).await;
-    }
-    let mut records = journal(shared, running).await?;
     if running.behaviour > BEHAVIOUR {
         return Err(NoDriver::Failed(format!(
             "it runs with behaviour {}, which is newer than ours",
             running.behaviour
         )));
     }
+    if running.seq == 0 {
+        return begin(shared, running, &build).await;
+    }
+    let (mut records, bytes) = journal(shared, running).await?;
     let first = (!records.is_empty()).then(|| records.remove(0));
     let Some(Record::Began(began)) = first else {
         return Err(NoDriver::Failed("its journal does not begin with its beginning".to_owned()));
@@ -56,7 +56,7 @@ pub(crate) async fn driver(shared: &Shared, running: &Running) -> Result<Driver,
     let source = shared.store.source(&began.program).await?;
     let source = source.ok_or_else(|| NoDriver::Failed("the source of its program is gone".to_owned()))?;
     let program = shared.programs.compile(&source).await.map_err(|d| NoDriver::Failed(diagnostics(&d)))?;
-    let facts = facts(shared, running, scm_of(&began)).await?;
+    let facts = Facts { journal: bytes, ..facts(shared, running, scm_of(&began)).await? };
     // Replaying computes for as long as the build did: not on a thread that others wait for.
     let set_back = epoch_of(&began).is_some_and(|epoch| epoch < running.fence.epoch());
     let replay = tokio::task::spawn_blocking(move || Driver::resume(facts, &program, &began, records));
@@ -70,34 +70,40 @@ pub(crate) async fn driver(shared: &Shared, running: &Running) -> Result<Driver,
     Ok(driver)
 }
 
-/// The whole journal, with texts in place of the objects that hold them.
-async fn journal(shared: &Shared, running: &Running) -> Result<Vec<Record>, NoDriver> {
-    let mut records = Vec::new();
+/// The whole journal, with texts in place of the objects that hold them, and the bytes of both.
+async fn journal(shared: &Shared, running: &Running) -> Result<(Vec<Record>, u64), NoDriver> {
+    let (mut records, mut size) = (Vec::new(), 0);
     loop {
         let from = i64::try_from(records.len()).unwrap_or(i64::MAX);
         let page = shared.store.journal(running.build, from).await?;
         if page.is_empty() {
-            return Ok(records);
+            return Ok((records, size));
         }
         for bytes in page {
+            size += bytes.len() as u64;
             let record: Record = serde_json::from_slice(&bytes).map_err(|e| {
                 NoDriver::Failed(format!("record {} of its journal can't be read: {e}", records.len()))
             })?;
-            records.push(resolved(shared, running, record).await?);
+            let (record, text) = resolved(shared, running, record).await?;
+            size += text;
+            records.push(record);
         }
     }
 }
 
-async fn resolved(shared: &Shared, running: &Running, record: Record) -> Result<Record, NoDriver> {
-    let Record::Outcome { step, outcome: Outcome::Done(data), at } = record else { return Ok(record) };
+/// The record with its text, and the bytes of that. A text that is gone can't be replayed: whatever took its place would not
+/// be what the machine was fed.
+async fn resolved(shared: &Shared, running: &Running, record: Record) -> Result<(Record, u64), NoDriver> {
+    let Record::Outcome { step, outcome: Outcome::Done(data), at } = record else { return Ok((record, 0)) };
     let Some((hash, size)) = texts::object_of(&data) else {
-        return Ok(Record::Outcome { step, outcome: Outcome::Done(data), at });
+        return Ok((Record::Outcome { step, outcome: Outcome::Done(data), at }, 0));
     };
     let key = texts::text_key(running.build, hash);
     let most = usize::try_from(size).unwrap_or(usize::MAX);
     let bytes = shared.objects.get(&key, 0, most).await?;
-    let text = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    Ok(Record::Outcome { step, outcome: texts::with_text(&data, text), at })
+    let bytes = bytes.ok_or_else(|| NoDriver::Failed(format!("the object {key} of its journal is gone")))?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    Ok((Record::Outcome { step, outcome: texts::with_text(&data, text), at }, size))
 }
 
 async fn facts(shared: &Shared, running: &Running, scm: Option<crate::GitSource>) -> Result<Facts, NoDriver> {
@@ -112,6 +118,7 @@ async fn facts(shared: &Shared, running: &Running, scm: Option<crate::GitSource>
         fence: running.fence,
         seq: running.seq,
         log_end: running.log_end,
+        journal: 0,
         raw,
         scm,
         rules: Rules::default(),

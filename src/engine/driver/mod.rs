@@ -40,6 +40,10 @@ pub const AGENT_LOST: Duration = Duration::from_secs(300);
 const RETRY: Duration = Duration::from_millis(250);
 /// Bytes of log in one write.
 const MAX_LOG: usize = 1024 * 1024;
+/// Bytes of a build's journal, with the texts that its records name: whoever adopts it reads them all.
+const MAX_JOURNAL: u64 = 256 * 1024 * 1024;
+/// Bytes of a build's log.
+const MAX_BUILD_LOG: u64 = 10 * 1024 * 1024 * 1024;
 /// Records of acts in one write. A script may want any number of acts that nobody has to perform; without a bound they
 /// would all wait for one transaction, which all other writes of the controller then wait for.
 const MAX_ACTS: usize = 256;
@@ -104,7 +108,9 @@ pub enum Event {
     LinkDown {
         node: NodeName,
     },
-    /// This replica may send again after it could not be sure of its lease: everything is claimed anew.
+    /// This replica can't be sure of its lease: it may not send, and agents can't link anywhere.
+    Unsure,
+    /// It may send again: everything is claimed anew, and agents that are away get their time to come back.
     Regained,
     Report {
         node: NodeName,
@@ -150,6 +156,8 @@ pub struct Facts {
     pub fence: Fence,
     pub seq: i64,
     pub log_end: u64,
+    /// Bytes of its journal, with the texts that its records name.
+    pub journal: u64,
     /// Committed raw offset of each step.
     pub raw: BTreeMap<String, u64>,
     /// What `checkout scm` fetches.
@@ -179,12 +187,13 @@ pub struct Driver {
     ends: BTreeMap<StepId, Result<(i32, Option<String>), String>>,
     transfers: BTreeMap<u64, Transfer>,
     /// Contents of objects that outcomes name, until the machine has seen them.
-    texts: BTreeMap<String, String>,
+    texts: BTreeMap<StepId, String>,
     next_op: u64,
     sessions: BTreeMap<NodeName, Session>,
     /// Instance of the agent that each `node` step was granted, by that step.
     instances: BTreeMap<StepId, (NodeName, String)>,
     ending: Option<Ending>,
+    unsure: bool,
     /// The store was set back in time since the build began: what an agent does not know of a step is lost.
     set_back: bool,
     out: Vec<Do>,
@@ -271,7 +280,6 @@ impl Driver {
     }
 
     /// A build that goes on: `records` is its whole journal, whose first record `began` is taken off already.
-    /// The contents of objects that records name are in `texts`.
     pub fn resume(
         facts: Facts,
         program: &Arc<Program>,
@@ -313,6 +321,7 @@ impl Driver {
             sessions: BTreeMap::new(),
             instances: BTreeMap::new(),
             ending: None,
+            unsure: false,
             set_back: false,
             out: Vec::new(),
             facts,
@@ -352,7 +361,8 @@ impl Driver {
             Event::Inbox(rows) => self.inbox(rows, now),
             Event::LinkUp { node, instance } => self.link_up(node, instance),
             Event::LinkDown { node } => self.link_down(&node, now),
-            Event::Regained => self.regained(),
+            Event::Unsure => self.unsure = true,
+            Event::Regained => self.regained(now),
             Event::Report { node, report } => self.report(&node, report, now),
             Event::Object(event) => self.object(event, now),
         }
@@ -393,12 +403,25 @@ impl Driver {
             // What it was fed does not fit its journal.
             return self.flush(now);
         }
+        if let Some(why) = self.over_limit() {
+            self.finish(BuildResult::Failure, Some(&why), now);
+            return self.flush(now);
+        }
         match self.run(now) {
             Status::More => self.out.push(Do::Again),
             Status::Waiting => self.perform(now),
             Status::Done(ended) => self.finish(ended.result, ended.error.as_deref(), now),
         }
         self.flush(now);
+    }
+
+    /// Why the build can't go on, when it has written too much.
+    fn over_limit(&self) -> Option<String> {
+        let over = |what: &str, limit: u64| format!("ERROR: {what} of this build is over its limit of {limit} bytes");
+        if self.facts.journal > MAX_JOURNAL {
+            return Some(over("what its steps gave back", MAX_JOURNAL));
+        }
+        (self.log_end > MAX_BUILD_LOG).then(|| over("the log", MAX_BUILD_LOG))
     }
 
     /// Runs the machine until it waits, or the draft is full, and takes what it wants into the draft.

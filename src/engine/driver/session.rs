@@ -97,7 +97,11 @@ impl Driver {
         *session = Session { down_since: Some(since), ..Session::default() };
     }
 
-    pub(super) fn regained(&mut self) {
+    pub(super) fn regained(&mut self, now: Now) {
+        self.unsure = false;
+        for session in self.sessions.values_mut().filter(|s| !s.up) {
+            session.down_since = session.down_since.map(|_| now.elapsed);
+        }
         let up: Vec<(NodeName, String)> = self
             .sessions
             .iter()

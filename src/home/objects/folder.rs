@@ -34,7 +34,22 @@ fn path(key: &str) -> Result<Path> {
     Path::parse(key).map_err(|e| Error::Conflict(e.to_string()))
 }
 
+/// What waiting does not mend is a limit, and ends the step that meets it; the rest is asked again.
 fn away(error: object_store::Error) -> Error {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(source) = cause {
+        let kind = source.downcast_ref::<io::Error>().map(io::Error::kind);
+        let why = match kind {
+            Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => "no space is left for it",
+            Some(io::ErrorKind::ReadOnlyFilesystem) => "its file system is read-only",
+            Some(io::ErrorKind::PermissionDenied) => "this user may not write there",
+            Some(_) | None => {
+                cause = source.source();
+                continue;
+            }
+        };
+        return Error::Limit(format!("the controller can't keep objects: {why}"));
+    }
     Error::Unavailable(error.to_string())
 }
 
@@ -112,5 +127,21 @@ impl Upload for FileUpload {
         }
         self.parts.complete().await.map_err(away)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_pass_is_asked_again() {
+        let error = |kind: io::ErrorKind| away(object_store::Error::Generic {
+            store: "LocalFileSystem",
+            source: Box::new(io::Error::from(kind)),
+        });
+        assert!(matches!(error(io::ErrorKind::StorageFull), Error::Limit(_)));
+        assert!(matches!(error(io::ErrorKind::ReadOnlyFilesystem), Error::Limit(_)));
+        assert!(matches!(error(io::ErrorKind::TimedOut), Error::Unavailable(_)));
     }
 }

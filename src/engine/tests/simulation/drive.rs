@@ -59,6 +59,7 @@ impl World {
             fence: row.fence,
             seq: row.seq,
             log_end: row.log_end,
+            journal: 0,
             raw: raw.into_iter().collect(),
             scm: None,
             rules,

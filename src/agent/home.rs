@@ -80,6 +80,19 @@ impl Home {
         Ok(builds)
     }
 
+    /// Whose builds are kept here; nothing before the first link.
+    pub(crate) fn controller(&self) -> Option<String> {
+        let text = fs::read_to_string(self.root.join("controller")).ok()?;
+        text.strip_suffix('\n').map(str::to_owned)
+    }
+
+    pub(crate) fn set_controller(&self, controller: &str) -> io::Result<()> {
+        let new = self.root.join("controller.new");
+        write_synced(&new, format!("{controller}\n").as_bytes())?;
+        fs::rename(new, self.root.join("controller"))?;
+        File::open(&self.root)?.sync_all()
+    }
+
     pub(crate) fn steps(&self, build: BuildId) -> PathBuf {
         self.build(build).join("steps")
     }

@@ -482,6 +482,7 @@ async fn hear_peers(shared: Arc<Shared>) {
             }
             Ok(PeerHint::Queue) => shared.hints.give(Hint::Schedule),
             Ok(PeerHint::Linked { .. }) => shared.hints.links(),
+            Ok(PeerHint::Over { .. }) => {}
             Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => shared.own.notify_one(),
             Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
         }

@@ -240,7 +240,9 @@ pub(crate) async fn fail(shared: &Arc<Shared>, running: &Running, why: &str) -> 
         log_end,
         effects: vec![Effect::Finish { result: BuildResult::Failure, at }],
     };
-    shared.store.write(Write::Progress(Box::new(progress))).await.map(|_| ())
+    shared.store.write(Write::Progress(Box::new(progress))).await?;
+    shared.links.over(running.build, running.fence);
+    Ok(())
 }
 
 async fn count(shared: &Shared, running: &Running) -> Result<usize, store::Error> {

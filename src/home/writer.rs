@@ -378,13 +378,19 @@ fn keeps_membership(write: &Write) -> bool {
     )
 }
 
-/// Only what ends the old epoch, and what begins anew, may be written to a store that was set back.
+/// Only what ends the old epoch, and what begins anew, may be written to a store that was set back. Who acts as a member
+/// or an owner of the lost time is fenced; what users ask for may be asked again, of a replica of the new epoch.
 fn refuse(group: &mut Vec<Queued>) {
     let begins = |write: &Write| matches!(write, Write::RaiseEpoch { .. } | Write::Join(_));
     let (kept, refused): (Vec<_>, Vec<_>) = group.drain(..).partition(|queued| begins(&queued.write));
     *group = kept;
     for queued in refused {
-        queued.tell(Err(Error::Fenced { current: None }));
+        let fenced = keeps_membership(&queued.write)
+            || matches!(queued.write, Write::Progress(_) | Write::TakeBuild { .. } | Write::Adopt { .. });
+        queued.tell(Err(match fenced {
+            true => Error::Fenced { current: None },
+            false => Error::Unavailable("it was set back in time, and this replica ends".to_owned()),
+        }));
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use model::{BuildId, Fence, NodeName};
 use parking_lot::Mutex;
 use remoting::native::Frame;
-use remoting::ops::{FromAgent, ToAgent};
+use remoting::ops::{Command, FromAgent, ToAgent};
 use remoting::peer::Peer;
 use tokio::sync::{Notify, mpsc};
 
@@ -268,6 +268,14 @@ impl Routes {
         let table = self.table.lock();
         if let Some(local) = table.local.get(node).filter(|l| below.is_none_or(|b| l.link < b)) {
             local.to.tell(ToSocket::Close(reason.to_owned()));
+        }
+    }
+
+    /// Lets all agents here forget a build. Those that never heard of it have nothing to do.
+    pub(crate) fn over(&self, build: BuildId, fence: Fence) {
+        let table = self.table.lock();
+        for local in table.local.values() {
+            to_agent(local, Frame::Command(ToAgent { build, fence, command: Command::Forget }));
         }
     }
 

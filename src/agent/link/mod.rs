@@ -34,6 +34,8 @@ const SILENT: u32 = 3;
 /// The service's ends of a link.
 #[derive(Debug)]
 pub(crate) struct Ends {
+    /// Identity of the controller, as its welcome says.
+    pub(crate) controller: String,
     pub(crate) commands: mpsc::Receiver<ToAgent>,
     pub(crate) frames: mpsc::Sender<Bytes>,
 }
@@ -149,7 +151,8 @@ impl Dialer {
         );
         let (to_service, commands) = mpsc::channel(COMMANDS);
         let (frames, from_service) = mpsc::channel(FRAMES);
-        if links.send(Ends { commands, frames }).await.is_err() {
+        let controller = welcome.controller;
+        if links.send(Ends { commands, frames, controller }).await.is_err() {
             return End::Stopped;
         }
         let (pong, pongs) = mpsc::channel(FRAMES);

@@ -215,6 +215,10 @@ impl Service {
         match turn {
             Turn::Link(ends) => {
                 self.unlink();
+                if let Err(why) = self.enter(&ends.controller) {
+                    error!("{why}");
+                    return;
+                }
                 self.link = Some(ends);
                 self.tell_builds();
             }
@@ -242,6 +246,29 @@ impl Service {
             Done::Op(key, result) => self.op_ended(key, result),
             Done::Trash => {}
         }
+    }
+
+    /// Takes the controller for the one whose builds are kept here. Another one has builds of the same numbers: what is kept
+    /// of the former goes first, and while something of it runs, no other is served.
+    fn enter(&mut self, controller: &str) -> Result<(), String> {
+        let known = self.home.controller();
+        if controller.is_empty() || known.as_deref() == Some(controller) {
+            return Ok(());
+        }
+        if known.is_some() {
+            let former: Vec<BuildId> = self.builds.keys().copied().collect();
+            for build in former {
+                self.forget(build, self.fences.held(build).unwrap_or_default());
+            }
+        }
+        if !self.builds.is_empty() {
+            return Err(format!(
+                "steps of another controller are ending in {}: this one is served after that",
+                self.home.work_dir().display()
+            ));
+        }
+        let failed = |e| format!("write down whose builds are kept in {}: {e}", self.home.work_dir().display());
+        self.home.set_controller(controller).map_err(failed)
     }
 
     /// Forgets all that belonged to the link. Whoever listens speaks up again on the next one.

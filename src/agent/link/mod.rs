@@ -163,7 +163,12 @@ impl Dialer {
         };
         // Best effort: the other side notices in any case.
         let _closed = timeout(Duration::from_millis(200), sink.close()).await;
-        end
+        match end {
+            End::Stopped if !links.is_closed() && !*stop.borrow() => {
+                End::Lost("this agent does not serve it yet".to_owned())
+            }
+            end => end,
+        }
     }
 }
 

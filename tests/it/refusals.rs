@@ -7,14 +7,14 @@ use std::path::Path;
 use crate::harness::{Controller, Refusal, Up, refused};
 
 #[track_caller]
-fn one_line(refusal: &Refusal, wanted: &str) {
+pub(crate) fn one_line(refusal: &Refusal, wanted: &str) {
     assert_eq!(refusal.status.code(), Some(2), "{}", refusal.said);
     assert!(refusal.said.contains(wanted), "{wanted:?} is not in: {}", refusal.said);
     assert_eq!(refusal.said.trim_end().lines().count(), 1, "{}", refusal.said);
 }
 
 #[track_caller]
-fn nothing_was_made(home: &Path) {
+pub(crate) fn nothing_was_made(home: &Path) {
     assert!(
         !home.exists(),
         "{:?}",

@@ -36,6 +36,10 @@ use session::Session;
 const SLICE: u64 = 200_000;
 /// Time that a lost agent has to come back before its steps fail.
 pub const AGENT_LOST: Duration = Duration::from_secs(300);
+/// A `node` step that waits for longer says why.
+const STILL: Duration = Duration::from_secs(15);
+/// Time in which that is said for sure.
+const SAID: Duration = Duration::from_secs(5);
 /// Before a write that the store did not take is given again.
 const RETRY: Duration = Duration::from_millis(250);
 /// Bytes of log in one write.
@@ -117,6 +121,11 @@ pub enum Event {
         report: FromAgent,
     },
     Object(ObjectEvent),
+    /// Why a `node` step still waits.
+    Waits {
+        step: StepId,
+        why: String,
+    },
 }
 
 /// What the shell is to do, in order.
@@ -238,6 +247,10 @@ struct Open {
     committed: bool,
     /// By the wall clock; for `sleep` and time-outs.
     deadline: Option<Millis>,
+    /// When the intent was written, by the wall clock.
+    since: Millis,
+    /// The log says why it waits.
+    told: bool,
     /// Instance of the agent when the intent was written.
     instance: Option<String>,
     /// Asked to end; the reason is in the log.
@@ -252,6 +265,7 @@ struct Open {
 struct Opening {
     replayed: bool,
     committed: bool,
+    since: Millis,
     deadline: Option<Millis>,
     instance: Option<String>,
 }
@@ -331,12 +345,13 @@ impl Driver {
     fn replay(&mut self, record: Record) -> Result<(), String> {
         while let Status::More = self.machine.run(SLICE) {}
         match &record {
-            Record::Intent { step, deadline, agent, .. } => {
+            Record::Intent { step, deadline, agent, at, .. } => {
                 let act = self.machine.wanted().iter().find(|a| a.step == *step).cloned();
                 if let Some(act) = act {
                     let deadline = deadline.and_then(wall).filter(|_| self.facts.rules.recorded_deadlines);
                     let instance = agent.clone();
-                    self.open(act, Opening { replayed: true, committed: true, deadline, instance });
+                    let since = wall(*at).unwrap_or(Millis(0));
+                    self.open(act, Opening { replayed: true, committed: true, since, deadline, instance });
                 }
             }
             Record::Outcome { step, outcome, .. } => self.note_outcome(step, outcome),
@@ -365,9 +380,34 @@ impl Driver {
             Event::Regained => self.regained(now),
             Event::Report { node, report } => self.report(&node, report, now),
             Event::Object(event) => self.object(event, now),
+            Event::Waits { step, why } => self.still_waits(&step, &why, now),
         }
         self.go_on(now);
         std::mem::take(&mut self.out)
+    }
+
+    /// `node` steps of which the log is to say why they wait. An owner before us has said it of those that waited for long
+    /// when it was lost.
+    pub fn waiting(&mut self, now: Now) -> Vec<StepId> {
+        let mut waiting = Vec::new();
+        for (step, open) in &mut self.steps {
+            let node = matches!(open.act.kind, ActKind::Node { .. });
+            let waited = now.wall.since(open.since);
+            if !node || open.told || open.settled || !open.committed || waited < STILL {
+                continue;
+            }
+            open.told = true;
+            if !open.asked || waited < STILL + SAID {
+                waiting.push(step.clone());
+            }
+        }
+        waiting
+    }
+
+    fn still_waits(&mut self, step: &StepId, why: &str, now: Now) {
+        if self.ending.is_none() && self.steps.get(step).is_some_and(|open| !open.settled) {
+            self.say(format!("Still waiting to schedule task\n{why}\n").as_bytes(), now);
+        }
     }
 
     /// For the page: what it waits for.
@@ -417,7 +457,9 @@ impl Driver {
 
     /// Why the build can't go on, when it has written too much.
     fn over_limit(&self) -> Option<String> {
-        let over = |what: &str, limit: u64| format!("ERROR: {what} of this build is over its limit of {limit} bytes");
+        let over = |what: &str, limit: u64| {
+            format!("ERROR: {what} of this build is over its limit of {limit} bytes")
+        };
         if self.facts.journal > MAX_JOURNAL {
             return Some(over("what its steps gave back", MAX_JOURNAL));
         }
@@ -455,10 +497,19 @@ impl Driver {
     }
 
     fn open(&mut self, act: Act, open: Opening) {
-        let Opening { replayed, committed, deadline, instance } = open;
+        let Opening { replayed, committed, since, deadline, instance } = open;
         let step = act.step.clone();
-        let open =
-            Open { act, committed, deadline, instance, cancelled: false, asked: replayed, settled: false };
+        let open = Open {
+            act,
+            committed,
+            deadline,
+            since,
+            told: false,
+            instance,
+            cancelled: false,
+            asked: replayed,
+            settled: false,
+        };
         self.steps.insert(step, open);
     }
 

@@ -39,6 +39,7 @@ impl Driver {
         let opening = Opening {
             replayed: false,
             committed,
+            since: now.wall,
             deadline: deadline.and_then(wall),
             instance: agent.clone(),
         };

@@ -170,7 +170,8 @@ impl World {
             self.fail(format!("build {}: {} records in one write", progress.build, progress.records.len()));
         }
         for record in &progress.records {
-            if let Ok(Record::Outcome { outcome: Outcome::Failed(failure), .. }) = serde_json::from_slice(record)
+            if let Ok(Record::Outcome { outcome: Outcome::Failed(failure), .. }) =
+                serde_json::from_slice(record)
                 && failure.message.contains("no connection for")
             {
                 self.lost_while_linked(&failure.message);

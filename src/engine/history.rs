@@ -23,6 +23,7 @@ const REST: Duration = Duration::from_secs(60);
 /// Queue items that left are known that long.
 const LEFT: Duration = Duration::from_secs(300);
 const SWEEP: Duration = Duration::from_secs(60);
+const BETWEEN_PIECES: Duration = Duration::from_millis(5);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Jobs whose builds have ended since their discarders ran.
@@ -115,7 +116,15 @@ async fn forget(shared: &Shared, keys: Vec<String>) -> Result<(), store::Error> 
     shared.store.write(Write::ForgetObjects { keys }).await.map(|_| ())
 }
 
-/// Once a minute: forgets queue items that left, and deletes objects whose owner died before it could.
+/// What deleted builds have left, piece by piece, with time for others in between.
+async fn erase(shared: &Shared) -> Result<(), store::Error> {
+    while shared.store.write(Write::Erase).await? == Answer::Bool(true) {
+        tokio::time::sleep(BETWEEN_PIECES).await;
+    }
+    Ok(())
+}
+
+/// Once a minute: forgets queue items that left, erases what deleted builds have left, and deletes objects whose owner died before it could.
 pub(crate) async fn sweep(shared: Arc<Shared>) {
     loop {
         tokio::time::sleep(SWEEP).await;
@@ -128,7 +137,8 @@ pub(crate) async fn sweep(shared: Arc<Shared>) {
             Ok(keys) => forget(&shared, keys).await,
             Err(error) => Err(error),
         };
-        for error in [left, garbage].into_iter().filter_map(Result::err) {
+        let erased = erase(&shared).await;
+        for error in [left, garbage, erased].into_iter().filter_map(Result::err) {
             tracing::debug!(%error, "sweep");
         }
     }

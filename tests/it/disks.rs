@@ -72,7 +72,9 @@ fn a_disk_that_fills_up_ends_nobody_and_what_waited_goes_on_when_there_is_room()
     // the agents' spools are on this disk too, so it runs nothing there while it is full
     it.admin.create_job("long", "sleep 12\nnode { sh 'echo room again' }");
     it.admin.post("/job/long/build").expect(201);
-    until("the build to wait", || it.admin.console("long", 1).contains("sleep").then_some(()));
+    until("the build to wait", || {
+        it.admin.get("/job/long/1/consoleText").text().contains("[Pipeline] sleep").then_some(())
+    });
 
     fs::write(disk.0.join("filler"), vec![b'x'; 200 << 20]).unwrap_err();
     let mut names = (0..).map(|n| format!("n{n}"));

@@ -157,10 +157,11 @@ impl Driver {
         let Some(session) = self.sessions.get_mut(node) else { return };
         if again {
             session.asked.clear();
+        } else {
+            session.ready = true;
+            session.rebooted = rebooted;
         }
-        session.ready = true;
-        session.rebooted = rebooted;
-        session.known = steps.iter().map(|r| (StepId(r.step.clone()), r.clone())).collect();
+        session.known.extend(steps.iter().map(|r| (StepId(r.step.clone()), r.clone())));
         for step in steps {
             if self.node_of(&StepId(step.step.clone())).as_ref() == Some(node) {
                 self.step_report(step, now);

@@ -174,6 +174,7 @@ async fn one(conn: &mut Conn, write: &Write) -> Applied {
         Write::Deliver { build, key, body } => progress::deliver(conn, *build, key, body).await,
         Write::DeleteBuild { job, number } => history::delete_build(conn, job, *number).await,
         Write::KeepBuild { job, number, keep } => history::keep(conn, job, *number, *keep).await,
+        Write::Erase => history::erase(conn).await,
         Write::ForgetObjects { keys } => history::forget_objects(conn, keys).await,
         Write::Progress(_) | Write::Enqueue(_) | Write::TakeBuild { .. } | Write::Grant { .. } => {
             Err(Error::Corrupt("this write goes in a batch".to_owned()).into())

@@ -185,6 +185,7 @@ macro_rules! contract_suite {
                 deleting_the_newest_build_shows_the_one_before,
                 a_running_or_kept_build_is_not_deleted,
                 garbage_is_listed_until_forgotten,
+                a_large_build_is_erased_piece_by_piece,
             }
         }
     };

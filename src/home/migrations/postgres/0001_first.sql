@@ -142,6 +142,11 @@ CREATE TABLE log (
     PRIMARY KEY (build, start)
 );
 
+-- Builds that are deleted and of which journal or log is left: too much for one transaction.
+CREATE TABLE erased (
+    build BIGINT PRIMARY KEY
+);
+
 CREATE TABLE raw (
     build BIGINT NOT NULL,
     step TEXT COLLATE "C" NOT NULL,

@@ -428,10 +428,10 @@ pub enum PostCondition {
     Fixed,
     Regression,
     Aborted,
-    Failure,
     Success,
-    Unstable,
     Unsuccessful,
+    Unstable,
+    Failure,
     NotBuilt,
     Cleanup,
 }

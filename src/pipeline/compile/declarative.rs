@@ -1,6 +1,7 @@
 //! Declarative as a script: the checked model becomes one tree of maps, lists and closures, which the Groovy part
 //! of the library walks. There is one machine for both syntaxes.
 
+use super::references;
 use crate::ast::{
     AgentSpec, Arguments, Declarative, Expr, ExprKind, Options, Pos, Post, PostCondition, Script, StageBody,
     StageSpec, Stmt, StmtKind, WhenCondition,
@@ -92,9 +93,8 @@ impl Tree {
     }
 
     fn environment(self, pairs: &[(String, Expr)]) -> Expr {
-        self.list(
-            pairs.iter().map(|(name, value)| self.list(vec![self.str(name), self.later(value)])).collect(),
-        )
+        let pairs = references::ordered(pairs).into_iter();
+        self.list(pairs.map(|(name, value)| self.list(vec![self.str(name), self.later(value)])).collect())
     }
 
     fn options(self, options: &Options) -> Expr {

@@ -11,6 +11,7 @@ mod expr;
 mod flow;
 mod function;
 mod prelude;
+mod references;
 mod stmt;
 mod target;
 

@@ -36,6 +36,12 @@ pub(crate) fn call(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<(), Faul
             return vm.call_within(body, Vec::new(), context);
         }
         "$blockEnd" => return block_end(vm, &next(), &next(), &next()),
+        "$inPost" => {
+            let (error, body) = (next(), next());
+            let result = so_far(vm, &error);
+            let shown = Some(result).filter(|result| *result != BuildResult::Success);
+            return vm.call_within(body, Vec::new(), Context { shown, ..context(vm) });
+        }
         "$inDir" => {
             let (path, body) = (vm.text(&next()), next());
             let mut context = context(vm);
@@ -72,7 +78,7 @@ pub(crate) fn call(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<(), Faul
         }
         "$setResult" => {
             let result = result_of(&vm.text(&next()))?;
-            if result == BuildResult::Success || vm.globals.result.is_some_and(|old| old >= result) {
+            if result == BuildResult::Success || vm.result_shown().is_some_and(|old| old >= result) {
                 Value::Null
             } else {
                 vm.globals.result = Some(result);
@@ -111,14 +117,17 @@ fn plain(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<(), Fault> {
             Value::Null
         }
         "$resultOf" => Value::str(result_name(vm.thrown_result(&first))),
-        "$currentResult" => Value::str(result_name(vm.globals.result.unwrap_or(BuildResult::Success))),
+        "$currentResult" => Value::str(result_name(vm.result_shown().unwrap_or(BuildResult::Success))),
         "$interruption" => Value::Bool(vm.is_interruption(&first)),
         "$fatal" => Value::Bool(vm.is_fatal(&first)),
         "$shown" => {
             let words = vm.last_words(&first);
             Value::from(words)
         }
-        "$applies" => Value::Bool(applies(vm, &vm.text(&first), &second)),
+        "$applies" => {
+            let of_stage = args.get(2).is_some_and(|flag| vm.truth(flag));
+            Value::Bool(applies(vm, &vm.text(&first), &second, of_stage))
+        }
         "$hasScm" => Value::Bool(vm.began.has_scm),
         "$env" => vm.env(&vm.text(&first)).map_or(Value::Null, Value::from),
         "$text" => Value::from(vm.text(&first)),
@@ -259,11 +268,19 @@ pub(super) fn millis(vm: &Vm, time: &Value, unit: &Value, default: &str) -> Resu
     Ok(millis as u64)
 }
 
-/// Whether a `post` condition holds now.
-fn applies(vm: &Vm, condition: &str, error: &Value) -> bool {
-    use BuildResult::{Aborted, Failure, NotBuilt, Success, Unstable};
+/// The result of the build together with the error that a `pipeline` or stage carries to its end.
+fn so_far(vm: &Vm, error: &Value) -> BuildResult {
     let failed = (!error.is_null()).then(|| vm.thrown_result(error));
-    let now = vm.globals.result.into_iter().chain(failed).max().unwrap_or(Success);
+    let aborted = (vm.globals.aborts > 0).then_some(BuildResult::Aborted);
+    vm.result_shown().into_iter().chain(failed).chain(aborted).max().unwrap_or(BuildResult::Success)
+}
+
+/// Whether a `post` condition holds now.
+fn applies(vm: &Vm, condition: &str, error: &Value, of_stage: bool) -> bool {
+    use BuildResult::{Aborted, Failure, NotBuilt, Success, Unstable};
+    let stage = vm.cur.context().stage.clone().filter(|_| of_stage);
+    let own = stage.and_then(|stage| vm.globals.stages.get(&stage).copied());
+    let now = so_far(vm, error).max(own.unwrap_or(Success));
     let before = vm.began.previous;
     match condition {
         "always" | "cleanup" => true,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Vm;
 use super::fault::{Fault, class};
-use crate::act::{Granted, Place, StepId};
+use crate::act::{BuildResult, Granted, Place, StepId};
 
 /// Handed from frame to frame; a block changes a copy, so leaving it restores everything.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +16,8 @@ pub(crate) struct Context {
     pub(crate) env: Arc<BTreeMap<String, String>>,
     pub(crate) timers: Vec<StepId>,
     pub(crate) stage: Option<StepId>,
+    /// Inside a `post` condition: the result that the build has there, with the error that is still to be thrown.
+    pub(crate) shown: Option<BuildResult>,
 }
 
 #[derive(Debug, Clone)]
@@ -53,6 +55,11 @@ impl Vm {
 
     pub(crate) fn node(&self) -> Result<Arc<NodeContext>, Fault> {
         self.cur.context().node.clone().ok_or_else(|| missing("hudson.FilePath"))
+    }
+
+    /// The result of the build as the code that runs sees it.
+    pub(crate) fn result_shown(&self) -> Option<BuildResult> {
+        self.globals.result.max(self.cur.context().shown)
     }
 
     /// A variable as `env.X` sees it.

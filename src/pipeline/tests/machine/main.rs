@@ -9,6 +9,7 @@ mod jenkins;
 mod language;
 mod limits;
 mod mutants;
+mod post;
 mod replay;
 mod steps;
 mod support;

@@ -14,6 +14,7 @@ mod prelude;
 mod references;
 mod stmt;
 mod target;
+mod types;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -47,6 +48,10 @@ struct FnState {
     pub(super) lines: Vec<u32>,
     pub(super) handlers: Vec<Handler>,
     pub(super) scopes: Vec<Vec<(String, u16)>>,
+    /// Declared types of locals, where they matter.
+    pub(super) types: HashMap<u16, Arc<str>>,
+    /// The declared type of what it returns.
+    pub(super) returns: Option<String>,
     pub(super) locals: usize,
     pub(super) captured: HashSet<u16>,
     pub(super) captures: Vec<(String, Capture)>,

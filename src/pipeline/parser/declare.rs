@@ -105,7 +105,7 @@ impl Parser<'_> {
             if self.blocks > 0 {
                 return Err(self.error("a function can be defined at the top level and in classes only"));
             }
-            let function = self.function(pos, false)?;
+            let function = self.function(pos, ty)?;
             self.functions.push(function);
             return Ok(());
         }
@@ -178,10 +178,10 @@ impl Parser<'_> {
     }
 
     /// `name(parameters) throws X { … }`
-    pub(super) fn function(&mut self, pos: Pos, is_static: bool) -> Parsed<Function> {
+    fn function(&mut self, pos: Pos, ty: Option<String>) -> Parsed<Function> {
         let (name, parameters) = self.signature()?;
         let body = self.block()?;
-        Ok(Function { pos, name, parameters, body, is_static })
+        Ok(Function { pos, name, returns: returned(ty), parameters, body, is_static: false })
     }
 
     /// A function up to its body.
@@ -231,4 +231,9 @@ impl Parser<'_> {
             }
         }
     }
+}
+
+/// What a type before a function says of its value.
+pub(super) fn returned(ty: Option<String>) -> Option<String> {
+    ty.filter(|ty| ty != "void")
 }

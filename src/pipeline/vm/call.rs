@@ -7,7 +7,7 @@ use super::branch::{Frame, Ret};
 use super::fault::{Fault, class};
 use super::value::{Closure, Global, Object, Ref, Value};
 use super::{Context, Vm};
-use crate::compile::code::Code;
+use crate::compile::code::{Code, Method};
 use crate::library;
 
 /// Frames of one branch.
@@ -27,21 +27,21 @@ impl Vm {
         let (this, closure) = (frame.this.clone(), frame.closure.clone());
         let delegate = self.delegate(&closure);
         if let Some((delegate, true)) = &delegate
-            && self.responds(delegate, name, args.len())
+            && self.responds(delegate, name, &args)
         {
             return self.call_method(delegate.clone(), name, args, named);
         }
         let own = match &this {
             Value::Class(class) => {
-                let method = self.program.image.method(class, name, args.len());
+                let method = self.method_of(class, name, &args);
                 method.filter(|m| m.is_static).map(|m| m.code)
             }
-            this => self.own_method(this, name, args.len()),
+            this => self.own_method(this, name, &args),
         };
         if let Some(code) = own {
             return self.call_code(code, args, this, Ret::Push);
         }
-        if let Some(code) = self.program.image.function(name, args.len()) {
+        if let Some(code) = self.function(name, &args) {
             return self.call_code(code, args, Value::Global(Global::Script), Ret::Push);
         }
         if let Some(value) = self.variable_named(&this, name)
@@ -51,7 +51,7 @@ impl Vm {
         }
         if let Some((delegate, false)) = delegate
             && !library::steps::is_step(name)
-            && self.responds(&delegate, name, args.len())
+            && self.responds(&delegate, name, &args)
         {
             return self.call_method(delegate, name, args, named);
         }
@@ -79,11 +79,11 @@ impl Vm {
         }
     }
 
-    fn responds(&self, object: &Value, name: &str, argc: usize) -> bool {
+    fn responds(&self, object: &Value, name: &str, args: &[Value]) -> bool {
         match object {
             Value::Global(Global::Script | Global::Steps) => false,
             object => {
-                self.own_method(object, name, argc).is_some()
+                self.own_method(object, name, args).is_some()
                     || library::methods::has(self, object, name)
                     || matches!(self.heap.object(object), Some(Object::Map(map)) if map.get_str(name).is_some())
             }
@@ -91,18 +91,20 @@ impl Vm {
     }
 
     /// The method that the class of an object of the script defines.
-    pub(crate) fn own_method(&self, object: &Value, name: &str, argc: usize) -> Option<u32> {
+    pub(crate) fn own_method(&self, object: &Value, name: &str, args: &[Value]) -> Option<u32> {
         match self.heap.object(object)? {
-            Object::Instance(instance) => {
-                self.program.image.method(&instance.class, name, argc).map(|m| m.code)
-            }
+            Object::Instance(instance) => self.method_of(&instance.class, name, args).map(|m| m.code),
             _ => None,
         }
     }
 
+    pub(super) fn method_of(&self, class: &str, name: &str, args: &[Value]) -> Option<&Method> {
+        self.program.image.method(class, name, &|codes| self.choose(codes.into_iter(), args))
+    }
+
     fn is_callable(&self, value: &Value) -> bool {
         matches!(self.heap.object(value), Some(Object::Closure(_) | Object::Pointer(..)))
-            || self.own_method(value, "call", 0).is_some()
+            || self.own_method(value, "call", &[]).is_some()
     }
 
     // -- methods ---------------------------------------------------------------------------------
@@ -122,7 +124,7 @@ impl Vm {
                 return match name {
                     "getClass" | "toString" | "hashCode" | "getBinding" | "hasVariable" | "getVariable"
                     | "getVariables" | "setVariable"
-                        if self.program.image.function(name, args.len()).is_none() =>
+                        if self.function(name, &args).is_none() =>
                     {
                         library::methods::call(self, object, name, args)
                     }
@@ -130,16 +132,14 @@ impl Vm {
                 };
             }
             Value::Class(class) => {
-                if let Some(method) =
-                    self.program.image.method(class, name, args.len()).filter(|m| m.is_static)
-                {
+                if let Some(method) = self.method_of(class, name, &args).filter(|m| m.is_static) {
                     let code = method.code;
                     return self.call_code(code, args, object, Ret::Push);
                 }
             }
             _ => {}
         }
-        if let Some(code) = self.own_method(&object, name, args.len()) {
+        if let Some(code) = self.own_method(&object, name, &args) {
             return self.call_code(code, args, object, Ret::Push);
         }
         let called = match self.heap.object(&object) {
@@ -175,7 +175,7 @@ impl Vm {
                 self.call_method(object, &name, args, false)
             }
             _ => {
-                if let Some(code) = self.own_method(&callee, "call", args.len()) {
+                if let Some(code) = self.own_method(&callee, "call", &args) {
                     return self.call_code(code, args, callee, ret);
                 }
                 let what = self.type_name(&callee);
@@ -226,7 +226,19 @@ impl Vm {
     }
 
     /// Arguments become the first locals.
-    fn bind(&mut self, code: &Code, mut args: Vec<Value>) -> Result<Vec<Value>, Fault> {
+    fn bind(&mut self, code: &Code, args: Vec<Value>) -> Result<Vec<Value>, Fault> {
+        let typed = code.params.iter().any(|p| p.ty.is_some());
+        let args = self.placed(code, args)?;
+        if !typed {
+            return Ok(args);
+        }
+        let shown = args.clone();
+        let typed = self.typed(&code.params, args);
+        typed.map_err(|fault| fault.unwrap_or_else(|| self.no_signature(code, &shown)))
+    }
+
+    /// Each argument at the place of its parameter, the rest in a list, and gaps for what is left out.
+    fn placed(&mut self, code: &Code, mut args: Vec<Value>) -> Result<Vec<Value>, Fault> {
         if code.implicit_it {
             if args.len() > 1 {
                 return Err(self.no_signature(code, &args));

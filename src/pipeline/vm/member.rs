@@ -88,8 +88,8 @@ impl Vm {
     fn getter(&self, object: &Value, name: &str) -> Option<u32> {
         let mut chars = name.chars();
         let tail = chars.next()?.to_uppercase().chain(chars).collect::<String>();
-        self.own_method(object, &format!("get{tail}"), 0)
-            .or_else(|| self.own_method(object, &format!("is{tail}"), 0))
+        self.own_method(object, &format!("get{tail}"), &[])
+            .or_else(|| self.own_method(object, &format!("is{tail}"), &[]))
     }
 
     fn has_property(&self, object: &Value, name: &str) -> bool {
@@ -225,7 +225,9 @@ impl Vm {
         let inside = self.cur.frames.last().is_some_and(|f| f.this == *object);
         let mut chars = name.chars();
         let tail: String = chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default();
-        if !inside && let Some(code) = self.own_method(object, &format!("set{tail}"), 1) {
+        if !inside
+            && let Some(code) = self.own_method(object, &format!("set{tail}"), std::slice::from_ref(&value))
+        {
             self.push(value.clone());
             return self.call_code(code, vec![value], object.clone(), Ret::Discard);
         }

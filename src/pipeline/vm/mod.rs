@@ -7,6 +7,7 @@ mod arithmetic;
 mod branch;
 mod build;
 mod call;
+mod coerce;
 pub(crate) mod compare;
 mod construct;
 mod context;

@@ -13,3 +13,4 @@ mod post;
 mod replay;
 mod steps;
 mod support;
+mod types;

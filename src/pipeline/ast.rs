@@ -339,10 +339,9 @@ pub struct Declarative {
 pub enum AgentSpec {
     Any,
     None,
-    /// `agent { label 'x' }` or `agent { node { label 'x'; customWorkspace 'y' } }`
+    /// `agent { label 'x' }` or `agent { node { label 'x' } }`
     Label {
         label: Expr,
-        custom_workspace: Option<Expr>,
     },
 }
 

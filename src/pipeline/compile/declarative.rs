@@ -84,11 +84,9 @@ impl Tree {
             None => self.null(),
             Some(AgentSpec::None) => self.map(vec![("kind", self.str("none"))]),
             Some(AgentSpec::Any) => self.map(vec![("kind", self.str("any"))]),
-            Some(AgentSpec::Label { label, custom_workspace }) => self.map(vec![
-                ("kind", self.str("label")),
-                ("label", self.later(label)),
-                ("customWorkspace", custom_workspace.as_ref().map_or_else(|| self.null(), |w| self.later(w))),
-            ]),
+            Some(AgentSpec::Label { label }) => {
+                self.map(vec![("kind", self.str("label")), ("label", self.later(label))])
+            }
         }
     }
 

@@ -59,8 +59,7 @@ def $withAgent(agent, root, top, body) {
         return body()
     }
     def label = agent.label == null ? null : agent.label()
-    def workspace = agent.customWorkspace == null ? null : agent.customWorkspace()
-    return node([label: label, customWorkspace: workspace], {
+    return node([label: label], {
         if ($hasScm() && !root.skipCheckout) {
             if (top) {
                 stage([name: 'Declarative: Checkout SCM'], { $checkoutScm() })

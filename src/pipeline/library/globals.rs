@@ -19,6 +19,15 @@ pub(crate) fn global(vm: &mut Vm, name: &str) -> Option<Value> {
     })
 }
 
+/// Why a name that Jenkins knows stands for nothing here.
+pub(crate) fn absent(name: &str) -> Option<Fault> {
+    if name == "scm" {
+        let message = "‘checkout scm’ is only available when using “Multibranch Pipeline” or “Pipeline script from SCM”";
+        return Some(Fault::abort(message));
+    }
+    super::steps::object(name).map(|message| Fault::new(class::UNSUPPORTED, message))
+}
+
 fn params(vm: &mut Vm) -> Value {
     if let Some(params) = &vm.globals.params {
         return params.clone();
@@ -75,6 +84,7 @@ pub(crate) fn property(vm: &mut Vm, global: Global, name: &str) -> Result<Value,
             }
             match vm.env(name) {
                 Some(value) => Ok(Value::from(value)),
+                None if let Some(fault) = absent(name) => Err(fault),
                 None => {
                     let message = format!("No such property: {name} for class: groovy.lang.Binding");
                     Err(Fault::new(class::PROPERTY, message))

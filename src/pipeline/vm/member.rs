@@ -47,6 +47,9 @@ impl Vm {
         {
             return self.get_property(&object.clone(), name);
         }
+        if let Some(fault) = globals::absent(name) {
+            return Err(fault);
+        }
         if classes::is_beyond(name) {
             return Err(classes::refused(name));
         }

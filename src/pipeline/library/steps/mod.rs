@@ -1,6 +1,7 @@
 //! Steps by name. Those with a body go to the Groovy part of the library, the others become acts at once.
 
 mod files;
+mod later;
 mod outcome;
 mod process;
 mod scm;
@@ -11,6 +12,7 @@ use crate::act::ActKind;
 use crate::vm::value::{Object, Value};
 use crate::vm::{Fault, Ret, Vm, class};
 
+pub(crate) use later::object;
 pub(crate) use outcome::finish;
 
 /// Steps of the Groovy part: name, name of the plain argument, and whether there must be a body.
@@ -58,66 +60,6 @@ const PLAIN: &[(&str, &str)] = &[
     ("writeFile", "file"),
 ];
 
-/// Steps that Jenkins users know and Majordomo does not run yet.
-const LATER: &[&str] = &[
-    "archive",
-    "build",
-    "configFileProvider",
-    "container",
-    "copyArtifacts",
-    "cucumber",
-    "discoverGitReferenceBuild",
-    "emailext",
-    "fingerprint",
-    "getContext",
-    "httpRequest",
-    "input",
-    "jacoco",
-    "junit",
-    "library",
-    "libraryResource",
-    "load",
-    "lock",
-    "mail",
-    "milestone",
-    "nodesByLabel",
-    "podTemplate",
-    "properties",
-    "publishChecks",
-    "publishHTML",
-    "readMavenPom",
-    "readProperties",
-    "readTrusted",
-    "readYaml",
-    "recordIssues",
-    "resolveScm",
-    "slackSend",
-    "sshagent",
-    "step",
-    "tm",
-    "tool",
-    "validateDeclarativePipeline",
-    "withChecks",
-    "withContext",
-    "withCredentials",
-    "withDockerContainer",
-    "withDockerRegistry",
-    "withGroovy",
-    "withMaven",
-    "wrap",
-    "writeJSON",
-    "writeYaml",
-    "ws",
-    "zip",
-    "unzip",
-    "tar",
-    "untar",
-    "findFiles",
-    "touch",
-    "sha1",
-    "sha256",
-];
-
 /// What a step was given.
 pub(super) struct Given {
     pub(super) named: Vec<(String, Value)>,
@@ -147,7 +89,7 @@ pub(crate) fn is_step(name: &str) -> bool {
     name == "parallel"
         || BLOCKS.iter().any(|b| b.0 == name)
         || PLAIN.iter().any(|p| p.0 == name)
-        || LATER.contains(&name)
+        || later::STEPS.contains(&name)
 }
 
 pub(crate) fn call(vm: &mut Vm, name: &str, args: Vec<Value>, named: bool) -> Result<(), Fault> {
@@ -171,11 +113,18 @@ pub(crate) fn call(vm: &mut Vm, name: &str, args: Vec<Value>, named: bool) -> Re
         let given = given(vm, name, plain, args, named)?;
         return plain_step(vm, name, &given);
     }
+    if later::SYMBOLS.contains(&name) {
+        let given = given(vm, name, "value", args, named)?;
+        let symbol = vm.map_from(given.named);
+        vm.map_put(&symbol, Value::str("$symbol"), Value::str(name));
+        vm.push(symbol);
+        return Ok(());
+    }
     Err(unknown(name))
 }
 
 fn unknown(name: &str) -> Fault {
-    if LATER.contains(&name) {
+    if later::STEPS.contains(&name) {
         return Fault::new(class::UNSUPPORTED, format!("step \"{name}\" does not run in Majordomo yet"));
     }
     if matches!(name, "evaluate" | "run") {

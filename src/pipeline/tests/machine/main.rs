@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that is surprised fails")]
 
 mod abort;
+mod absent;
 mod corpus;
 mod declarative;
 mod jenkins;

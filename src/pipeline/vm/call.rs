@@ -172,7 +172,7 @@ impl Vm {
             }
             Some(Object::Pointer(object, name)) => {
                 let (object, name) = (object.clone(), name.clone());
-                self.call_method(object, &name, args, false)
+                self.call_pointer(object, &name, args, ret)
             }
             _ => {
                 if let Some(code) = self.own_method(&callee, "call", &args) {
@@ -182,6 +182,35 @@ impl Vm {
                 Err(Fault::new(class::METHOD, format!("No signature of method: {what}.call() is applicable")))
             }
         }
+    }
+
+    /// `object.&name`: means the same wherever it is called, also in the library, whose own names it does not see.
+    fn call_pointer(&mut self, object: Value, name: &str, args: Vec<Value>, ret: Ret) -> Result<(), Fault> {
+        let before = self.cur.frames.len();
+        if matches!(object, Value::Global(Global::Script | Global::Steps)) {
+            if let Some(code) = self.function(name, &args) {
+                let program = self.program.clone();
+                let args = self.spread_args(&program.image.codes[code as usize], args);
+                return self.call_code(code, args, Value::Global(Global::Script), ret);
+            }
+            match self.binding.get(name).cloned().filter(|value| self.is_callable(value)) {
+                Some(value) => return self.call_value(value, args, ret),
+                None => library::steps::call(self, name, args, false)?,
+            }
+        } else {
+            self.call_method(object, name, args, false)?;
+        }
+        if self.cur.frames.len() > before
+            && let Some(frame) = self.cur.frames.last_mut()
+        {
+            frame.ret = ret;
+            return Ok(());
+        }
+        if self.cur.state != super::State::Ready {
+            return Ok(());
+        }
+        let value = self.pop();
+        self.hand_back(value, ret)
     }
 
     fn enter_closure(
@@ -247,8 +276,7 @@ impl Vm {
             return Ok(args);
         }
         let wanted = code.params.len();
-        if let Some(rest) = code.params.last().filter(|p| p.varargs) {
-            let _ = rest;
+        if code.params.last().is_some_and(|p| p.varargs) {
             let one_list = args.len() == wanted && self.list_items(&args[wanted - 1]).is_some();
             if !one_list && args.len() + 1 >= wanted {
                 let rest = args.split_off(wanted - 1);
@@ -346,7 +374,12 @@ impl Vm {
             self.branch_ends(Ok(value));
             return Ok(());
         }
-        let value = match frame.ret {
+        self.hand_back(value, frame.ret)
+    }
+
+    /// Makes of a value what the caller wants of it.
+    fn hand_back(&mut self, value: Value, ret: Ret) -> Result<(), Fault> {
+        let value = match ret {
             Ret::Push => value,
             Ret::Discard => return Ok(()),
             Ret::Truth => Value::Bool(self.truth(&value)),

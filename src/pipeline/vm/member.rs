@@ -242,6 +242,14 @@ impl Vm {
         Ok(())
     }
 
+    /// What the build was given does not change.
+    pub(crate) fn writable(&self, object: &Value) -> Result<(), Fault> {
+        if self.globals.params.as_ref() == Some(object) {
+            return Err(Fault::new(class::UNSUPPORTED, "params is read-only: use a variable or env instead"));
+        }
+        Ok(())
+    }
+
     /// Without setters and acts.
     pub(crate) fn set_plain_property(
         &mut self,
@@ -271,6 +279,7 @@ impl Vm {
             }
             _ => {}
         }
+        self.writable(object)?;
         let first = name == "delegate";
         match self.heap.object_mut(object) {
             Some(Object::Map(_)) => {

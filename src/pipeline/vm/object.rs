@@ -187,6 +187,7 @@ impl Vm {
 
     pub(crate) fn set_index(&mut self, object: &Value, index: &Value, value: Value) -> Result<(), Fault> {
         let at = compare::whole(index);
+        self.writable(object)?;
         self.heap.charge(24);
         match self.heap.object_mut(object) {
             Some(Object::List(items)) => {

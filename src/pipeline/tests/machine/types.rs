@@ -2,7 +2,7 @@
 
 use crate::support::Build;
 
-fn echoes(source: &str, wanted: &[&str]) {
+pub(crate) fn echoes(source: &str, wanted: &[&str]) {
     let build = Build::told(source);
     assert_eq!(build.echoes(), *wanted, "{source}\n{}", build.error());
 }

@@ -131,14 +131,19 @@ fn plain(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<(), Fault> {
         "$hasScm" => Value::Bool(vm.began.has_scm),
         "$env" => vm.env(&vm.text(&first)).map_or(Value::Null, Value::from),
         "$text" => Value::from(vm.text(&first)),
-        "$arity" => Value::Int(match vm.heap.object(&first) {
+        "$arity" => match vm.heap.object(&first) {
             Some(Object::Closure(closure)) => {
                 let code = &vm.program.image.codes[closure.code as usize];
                 let params = if code.implicit_it { 1 } else { code.params.len() };
-                i64::try_from(params.saturating_sub(closure.bound.len())).unwrap_or(1)
+                Value::from(params.saturating_sub(closure.bound.len()))
             }
-            _ => 1,
-        }),
+            Some(Object::Pointer(Value::Global(_), name)) => {
+                let code = vm.program.image.functions_named(name).next();
+                let params = code.map(|code| vm.program.image.codes[code as usize].params.len());
+                params.map_or(Value::Int(1), Value::from)
+            }
+            _ => Value::Int(1),
+        },
         "$isCase" if methods::is_closure(vm, &first) => {
             return vm.call_value(first, vec![second], crate::vm::Ret::Truth);
         }
@@ -199,7 +204,8 @@ fn block_end(vm: &mut Vm, id: &Value, error: &Value, skipped: &Value) -> Result<
     let plain = if skipped { BuildResult::NotBuilt } else { BuildResult::Success };
     let result = kept.into_iter().chain(failed).max().unwrap_or(plain);
     let message = |text: Option<&str>| text.map_or_else(|| vm.text(error), str::to_owned);
-    let error = vm.thrown(error).map(|thrown| message(thrown.message.as_deref()));
+    let said = vm.is_abort(error);
+    let error = vm.thrown(error).filter(|_| !said).map(|thrown| message(thrown.message.as_deref()));
     let line = vm.line();
     vm.want_closing(ActKind::BlockEnd { start, result, error, skipped }, line)
 }
@@ -306,5 +312,6 @@ pub(crate) fn cancelled() -> Fault {
         message: "The step was cancelled".into(),
         result: Some(BuildResult::Aborted),
         fatal: false,
+        why: None,
     }))
 }

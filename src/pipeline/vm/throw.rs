@@ -56,7 +56,13 @@ impl Vm {
                     fatal: raise.fatal,
                     result: raise.result,
                 };
-                self.exception(raise.class, thrown)
+                let exception = self.exception(raise.class, thrown);
+                if let Some(why) = &raise.why {
+                    let causes = self.cause(why).into_iter().collect();
+                    let causes = self.heap.list(causes);
+                    self.put_field(&exception, "causes", causes);
+                }
+                exception
             }
         }
     }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::ast::{BinaryOp, UnaryOp};
+use crate::ast::{BinaryOp, Pos, UnaryOp};
 use crate::vm::value::Value;
 
 /// One instruction. Numbers named `u32` are constants, code or addresses, `u16` are slots of locals.
@@ -138,9 +138,9 @@ pub(crate) struct Code {
     pub(crate) boxed: Vec<u16>,
     pub(crate) captures: Vec<Capture>,
     pub(crate) ops: Vec<Op>,
-    pub(crate) lines: Vec<u32>,
+    pub(crate) places: Vec<Pos>,
     pub(crate) handlers: Vec<Handler>,
-    /// Part of Majordomo's own library: may use intrinsics, has no lines of the Jenkinsfile.
+    /// Part of Majordomo's own library: may use intrinsics, has no place in the Jenkinsfile.
     pub(crate) prelude: bool,
     pub(crate) class: Option<u32>,
 }

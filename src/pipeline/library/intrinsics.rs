@@ -45,7 +45,7 @@ pub(crate) fn call(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<(), Faul
         "$inDir" => {
             let (path, body) = (vm.text(&next()), next());
             let mut context = context(vm);
-            let unix = vm.node()?.grant.unix;
+            let unix = vm.node("dir")?.grant.unix;
             context.dir = joined(&context.dir, &path, unix);
             return vm.call_within(body, Vec::new(), context);
         }
@@ -93,7 +93,7 @@ pub(crate) fn call(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<(), Faul
             return vm.fork(bodies, fail_fast);
         }
         "$checkoutScm" => {
-            let place = vm.place()?;
+            let place = vm.place("checkout")?;
             return vm.want(ActKind::Checkout { place, scm: Scm::Job });
         }
         "$with" => return with(vm, next(), &next()),

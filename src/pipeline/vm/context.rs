@@ -43,18 +43,19 @@ const NODE_VARIABLES: [&str; 5] =
     ["EXECUTOR_NUMBER", "NODE_LABELS", "NODE_NAME", "WORKSPACE", "WORKSPACE_TMP"];
 
 impl Vm {
-    pub(crate) fn place(&self) -> Result<Place, Fault> {
+    /// Where the step with this name would do its work.
+    pub(crate) fn place(&self, step: &str) -> Result<Place, Fault> {
         let context = self.cur.context();
         match &context.node {
             Some(node) => {
                 Ok(Place { node: node.act.clone(), name: node.grant.node.clone(), dir: context.dir.clone() })
             }
-            None => Err(missing("hudson.FilePath")),
+            None => Err(missing(step)),
         }
     }
 
-    pub(crate) fn node(&self) -> Result<Arc<NodeContext>, Fault> {
-        self.cur.context().node.clone().ok_or_else(|| missing("hudson.FilePath"))
+    pub(crate) fn node(&self, step: &str) -> Result<Arc<NodeContext>, Fault> {
+        self.cur.context().node.clone().ok_or_else(|| missing(step))
     }
 
     /// The result of the build as the code that runs sees it.
@@ -119,10 +120,10 @@ impl Vm {
     }
 }
 
-fn missing(what: &str) -> Fault {
+fn missing(step: &str) -> Fault {
     let message = format!(
-        "Required context class {what} is missing\n\
-         Perhaps you forgot to surround the step with a step that provides this, such as: node"
+        "Required context class hudson.FilePath is missing\n\
+         Perhaps you forgot to surround the {step} step with a step that provides this, such as: node"
     );
     Fault::new(class::CONTEXT, message)
 }

@@ -32,6 +32,9 @@ const BLOCKS: &[(&str, &str, bool)] = &[
     ("withEnv", "overrides", true),
 ];
 
+/// Those of them that cannot do without the plain argument.
+const NEEDING: &[&str] = &["dir", "retry", "stage", "timeout", "unstable", "warnError", "withEnv"];
+
 /// Steps that become acts or values: name and name of the plain argument.
 const PLAIN: &[(&str, &str)] = &[
     ("archiveArtifacts", "artifacts"),
@@ -100,6 +103,12 @@ pub(crate) fn call(vm: &mut Vm, name: &str, args: Vec<Value>, named: bool) -> Re
         let given = given(vm, name, plain, args, named)?;
         if *needs_body && given.body.is_none() {
             return Err(Fault::argument(format!("the step {name} needs a body: {name}(…) {{ … }}")));
+        }
+        if NEEDING.contains(&name) {
+            given.need(vm, name, plain)?;
+        }
+        if name == "withEnv" && given.get(plain).is_some_and(|list| !vm.is_collection(list)) {
+            return Err(Fault::argument("withEnv takes a list: withEnv(['NAME=value']) { … }"));
         }
         let map = vm.map_from(given.named);
         let Some(code) = vm.program.image.library(name) else { return Err(unknown(name)) };
@@ -191,12 +200,12 @@ fn plain_step(vm: &mut Vm, name: &str, given: &Given) -> Result<(), Fault> {
             vm.want(ActKind::Sleep { millis })
         }
         "isUnix" => {
-            let unix = vm.node()?.grant.unix;
+            let unix = vm.node(name)?.grant.unix;
             vm.push(Value::Bool(unix));
             Ok(())
         }
         "pwd" => {
-            let place = vm.place()?;
+            let place = vm.place(name)?;
             let tmp = given.flag(vm, "tmp", false);
             vm.push(Value::from(if tmp { format!("{}@tmp", place.dir) } else { place.dir }));
             Ok(())

@@ -6,6 +6,7 @@ mod abort;
 mod absent;
 mod corpus;
 mod declarative;
+mod errors;
 mod interruptions;
 mod jenkins;
 mod language;

@@ -44,6 +44,11 @@ const STEPS: &[Step] = &[
     step("writeFile", &["file", "text", "encoding"], 2),
 ];
 
+/// The named arguments that a step takes, if everybody uses it.
+pub(crate) fn keys(step: &str) -> Option<&'static [&'static str]> {
+    STEPS.iter().find(|known| known.name == step).map(|known| known.keys)
+}
+
 impl Checker<'_> {
     /// `positional`: the values without a name, apart from the block.
     pub(super) fn known_step(&mut self, step: &Section<'_>, positional: &[Expr]) {

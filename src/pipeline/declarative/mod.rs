@@ -21,6 +21,7 @@ use std::collections::HashSet;
 
 use crate::ast::{AgentSpec, Declarative, Options, Pos, Script, Stmt};
 use crate::diagnostic::Diagnostic;
+pub(crate) use known::keys;
 use section::{Once, Section};
 
 /// Reads the `pipeline { … }` of a script. `Ok(None)` when there is none: the script is a scripted one.

@@ -96,6 +96,12 @@ pub(crate) fn call(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<(), Faul
             let place = vm.place("checkout")?;
             return vm.want(ActKind::Checkout { place, scm: Scm::Job });
         }
+        "$step" => {
+            let (name, args, named) = (vm.text(&next()), next(), next());
+            let args = vm.list_items(&args).unwrap_or_default();
+            let named = vm.truth(&named);
+            return super::steps::run(vm, &name, args, named);
+        }
         "$with" => return with(vm, next(), &next()),
         _ => return plain(vm, name, args.collect()),
     };

@@ -10,6 +10,11 @@ def node(args, body) {
     }
 }
 
+def $warned(text, name, args, named) {
+    $note(text)
+    return $step(name, args, named)
+}
+
 def stage(args, body) {
     def id = $stageStart(args.name, 0)
     def error = null

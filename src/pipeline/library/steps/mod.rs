@@ -5,6 +5,7 @@ mod later;
 mod outcome;
 mod process;
 mod scm;
+mod unknown;
 
 use std::fmt::Write;
 
@@ -96,6 +97,18 @@ pub(crate) fn is_step(name: &str) -> bool {
 }
 
 pub(crate) fn call(vm: &mut Vm, name: &str, args: Vec<Value>, named: bool) -> Result<(), Fault> {
+    if let Some(warning) = unknown::warning(vm, name, &args)
+        && let Some(code) = vm.program.image.library("$warned")
+    {
+        let args = vm.heap.list(args);
+        let args = vec![Value::from(warning), Value::str(name), args, Value::Bool(named)];
+        return vm.call_code(code, args, Value::Global(crate::vm::value::Global::Script), Ret::Push);
+    }
+    run(vm, name, args, named)
+}
+
+/// A step whose arguments were looked at.
+pub(crate) fn run(vm: &mut Vm, name: &str, args: Vec<Value>, named: bool) -> Result<(), Fault> {
     if name == "parallel" {
         return parallel(vm, &args);
     }
@@ -111,7 +124,7 @@ pub(crate) fn call(vm: &mut Vm, name: &str, args: Vec<Value>, named: bool) -> Re
             return Err(Fault::argument("withEnv takes a list: withEnv(['NAME=value']) { … }"));
         }
         let map = vm.map_from(given.named);
-        let Some(code) = vm.program.image.library(name) else { return Err(unknown(name)) };
+        let Some(code) = vm.program.image.library(name) else { return Err(unknown_step(name)) };
         let script = Value::Global(crate::vm::value::Global::Script);
         return vm.call_code(code, vec![map, given.body.unwrap_or(Value::Null)], script, Ret::Push);
     }
@@ -129,10 +142,10 @@ pub(crate) fn call(vm: &mut Vm, name: &str, args: Vec<Value>, named: bool) -> Re
         vm.push(symbol);
         return Ok(());
     }
-    Err(unknown(name))
+    Err(unknown_step(name))
 }
 
-fn unknown(name: &str) -> Fault {
+fn unknown_step(name: &str) -> Fault {
     if later::STEPS.contains(&name) {
         return Fault::new(class::UNSUPPORTED, format!("step \"{name}\" does not run in Majordomo yet"));
     }

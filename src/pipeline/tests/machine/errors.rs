@@ -61,6 +61,31 @@ fn a_step_outside_of_a_node_is_named() {
 }
 
 #[test]
+fn a_named_argument_that_a_step_does_not_know_is_a_warning() {
+    let build = Build::told(
+        "node { def s = sh(script: 'out x', returnStdout: true, foo: 1, bar: 2); echo s\n timeout(time: 1, quiet: true) { echo message: 'b' }\n dir(path: 'd', x: 1) { sh 'c' } }",
+    );
+    let warning = |class: &str, names: &str| {
+        format!(
+            "WARNING: Unknown parameter(s) found for class type 'org.jenkinsci.plugins.workflow.steps.{class}': {names}"
+        )
+    };
+    assert_eq!(
+        build.echoes(),
+        [
+            warning("durable_task.ShellStep", "foo,bar"),
+            "x\n".to_owned(),
+            warning("TimeoutStep", "quiet"),
+            "b".to_owned(),
+            warning("PushdStep", "x"),
+        ],
+        "{}",
+        build.error()
+    );
+    assert_eq!(build.scripts(), ["out x", "c"]);
+}
+
+#[test]
 fn what_a_step_was_not_given_is_named() {
     let argument = "java.lang.IllegalArgumentException: ";
     for (source, says) in [

@@ -87,6 +87,7 @@ pub enum ActKind {
     /// Outcome: `Data::Granted`.
     Node {
         label: Option<String>,
+        /// Nothing asks for one yet.
         custom_workspace: Option<String>,
     },
     Sleep {

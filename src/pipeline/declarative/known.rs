@@ -28,6 +28,7 @@ const STEPS: &[Step] = &[
     step("fileExists", &["file"], 1),
     step("git", &["url", "branch", "changelog", "credentialsId", "poll"], 1),
     step("isUnix", &[], 0),
+    step("node", &["label"], 0),
     step("powershell", SHELL, 1),
     step("pwd", &["tmp"], 0),
     step("pwsh", SHELL, 1),

@@ -13,10 +13,8 @@ pub(crate) fn call(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<(), Faul
     let mut next = || args.next().unwrap_or(Value::Null);
     let value = match name {
         "$node" => {
-            let (label, workspace) = (next(), next());
-            let label = optional(vm, &label);
-            let custom_workspace = optional(vm, &workspace);
-            return vm.want(ActKind::Node { label, custom_workspace });
+            let label = optional(vm, &next());
+            return vm.want(ActKind::Node { label, custom_workspace: None });
         }
         "$inNode" => return in_node(vm, &next(), next()),
         "$release" => {

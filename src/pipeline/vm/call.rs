@@ -256,12 +256,11 @@ impl Vm {
 
     /// Arguments become the first locals.
     fn bind(&mut self, code: &Code, args: Vec<Value>) -> Result<Vec<Value>, Fault> {
-        let typed = code.params.iter().any(|p| p.ty.is_some());
-        let args = self.placed(code, args)?;
-        if !typed {
-            return Ok(args);
+        if !code.params.iter().any(|p| p.ty.is_some()) {
+            return self.placed(code, args);
         }
         let shown = args.clone();
+        let args = self.placed(code, args)?;
         let typed = self.typed(&code.params, args);
         typed.map_err(|fault| fault.unwrap_or_else(|| self.no_signature(code, &shown)))
     }

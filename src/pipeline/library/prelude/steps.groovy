@@ -2,7 +2,7 @@
 // What closes something stands in `finally`: it runs for every way out, also for the second abort.
 
 def node(args, body) {
-    def granted = $node(args.label, args.customWorkspace)
+    def granted = $node(args.label)
     try {
         return $inNode(granted, body)
     } finally {

@@ -22,6 +22,7 @@ fn class(step: &str) -> Option<String> {
         "powershell" => ("workflow.steps.durable_task", "PowershellScript"),
         "pwsh" => ("workflow.steps.durable_task", "PowerShellCoreScript"),
         "sh" => ("workflow.steps.durable_task", "Shell"),
+        "node" => ("workflow.support.steps", "Executor"),
         "stash" => ("workflow.support.steps.stash", "Stash"),
         "unstash" => ("workflow.support.steps.stash", "Unstash"),
         "git" => return Some("jenkins.plugins.git.GitStep".to_owned()),

@@ -83,6 +83,15 @@ fn a_named_argument_that_a_step_does_not_know_is_a_warning() {
         build.error()
     );
     assert_eq!(build.scripts(), ["out x", "c"]);
+    let build = Build::told("node(label: 'l', customWorkspace: '/p') { echo pwd() }");
+    let node = "org.jenkinsci.plugins.workflow.support.steps.ExecutorStep";
+    assert_eq!(
+        build.echoes(),
+        [
+            format!("WARNING: Unknown parameter(s) found for class type '{node}': customWorkspace"),
+            "/ws/job".to_owned()
+        ]
+    );
 }
 
 #[test]

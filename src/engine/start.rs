@@ -142,6 +142,7 @@ async fn begin(shared: &Shared, running: &Running, build: &Build) -> Result<Driv
     if let Some(scm) = &source.scm {
         env.insert(SCM_URL.to_owned(), scm.url.clone());
         env.insert(SCM_COMMIT.to_owned(), scm.branch.clone());
+        env.extend(scm.name.clone().map(|name| (SCM_BRANCH.to_owned(), name)));
     }
     let began = Began {
         format: FORMAT,
@@ -169,12 +170,14 @@ fn epoch_of(began: &Began) -> Option<u32> {
 
 const SCM_URL: &str = "MAJORDOMO_SCM_URL";
 const SCM_COMMIT: &str = "MAJORDOMO_SCM_COMMIT";
+const SCM_BRANCH: &str = "MAJORDOMO_SCM_BRANCH";
 
 /// What `checkout scm` fetches, as the first record has it.
 fn scm_of(began: &Began) -> Option<crate::GitSource> {
     let url = began.env.get(SCM_URL)?.clone();
     let branch = began.env.get(SCM_COMMIT)?.clone();
-    Some(crate::GitSource { url, branch, shallow: true })
+    let name = began.env.get(SCM_BRANCH).cloned();
+    Some(crate::GitSource { url, branch, name, shallow: true })
 }
 
 /// What every build sees in `env`, as Jenkins names it.

@@ -60,14 +60,11 @@ def $withAgent(agent, root, top, body) {
     }
     def label = agent.label == null ? null : agent.label()
     return node([label: label], {
-        if ($hasScm() && !root.skipCheckout) {
-            if (top) {
-                stage([name: 'Declarative: Checkout SCM'], { $checkoutScm() })
-            } else {
-                $checkoutScm()
-            }
+        if (!$hasScm() || root.skipCheckout) {
+            return body()
         }
-        return body()
+        def found = top ? stage([name: 'Declarative: Checkout SCM'], { $checkoutScm() }) : $checkoutScm()
+        return $inEnv(found.collect { name, value -> "${name}=${value}" }, body)
     })
 }
 

@@ -128,7 +128,8 @@ mod tests {
     #[test]
     fn an_url_with_quotes_stays_one_word() {
         assert!(
-            script("http://x/'; rm -rf /; '", "main", "main", true).contains(r"url='http://x/'\''; rm -rf /; '\'''")
+            script("http://x/'; rm -rf /; '", "main", "main", true)
+                .contains(r"url='http://x/'\''; rm -rf /; '\'''")
         );
     }
 }

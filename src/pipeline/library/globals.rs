@@ -36,7 +36,7 @@ fn params(vm: &mut Vm) -> Value {
     let pairs = began.params.iter().map(|(name, value)| {
         let value = match value {
             ParamValue::Flag(flag) => Value::Bool(*flag),
-            ParamValue::Text(text) => Value::str(text),
+            ParamValue::Text(text) | ParamValue::Secret { secret: text } => Value::str(text),
         };
         (name.clone(), value)
     });

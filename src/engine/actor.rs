@@ -128,6 +128,9 @@ impl Actor {
             }
         };
         actor.shared.links.detach(build, fence);
+        if matches!(ended, Ended::Stopped(Stop::Finished(_))) && actor.driver.moved_content() {
+            crate::history::tidy(&actor.shared, build).await;
+        }
         ended
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::ItemConfig;
-use model::{BuildDiscarder, JobName};
+use model::{BuildDiscarder, BuildId, JobName};
 use parking_lot::Mutex;
 use store::{Answer, Build, Write};
 use tokio::sync::Notify;
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::definition;
 use crate::service::Shared;
+use crate::texts;
 
 /// Builds that are read at once.
 const PAGE: u32 = 200;
@@ -66,6 +67,25 @@ pub(crate) async fn discard(shared: Arc<Shared>) {
     }
 }
 
+/// Deletes the objects of a build that has ended but for its artifacts: stashes and texts, and what no row names because a
+/// link, an owner or an attempt was lost on the way.
+pub(crate) async fn tidy(shared: &Shared, build: BuildId) {
+    if let Err(error) = try_tidy(shared, build).await {
+        tracing::debug!(%error, %build, "tidy the objects of a build");
+    }
+}
+
+async fn try_tidy(shared: &Shared, build: BuildId) -> Result<(), store::Error> {
+    let (mut keep, mut after) = (BTreeSet::new(), None::<String>);
+    loop {
+        let page = shared.store.artifacts(build, after.as_deref(), PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = Some(last.path.clone());
+        keep.extend(page.into_iter().map(|artifact| artifact.object));
+    }
+    shared.objects.keep_only(&texts::prefix(build), &keep).await
+}
+
 /// → how many builds it looked at
 async fn try_discard(shared: &Arc<Shared>, job: &JobName) -> Result<u32, store::Error> {
     let Some(item) = shared.store.item(job).await? else { return Ok(0) };
@@ -82,6 +102,7 @@ async fn try_discard(shared: &Arc<Shared>, job: &JobName) -> Result<u32, store::
             seen += 1;
             if !keeps(&discarder, build, seen, shared.clock.now()) {
                 delete(shared, job, build.number).await?;
+                shared.objects.keep_only(&texts::prefix(build.id), &BTreeSet::new()).await?;
             }
         }
     }

@@ -2,9 +2,14 @@
 
 use pipeline::act::{Data, Outcome};
 
+/// Below it are all objects of a build.
+pub(crate) fn prefix(build: model::BuildId) -> String {
+    format!("builds/{build}")
+}
+
 /// Where a text too large for a record lives.
 pub(crate) fn text_key(build: model::BuildId, hash: &str) -> String {
-    format!("builds/{build}/text/{hash}")
+    format!("{}/text/{hash}", prefix(build))
 }
 
 /// The object that holds the text of an outcome: its hash and size.

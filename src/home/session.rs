@@ -165,10 +165,9 @@ impl Session {
 async fn connect(place: &Place) -> Result<Conn, Error> {
     match place {
         Place::Sqlite { path, .. } => sqlite::connect(path, Use::Write).map(Conn::Sqlite),
-        Place::Postgres { options } => timeout(CONNECT, options.connect())
-            .await
-            .unwrap_or_else(|_| Err(silent()))
-            .map(Conn::Postgres),
+        Place::Postgres { options } => {
+            timeout(CONNECT, options.connect()).await.unwrap_or_else(|_| Err(silent())).map(Conn::Postgres)
+        }
     }
 }
 

@@ -134,10 +134,8 @@ impl Routes {
         let mut table = self.table.lock();
         let owner = (build, fence);
         let path = table.local.get(node).map(|l| (Path { link: l.link, peer: None }, l.instance.clone()));
-        let interest = table
-            .ours
-            .entry(owner)
-            .or_insert_with(|| Interest { to: to.clone(), nodes: HashMap::new() });
+        let interest =
+            table.ours.entry(owner).or_insert_with(|| Interest { to: to.clone(), nodes: HashMap::new() });
         interest.nodes.insert(node.clone(), path.as_ref().map(|(path, _)| *path));
         match path {
             Some((_, instance)) => {

@@ -267,7 +267,8 @@ impl Service {
                 self.home.work_dir().display()
             ));
         }
-        let failed = |e| format!("write down whose builds are kept in {}: {e}", self.home.work_dir().display());
+        let failed =
+            |e| format!("write down whose builds are kept in {}: {e}", self.home.work_dir().display());
         self.home.set_controller(controller).map_err(failed)
     }
 

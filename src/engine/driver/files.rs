@@ -170,7 +170,7 @@ impl Driver {
     /// Objects are written under build and fence, so two owners never write the same one.
     fn object_key(&self, step: &StepId, op: u64) -> String {
         let step = step.0.replace('/', "_");
-        format!("builds/{}/{}/{step}-{op}", self.facts.build, self.facts.fence.to_i64())
+        format!("{}/{}/{step}-{op}", texts::prefix(self.facts.build), self.facts.fence.to_i64())
     }
 
     pub(super) fn cancel_files(&mut self, step: &StepId, now: Now) {

@@ -198,6 +198,8 @@ pub struct Driver {
     /// Contents of objects that outcomes name, until the machine has seen them.
     texts: BTreeMap<StepId, String>,
     next_op: u64,
+    /// It was driven by another owner before.
+    resumed: bool,
     sessions: BTreeMap<NodeName, Session>,
     /// Instance of the agent that each `node` step was granted, by that step.
     instances: BTreeMap<StepId, (NodeName, String)>,
@@ -302,6 +304,7 @@ impl Driver {
     ) -> Result<Driver, String> {
         let mut driver = Driver::new(facts, Machine::new(Arc::clone(program), began));
         driver.records = 1;
+        driver.resumed = true;
         for record in records {
             driver.replay(record)?;
         }
@@ -332,6 +335,7 @@ impl Driver {
             transfers: BTreeMap::new(),
             texts: BTreeMap::new(),
             next_op: 1,
+            resumed: false,
             sessions: BTreeMap::new(),
             instances: BTreeMap::new(),
             ending: None,
@@ -423,6 +427,11 @@ impl Driver {
     /// How many guarded writes of the build are committed for sure: a store that has fewer was set back in time.
     pub fn committed_writes(&self) -> i64 {
         self.seq
+    }
+
+    /// Whether content may have gone to the object store for it, under this owner or one before.
+    pub fn moved_content(&self) -> bool {
+        self.resumed || self.next_op > 1
     }
 
     pub fn facts(&self) -> &Facts {

@@ -95,8 +95,10 @@ async fn forget_builds(conn: &mut Conn, builds: &[i64]) -> Applied<Vec<String>> 
             slice(conn, *build).await?;
         }
     }
-    for left in ["INSERT INTO erased (build) SELECT DISTINCT build FROM journal WHERE build IN",
-                 "INSERT INTO erased (build) SELECT DISTINCT build FROM log WHERE build IN"] {
+    for left in [
+        "INSERT INTO erased (build) SELECT DISTINCT build FROM journal WHERE build IN",
+        "INSERT INTO erased (build) SELECT DISTINCT build FROM log WHERE build IN",
+    ] {
         conn.run_in(left, builds, "ON CONFLICT (build) DO NOTHING").await?;
     }
     for hash in sorted(sources) {
@@ -127,7 +129,8 @@ pub(super) async fn erase(conn: &mut Conn) -> Applied {
 async fn slice(conn: &mut Conn, build: i64) -> sqlx::Result<u64> {
     let journal = "DELETE FROM journal WHERE build = $1 AND number < \
                    (SELECT MIN(number) FROM journal WHERE build = $1) + $2";
-    let log = "DELETE FROM log WHERE build = $1 AND start < (SELECT MIN(start) FROM log WHERE build = $1) + $2";
+    let log =
+        "DELETE FROM log WHERE build = $1 AND start < (SELECT MIN(start) FROM log WHERE build = $1) + $2";
     Ok(conn.run(journal, args![build, RECORDS]).await? + conn.run(log, args![build, LOG]).await?)
 }
 

@@ -64,14 +64,16 @@ pub(crate) async fn group(
         let all = run.iter().map(|at| (*at, writes[*at]));
         match writes[run[0]] {
             Write::Progress(_) => {
-                let all = all.filter_map(|(at, w)| if let Write::Progress(p) = w { Some((at, &**p)) } else { None });
+                let all = all
+                    .filter_map(|(at, w)| if let Write::Progress(p) = w { Some((at, &**p)) } else { None });
                 // Writes of one build keep their order.
                 for part in parts(all, |p| [p.build.0]) {
                     progress::batch(conn, &part, &mut answers).await?;
                 }
             }
             Write::Enqueue(_) => {
-                let all = all.filter_map(|(at, w)| if let Write::Enqueue(e) = w { Some((at, e)) } else { None });
+                let all =
+                    all.filter_map(|(at, w)| if let Write::Enqueue(e) = w { Some((at, e)) } else { None });
                 for part in parts(all, |e| [queue::key(e)]) {
                     queue::batch(conn, room, &part, &mut answers).await?;
                 }

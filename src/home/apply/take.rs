@@ -166,22 +166,18 @@ async fn count(conn: &mut Conn, jobs: &BTreeMap<i64, Job>) -> sqlx::Result<()> {
         .flat_map(|(item, job)| [Arg::from(*item), Arg::from(job.next), Arg::from(job.running)])
         .collect();
     let head = "WITH v (id, next_build, running) AS (VALUES";
-    let tail =
-        ") UPDATE item SET next_build = v.next_build, running = v.running FROM v WHERE item.id = v.id";
+    let tail = ") UPDATE item SET next_build = v.next_build, running = v.running FROM v WHERE item.id = v.id";
     conn.run_many(head, 3, &rows, tail).await
 }
 
-async fn leave(
-    conn: &mut Conn,
-    begin: &[Begin<'_>],
-    builds: &BTreeMap<i64, BuildId>,
-) -> sqlx::Result<()> {
+async fn leave(conn: &mut Conn, begin: &[Begin<'_>], builds: &BTreeMap<i64, BuildId>) -> sqlx::Result<()> {
     let mut rows = Vec::with_capacity(begin.len() * 4);
     for b in begin {
         let build = *builds.get(&b.take.id.0).ok_or_else(no_row)?;
         rows.extend([Arg::from(b.take.id), Arg::from(b.take.at), Arg::from(build), Arg::from(b.number)]);
     }
     let head = "WITH v (id, at, build, number) AS (VALUES";
-    let tail = ") UPDATE queue SET left_at = v.at, build = v.build, number = v.number FROM v WHERE queue.id = v.id";
+    let tail =
+        ") UPDATE queue SET left_at = v.at, build = v.build, number = v.number FROM v WHERE queue.id = v.id";
     conn.run_many(head, 4, &rows, tail).await
 }

@@ -216,6 +216,7 @@ macro_rules! contract_suite_of_objects {
                 an_upload_exists_once_it_is_finished,
                 a_dropped_upload_leaves_nothing,
                 a_deleted_object_is_gone,
+                only_what_is_kept_stays_below_a_prefix,
                 a_key_out_of_bounds_is_refused,
             }
         }

@@ -14,6 +14,7 @@ use model::{BuildId, Fence};
 use tracing::warn;
 
 use crate::Error;
+use crate::forgotten::Forgotten;
 
 /// A lock that is held is tried again for a second.
 const LOCK_TRIES: u32 = 11;
@@ -79,6 +80,11 @@ impl Home {
             }
         }
         Ok(builds)
+    }
+
+    /// The fences of builds that were forgotten.
+    pub(crate) fn forgotten(&self) -> io::Result<Forgotten> {
+        Forgotten::open(&self.root.join("forgotten"))
     }
 
     /// Whose builds are kept here; nothing before the first link.

@@ -68,8 +68,30 @@ async fn a_forgotten_build_leaves_nothing_behind() {
     assert!(!alive(read_pid(&path).unwrap()), "what runs is ended first");
     assert!(!link.step("0").await.state.ended());
     link.start(build(1), fence(4), "1", "true", &agent.workspace()).await;
-    assert_eq!(link.report().await.report, Report::Refused { held: fence(0) });
+    assert_eq!(link.report().await.report, Report::Refused { held: fence(4) });
     assert!(link.claim(build(1), fence(5)).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_former_owner_does_not_get_a_build_that_was_forgotten_under_a_newer_one() {
+    let mut controller = Controller::start().await;
+    let mut agent = Agent::started(&controller);
+    let mut link = controller.link().await;
+    link.claim(build(1), fence(3)).await;
+    link.claim(build(1), fence(4)).await;
+    link.tell(build(1), fence(4), Command::Forget).await;
+    let gone = agent.work_dir().join("majordomo/builds/1");
+    until("it is forgotten", || !gone.exists()).await;
+    for again in [false, true] {
+        if again {
+            agent.kill();
+            agent.start();
+            link = controller.link().await;
+        }
+        link.tell(build(1), fence(3), Command::Claim).await;
+        assert_eq!(link.report().await.report, Report::Refused { held: fence(4) });
+        assert!(!gone.exists());
+    }
 }
 
 #[tokio::test]

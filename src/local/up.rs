@@ -3,15 +3,22 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use config::controller::{HAController, LocalPlan, LocalStore, MAX_REPLICAS, local_plan};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
 
 use crate::fleet::Fleet;
 use crate::found::{Found, listening};
 use crate::home::{Taken, Wanted};
 use crate::record::UpRecord;
 use crate::{Error, StoreUrl, files};
+
+/// Where replicas find the address that users know, when somebody has chosen it.
+const URL_ENV: &str = "MAJORDOMO_URL";
+/// How long the name of this machine may take to become an address.
+const RESOLVE: Duration = Duration::from_secs(1);
 
 /// What `up` was asked for.
 #[derive(Debug, Clone)]
@@ -50,12 +57,23 @@ pub async fn run(options: Options, say: Say) -> Result<(), Error> {
     if let Some(why) = &home.no_example {
         say(&format!("no example job: {why}"));
     }
-    let fleet = Fleet::start(&options, &plan, &home, listener, &url, found);
+    let chosen = std::env::var(URL_ENV).is_ok_and(|chosen| !chosen.is_empty());
+    let public = if chosen { None } else { Some(public(address).await) };
+    let urls = Urls { here: url, public };
+    let fleet = Fleet::start(&options, &plan, &home, listener, urls, found);
     let ended = fleet.run(&home, &say, &mut signals).await;
     if ended.is_err() {
         home.undo_first_start();
     }
     ended
+}
+
+/// Under which addresses the controller is known.
+pub(crate) struct Urls {
+    /// On this machine.
+    pub(crate) here: String,
+    /// For links in builds and answers; `None` when replicas find it in their environment.
+    pub(crate) public: Option<String>,
 }
 
 /// What the file says, with the options over it.
@@ -99,6 +117,25 @@ fn reachable(address: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, address.port())
+}
+
+/// Where users reach what listens there: an address for all is told by the machine's name, if that has an address.
+async fn public(address: SocketAddr) -> String {
+    if address.ip().is_unspecified()
+        && let Some(name) = host_name()
+        && let Ok(Ok(_)) = timeout(RESOLVE, tokio::net::lookup_host((name.as_str(), address.port()))).await
+    {
+        return format!("http://{name}:{}/", address.port());
+    }
+    format!("http://{}/", reachable(address))
+}
+
+/// `None`: it has none, or one that can't be part of a URL.
+fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    let name = name.trim();
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+    (!name.is_empty() && name.chars().all(fits)).then(|| name.to_owned())
 }
 
 /// Ctrl-C and SIGTERM.

@@ -24,3 +24,12 @@ fn a_first_start_that_was_killed_is_completed_by_the_next_one() {
         drop((it, guard));
     }
 }
+
+#[test]
+fn builds_know_where_users_find_them() {
+    let it = Controller::start(1, 0);
+    let (result, console) = it.admin.try_script("where", "echo \"at ${env.BUILD_URL}\"");
+    assert_eq!(result, "SUCCESS", "{console}");
+    let here = format!("at http://{}/job/where/1/", it.admin.address);
+    assert!(console.contains(&here), "{here} is not in: {console}");
+}

@@ -18,7 +18,7 @@ use crate::found::{Found, replica_names};
 use crate::home::Home;
 use crate::peer::Peers;
 use crate::supervise::{Event, Member, Role, Stop, Supervisor, What, retire};
-use crate::up::{Options, Say, Signals};
+use crate::up::{Options, Say, Signals, Urls};
 
 /// Between two lines that say what is waited for.
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -46,17 +46,17 @@ impl Fleet {
         plan: &LocalPlan,
         home: &Home,
         listener: TcpListener,
-        url: &str,
+        urls: Urls,
         found: Found,
     ) -> Fleet {
         let names = replica_names(&home.name, plan.replicas);
         let mut fleet = Fleet {
-            url: url.to_owned(),
             peers: Peers::new(home.paths.clone(), names.clone(), home.keys.clone()),
             names,
             agents: (1..=options.agents)
-                .map(|n| members::agent(&options.program, &home.paths, url, n))
+                .map(|n| members::agent(&options.program, &home.paths, &urls.here, n))
                 .collect(),
+            url: urls.here,
             took_over: false,
             replica_tasks: JoinSet::new(),
             agent_tasks: JoinSet::new(),
@@ -66,7 +66,7 @@ impl Fleet {
         };
         let role = Role::Replica { listener: Arc::new(listener), store: home.store.clone() };
         for (ordinal, name) in fleet.names.iter().enumerate() {
-            let arguments = members::replica_arguments(home, name, ordinal);
+            let arguments = members::replica_arguments(&home.paths, name, ordinal, urls.public.as_deref());
             let log = home.paths.log(name);
             let program = options.program.clone();
             let member = Member { name: name.clone(), role: role.clone(), program, arguments, log };

@@ -62,3 +62,12 @@ fn an_address_for_all_is_reached_on_this_machine() {
         assert_eq!(reachable(listens.parse().unwrap()).to_string(), reached);
     }
 }
+
+#[tokio::test]
+async fn users_are_told_an_address_that_others_can_use() {
+    assert_eq!(public("127.0.0.1:8080".parse().unwrap()).await, "http://127.0.0.1:8080/");
+    assert_eq!(public("[::1]:80".parse().unwrap()).await, "http://[::1]:80/");
+    let of_all = public("0.0.0.0:8080".parse().unwrap()).await;
+    let known = [host_name().unwrap_or_default(), "127.0.0.1".to_owned()];
+    assert!(known.iter().any(|host| of_all == format!("http://{host}:8080/")), "{of_all}");
+}

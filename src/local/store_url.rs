@@ -53,6 +53,11 @@ impl StoreUrl {
         if self.0.starts_with("sqlite:") { "sqlite" } else { "postgres" }
     }
 
+    /// Of a SQLite database.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.0.strip_prefix("sqlite:").map(Path::new)
+    }
+
     /// With its password.
     pub fn expose(&self) -> &str {
         &self.0

@@ -61,11 +61,7 @@ pub async fn run(options: Options, say: Say) -> Result<(), Error> {
     let public = if chosen { None } else { Some(public(address).await) };
     let urls = Urls { here: url, public };
     let fleet = Fleet::start(&options, &plan, &home, listener, urls, found);
-    let ended = fleet.run(&home, &say, &mut signals).await;
-    if ended.is_err() {
-        home.undo_first_start();
-    }
-    ended
+    fleet.run(home, &say, &mut signals).await
 }
 
 /// Under which addresses the controller is known.

@@ -169,6 +169,18 @@ fn a_database_that_refuses_is_told_in_one_line() {
 }
 
 #[test]
+fn a_first_start_gives_up_on_a_database_that_does_not_answer() {
+    // an address where nobody listens, once it is let go
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut up = Up::new(1, 0);
+    up.more.extend(["--store".to_owned(), format!("postgres://ci:hush-hush@{address}/ci")]);
+    let refusal = up.refused();
+    assert!(!refusal.said.contains("hush-hush"), "{}", refusal.said);
+    one_line(&refusal, &format!("no database server answers at {address}"));
+    nothing_was_made(&up.home());
+}
+
+#[test]
 fn a_home_that_is_held_or_of_another_controller_is_refused() {
     let it = Controller::start(1, 0);
     let second = || {

@@ -1,17 +1,22 @@
 //! What `up` shows.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::home::Home;
 use crate::supervise::{Event, What};
 use crate::up::Say;
 
-/// Who is waited for.
-pub(super) fn progress(names: &[String], ready: &BTreeSet<String>, began: Instant, say: &Say) {
+/// Who is waited for, and what that one waits for if it says so.
+pub(super) fn progress(
+    names: &[String],
+    ready: &BTreeSet<String>,
+    waited: Duration,
+    why: Option<&str>,
+) -> String {
     let missing: Vec<_> = names.iter().filter(|name| !ready.contains(*name)).map(String::as_str).collect();
-    let seconds = began.elapsed().as_secs();
-    say(&format!("waiting for {} since {seconds} s; they start one after the other", missing.join(", ")));
+    let why = why.map_or("; they start one after the other".to_owned(), |why| format!(": {why}"));
+    format!("waiting for {} since {} s{why}", missing.join(", "), waited.as_secs())
 }
 
 /// All are ready: where, who, and what to try.

@@ -95,6 +95,11 @@ impl Paths {
         self.run().join(format!("{name}.json"))
     }
 
+    /// Why that replica waits for its store: [`crate::ReplicaWait`].
+    pub fn replica_wait(&self, name: &str) -> PathBuf {
+        self.run().join(format!("{name}.wait.json"))
+    }
+
     /// Where that replica hands out the listening socket: [`crate::share`].
     pub fn replica_socket(&self, name: &str) -> PathBuf {
         self.run().join(format!("{name}.sock"))
@@ -264,6 +269,13 @@ impl Home {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether nothing outside belongs to this home: its database is in it, or no replica has joined, so that none can have
+    /// written the controller's identity into another one.
+    pub(crate) fn is_all(&self, names: &[String]) -> bool {
+        let own = self.store.path().is_some_and(|path| path.starts_with(self.paths.root()));
+        own || names.iter().all(|name| !self.paths.replica_record(name).exists())
     }
 
     /// Nothing came of the first start: leaves no home.

@@ -118,6 +118,21 @@ fn nothing_is_left_when_nothing_comes_of_a_first_start() {
 }
 
 #[test]
+fn a_home_is_all_there_is_until_another_database_may_know_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["majordomo-0".to_owned()];
+    let joined = |home: &Home| fs::write(home.paths.replica_record("majordomo-0"), "{}").unwrap();
+    let inside = start(&folder.path().join("a"), &wanted()).unwrap();
+    joined(&inside);
+    assert!(inside.is_all(&names));
+    let store = Some(StoreUrl::parse("postgres://h/d").unwrap());
+    let outside = start(&folder.path().join("b"), &Wanted { store, ..wanted() }).unwrap();
+    assert!(outside.is_all(&names));
+    joined(&outside);
+    assert!(!outside.is_all(&names));
+}
+
+#[test]
 fn the_example_is_created_once() {
     let folder = tempfile::tempdir().unwrap();
     let wanted = Wanted { example: true, ..wanted() };

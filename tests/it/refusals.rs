@@ -202,6 +202,9 @@ fn a_home_that_is_held_or_of_another_controller_is_refused() {
     let mut other = second();
     other.args(["--store", "postgres://localhost/x"]);
     one_line(&refused(other), "keeps its state in SQLite");
+    let mut other = second();
+    other.arg("--store").arg(format!("sqlite:{}", it.home.parent().unwrap().join("x.db").display()));
+    one_line(&refused(other), "keeps its state in SQLite at majordomo.db");
     it.admin.get("/api/json").expect(200);
     it.unharmed();
 }

@@ -1,6 +1,7 @@
 //! A home on disk: taken, completed when it is new or half made, left as it was when nothing comes of it.
 
 mod check;
+mod identity;
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -10,16 +11,15 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use security::{Keys, Password, hash_password, random_password};
-use serde::{Deserialize, Serialize};
 
 pub use check::ensure_usable;
 
+use identity::{FORMAT, Identity, identity};
+
 use crate::bootstrap::{Administrator, Bootstrap, BootstrapItem, BootstrapNode};
-use crate::files::{private_folder, read_json, read_text, write_json, write_whole};
+use crate::files::{private_folder, read_text, write_json, write_whole};
 use crate::{Error, StoreUrl};
 
-/// Newest layout that this version knows.
-const FORMAT: u32 = 1;
 /// Everything that may be in a home whose first start was cut short.
 const OURS: &[&str] = &[
     "home.json",
@@ -38,18 +38,6 @@ const DATABASE: &str = "majordomo.db";
 const LOCK_MARK: &str = "majordomo up, process ";
 const ADMIN: &str = "admin";
 const EXECUTORS: u32 = 2;
-
-/// `home.json`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Identity {
-    format: u32,
-    /// Identity that the store has, too.
-    controller: String,
-    /// Name of the controller.
-    name: String,
-    /// `sqlite` or `postgres`.
-    store: String,
-}
 
 /// Where things are in a home.
 #[derive(Debug, Clone)]
@@ -173,6 +161,9 @@ impl Taken {
     pub(crate) fn take(root: &Path, wanted: &Wanted) -> Result<Taken, Error> {
         ensure_usable(root)?;
         let root = std::path::absolute(root).map_err(Error::io("look at", root))?;
+        if let Some(database) = wanted.store.as_ref().and_then(StoreUrl::path) {
+            check::ensure_folder_of(database, &root)?;
+        }
         let made_root = !root.exists();
         if made_root {
             private_folder(&root)?;
@@ -231,13 +222,21 @@ impl Taken {
             }
         }
         bootstrap.write(&paths.bootstrap())?;
-        if new {
-            let controller = bootstrap.controller.clone();
-            let store = store.engine().to_owned();
-            write_json(
-                &paths.identity(),
-                &Identity { format: FORMAT, controller, name: name.clone(), store },
-            )?;
+        let place = store.place(paths.root());
+        let identity = match self.identity.take() {
+            None => Some(Identity {
+                format: FORMAT,
+                controller: bootstrap.controller.clone(),
+                name: name.clone(),
+                store: store.engine().to_owned(),
+                place: Some(place),
+            }),
+            // of a version that did not write it down
+            Some(old) if old.place.is_none() => Some(Identity { place: Some(place), ..old }),
+            Some(_) => None,
+        };
+        if let Some(identity) = identity {
+            write_json(&paths.identity(), &identity)?;
         }
         self.undo = false;
         let lock = self.lock.take().ok_or_else(|| Error::Refused("the home is not locked".to_owned()))?;
@@ -307,56 +306,6 @@ fn is_ours(name: &OsStr) -> bool {
     };
     // what SQLite and its turnstile put beside the database has its name first
     name.starts_with(DATABASE) || OURS.iter().any(|ours| name == *ours || unfinished(ours))
-}
-
-/// Whether there is nothing but what a first start that was cut short leaves. It begins with the lock, so a folder of
-/// somebody else that happens to have our names is not ours.
-fn is_half_made(paths: &Paths) -> Result<bool, Error> {
-    let entries = fs::read_dir(paths.root()).map_err(Error::io("read", paths.root()))?;
-    let names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
-    // killed between the making of the lock and the writing of its mark, a start leaves it empty
-    let mark = |text: String| text.is_empty() || text.starts_with(LOCK_MARK);
-    let began = || read_text(&paths.lock()).ok().flatten().is_some_and(mark);
-    Ok(names.is_empty() || (began() && names.iter().all(|name| is_ours(name))))
-}
-
-/// What the home says it is, checked against what is wanted. `None`: a new one, or one that is half made.
-fn identity(paths: &Paths, wanted: &Wanted) -> Result<Option<Identity>, Error> {
-    let place = paths.root().display();
-    // the format first: a newer layout may have other fields
-    #[derive(Deserialize)]
-    struct Format {
-        format: u32,
-    }
-    let Some(Format { format }) = read_json(&paths.identity())? else {
-        if !is_half_made(paths)? {
-            return Err(Error::Refused(format!(
-                "{place} is not empty and no home of a controller; choose another --home"
-            )));
-        }
-        return Ok(None);
-    };
-    if format > FORMAT {
-        return Err(Error::Refused(format!(
-            "the home {place} has format {format} of a newer Majordomo, this one knows {FORMAT}; use the newer program"
-        )));
-    }
-    let identity: Option<Identity> = read_json(&paths.identity())?;
-    if let Some(Identity { name, store, .. }) = &identity {
-        if let Some(other) = wanted.name.as_ref().filter(|wanted| *wanted != name) {
-            return Err(Error::Refused(format!(
-                "the home {place} belongs to the controller {name}, not {other}; choose another --home"
-            )));
-        }
-        let engine = wanted.store.as_ref().map_or("sqlite", StoreUrl::engine);
-        if engine != store {
-            let what = if store == "sqlite" { "SQLite" } else { "PostgreSQL" };
-            return Err(Error::Refused(format!(
-                "the home {place} keeps its state in {what}; give the same --store as at its first start, or another --home"
-            )));
-        }
-    }
-    Ok(identity)
 }
 
 fn lock(paths: &Paths) -> Result<File, Error> {

@@ -150,7 +150,7 @@ impl Fleet {
             tell::show(&event, self.announced, say);
             if !self.announced && self.ready.len() == self.names.len() {
                 self.announced = true;
-                tell::ready(home, &self.url, self.names.len(), began, say);
+                say(&tell::ready(home, &self.url, self.names.len(), began.elapsed()));
                 if let Err(error) = home.first_start_done() {
                     say(&format!("{error}; the next start is told as the first one"));
                 }
@@ -234,6 +234,7 @@ fn slow_interval() -> Interval {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::home::{Taken, Wanted};
 
     #[test]
     fn whoever_waits_reads_for_whom_and_why() {
@@ -245,6 +246,31 @@ mod tests {
         let first = BTreeSet::from(["ci-0".to_owned()]);
         let why = tell::progress(&names, &first, waited, Some("no database server answers"));
         assert_eq!(why, "waiting for ci-1 since 5 s: no database server answers");
+    }
+
+    #[test]
+    fn until_somebody_was_told_each_start_tells_as_the_first_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let started = |example| {
+            let wanted = Wanted { name: None, store: None, agents: 0, example };
+            Taken::take(folder.path(), &wanted).unwrap().complete(&wanted).unwrap()
+        };
+        let told = |home: &Home| tell::ready(home, "http://h/", 1, Duration::from_secs(1));
+        let home = started(true);
+        if home.no_example.is_some() {
+            return; // no git on this machine
+        }
+        let password = home.password().unwrap().expose().to_owned();
+        let first = told(&home);
+        assert!(first.contains(&password) && first.contains("http://h/job/example/build"), "{first}");
+        drop(home); // killed before anybody was told
+        let home = started(true);
+        assert!(!home.new);
+        assert_eq!(told(&home), first);
+        home.first_start_done().unwrap();
+        drop(home);
+        let later = told(&started(true));
+        assert!(!later.contains(&password) && !later.contains("job/example"), "{later}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What `up` shows.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::home::Home;
 use crate::supervise::{Event, What};
@@ -20,33 +20,37 @@ pub(super) fn progress(
 }
 
 /// All are ready: where, who, and what to try.
-pub(super) fn ready(home: &Home, url: &str, count: usize, began: Instant, say: &Say) {
-    let seconds = began.elapsed().as_secs_f32();
+pub(super) fn ready(home: &Home, url: &str, count: usize, took: Duration) -> String {
+    let seconds = took.as_secs_f32();
     let replicas = if count == 1 { "replica" } else { "replicas" };
-    say(&format!("{count} {replicas} ready after {seconds:.1} s"));
     let file = home.paths.admin_password();
     let place = home.paths.root().display();
-    say("");
-    say(&format!("  Majordomo    {url}"));
-    say(&format!("  user         {}", home.admin));
+    let mut lines = vec![
+        format!("{count} {replicas} ready after {seconds:.1} s"),
+        String::new(),
+        format!("  Majordomo    {url}"),
+        format!("  user         {}", home.admin),
+    ];
     match home.password() {
-        Some(password) if home.new => {
-            say(&format!("  password     {}   (also in {})", password.expose(), file.display()));
+        Some(password) if home.untold => {
+            lines.push(format!("  password     {}   (also in {})", password.expose(), file.display()));
         }
-        Some(_) => say(&format!("  password     in {}", file.display())),
+        Some(_) => lines.push(format!("  password     in {}", file.display())),
         None => {}
     }
-    say("");
-    say("  Try next, in another terminal:");
-    if home.new && home.no_example.is_none() {
+    lines.extend([String::new(), "  Try next, in another terminal:".to_owned()]);
+    if home.untold && home.example {
         let auth = format!("{}:$(cat '{}')", home.admin, file.display());
-        say(&format!("    curl -X POST -u \"{auth}\" {url}job/example/build"));
-        say(&format!("    curl -u \"{auth}\" {url}job/example/lastBuild/consoleText"));
+        lines.push(format!("    curl -X POST -u \"{auth}\" {url}job/example/build"));
+        lines.push(format!("    curl -u \"{auth}\" {url}job/example/lastBuild/consoleText"));
     }
-    say(&format!("    majordomo replicas --home '{place}'    # who does what; then kill -9 one of them"));
-    say("");
-    say("  Ctrl-C stops; builds that run go on at the next start.");
-    say("");
+    lines.extend([
+        format!("    majordomo replicas --home '{place}'    # who does what; then kill -9 one of them"),
+        String::new(),
+        "  Ctrl-C stops; builds that run go on at the next start.".to_owned(),
+        String::new(),
+    ]);
+    lines.join("\n")
 }
 
 /// What the user should know of an event.

@@ -23,6 +23,9 @@ pub(super) struct Identity {
     /// [`StoreUrl::place`]; missing where an older version has made the home.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) place: Option<String>,
+    /// Whether the user was told the first password and what to try; missing where an older version has made the home.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) told: Option<bool>,
 }
 
 /// What the home says it is, checked against what is wanted. `None`: a new one, or one that is half made.
@@ -54,7 +57,7 @@ pub(super) fn identity(paths: &Paths, wanted: &Wanted) -> Result<Option<Identity
 }
 
 fn agrees(identity: &Identity, paths: &Paths, wanted: &Wanted) -> Result<(), Error> {
-    let Identity { format: _, controller: _, name, store, place } = identity;
+    let Identity { format: _, controller: _, name, store, place, told: _ } = identity;
     let home = paths.root().display();
     if let Some(other) = wanted.name.as_ref().filter(|wanted| *wanted != name) {
         return Err(Error::Refused(format!(

@@ -17,7 +17,7 @@ pub use check::ensure_usable;
 use identity::{FORMAT, Identity, identity};
 
 use crate::bootstrap::{Administrator, Bootstrap, BootstrapItem, BootstrapNode};
-use crate::files::{private_folder, read_text, write_json, write_whole};
+use crate::files::{private_folder, read_json, read_text, write_json, write_whole};
 use crate::{Error, StoreUrl};
 
 /// Everything that may be in a home whose first start was cut short.
@@ -141,6 +141,10 @@ pub(crate) struct Home {
     pub(crate) admin: String,
     /// Made by this start.
     pub(crate) new: bool,
+    /// No start has told the user the first password yet: this one does.
+    pub(crate) untold: bool,
+    /// Whether replicas create the example.
+    pub(crate) example: bool,
     /// Why there is no example although one was wanted.
     pub(crate) no_example: Option<String>,
     _lock: File,
@@ -223,24 +227,28 @@ impl Taken {
         }
         bootstrap.write(&paths.bootstrap())?;
         let place = store.place(paths.root());
-        let identity = match self.identity.take() {
-            None => Some(Identity {
+        let before = self.identity.take();
+        let identity = match before.clone() {
+            None => Identity {
                 format: FORMAT,
                 controller: bootstrap.controller.clone(),
                 name: name.clone(),
                 store: store.engine().to_owned(),
                 place: Some(place),
-            }),
-            // of a version that did not write it down
-            Some(old) if old.place.is_none() => Some(Identity { place: Some(place), ..old }),
-            Some(_) => None,
+                told: Some(false),
+            },
+            // a version that did not write it down is completed
+            Some(old) => Identity { place: Some(place), ..old },
         };
-        if let Some(identity) = identity {
+        if before.as_ref() != Some(&identity) {
             write_json(&paths.identity(), &identity)?;
         }
+        let untold = identity.told == Some(false);
+        let example = !bootstrap.items.is_empty();
         self.undo = false;
         let lock = self.lock.take().ok_or_else(|| Error::Refused("the home is not locked".to_owned()))?;
-        Ok(Home { paths, name, store, keys, admin: bootstrap.admin.id, new, no_example, _lock: lock })
+        let admin = bootstrap.admin.id;
+        Ok(Home { paths, name, store, keys, admin, new, untold, example, no_example, _lock: lock })
     }
 }
 
@@ -259,14 +267,21 @@ impl Home {
         Some(Password::new(text.trim()))
     }
 
-    /// All is created: later starts don't create the example again.
+    /// All is created and told: later starts don't create the example again, and don't show the password.
     pub(crate) fn first_start_done(&self) -> Result<(), Error> {
         let path = self.paths.bootstrap();
         match Bootstrap::read(&path)? {
             Some(bootstrap) if !bootstrap.items.is_empty() => {
-                Bootstrap { items: Vec::new(), ..bootstrap }.write(&path)
+                Bootstrap { items: Vec::new(), ..bootstrap }.write(&path)?;
             }
-            _ => Ok(()),
+            Some(_) | None => {}
+        }
+        let path = self.paths.identity();
+        match read_json::<Identity>(&path)? {
+            Some(identity) if identity.told == Some(false) => {
+                write_json(&path, &Identity { told: Some(true), ..identity })
+            }
+            Some(_) | None => Ok(()),
         }
     }
 

@@ -45,4 +45,4 @@ pub use record::{ReplicaRecord, ReplicaWait, UpRecord};
 pub use store_url::{STORE_ENV, StoreUrl};
 pub use table::{Auth, replicas_table};
 pub use up::{Options, Say, run};
-pub use whom::{Said, whom};
+pub use whom::{Said, Whom, whom};

@@ -52,6 +52,9 @@ pub struct UpRecord {
     pub pid: u32,
     /// `http://127.0.0.1:8080/`
     pub url: String,
+    /// The replicas that it keeps running; empty when an older version wrote it.
+    #[serde(default)]
+    pub replicas: Vec<String>,
 }
 
 impl UpRecord {

@@ -16,14 +16,22 @@ pub struct StoreUrl(String);
 impl StoreUrl {
     /// Reads a URL, or `@FILE` with one in it.
     pub fn parse(text: &str) -> Result<StoreUrl, Error> {
+        let text = text.trim();
         match text.strip_prefix('@') {
-            None => StoreUrl::checked(text.trim()),
+            None => StoreUrl::checked(text),
             Some(file) => {
                 let missing = || Error::Refused(format!("--store: there is no file {file}"));
-                let content = files::read_text(Path::new(file))?.ok_or_else(missing)?;
+                let content = files::read_given(Path::new(file))?.ok_or_else(missing)?;
                 StoreUrl::checked(content.trim())
             }
         }
+    }
+
+    /// Reads a URL of PostgreSQL; `None` when it is none.
+    pub(crate) fn postgres(url: &str) -> Option<StoreUrl> {
+        let url = url.trim();
+        let rest = ["postgres://", "postgresql://"].iter().find_map(|scheme| url.strip_prefix(scheme))?;
+        (!rest.is_empty() && !rest.contains(char::is_whitespace)).then(|| StoreUrl(url.to_owned()))
     }
 
     fn checked(url: &str) -> Result<StoreUrl, Error> {
@@ -34,14 +42,11 @@ impl StoreUrl {
             }
             return Ok(StoreUrl::sqlite(&absolute(path).map_err(Error::io("look at", Path::new(path)))?));
         }
-        let postgres =
-            ["postgres://", "postgresql://"].iter().any(|p| url.starts_with(p) && url.len() > p.len());
-        if postgres && !url.contains(char::is_whitespace) {
-            return Ok(StoreUrl(url.to_owned()));
-        }
-        Err(Error::Refused(
-            "--store takes sqlite:PATH, postgres://… or @FILE with one of them in it".to_owned(),
-        ))
+        StoreUrl::postgres(url).ok_or_else(|| {
+            Error::Refused(
+                "--store takes sqlite:PATH, postgres://… or @FILE with one of them in it".to_owned(),
+            )
+        })
     }
 
     pub(crate) fn sqlite(path: &Path) -> StoreUrl {

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
 use crate::fleet::Fleet;
-use crate::found::{Found, listening};
+use crate::found::{Found, listening, replica_names};
 use crate::home::{Taken, Wanted};
 use crate::record::UpRecord;
 use crate::{Error, StoreUrl, files};
@@ -51,7 +51,8 @@ pub async fn run(options: Options, say: Say) -> Result<(), Error> {
     let address = listener.local_addr().map_err(Error::io("look at", Path::new("the listening socket")))?;
     let home = taken.complete(&wanted)?;
     let url = format!("http://{}/", reachable(address));
-    UpRecord { pid: std::process::id(), url: url.clone() }.write(&home.paths.up_record())?;
+    let replicas = replica_names(&home.name, plan.replicas);
+    UpRecord { pid: std::process::id(), url: url.clone(), replicas }.write(&home.paths.up_record())?;
     let made = if home.new { "new home" } else { "home" };
     say(&format!("{made} {}", home.paths.root().display()));
     if let Some(why) = &home.no_example {
@@ -75,18 +76,18 @@ pub(crate) struct Urls {
 /// What the file says, with the options over it.
 fn plan(options: &Options, say: &Say) -> Result<(LocalPlan, Wanted), Error> {
     let default = LocalPlan { name: String::new(), replicas: 3, store: LocalStore::Sqlite };
-    let (mut plan, name) = match &options.file {
-        None => (default, None),
+    let (mut plan, name, place) = match &options.file {
+        None => (default, None, String::new()),
         Some(file) => {
             let place = file.display();
             let missing = || Error::Refused(format!("{place}: there is no such file"));
-            let text = files::read_text(file)?.ok_or_else(missing)?;
+            let text = files::read_given(file)?.ok_or_else(missing)?;
             let controller =
                 HAController::parse(&text).map_err(|e| Error::Refused(format!("{place}: {e}")))?;
             let (plan, warnings) = local_plan(&controller);
             warnings.iter().for_each(|warning| say(&format!("warning: {place}: {warning}")));
             let name = plan.name.clone();
-            (plan, Some(name))
+            (plan, Some(name), place.to_string())
         }
     };
     plan.replicas = options.replicas.unwrap_or(plan.replicas);
@@ -98,7 +99,12 @@ fn plan(options: &Options, say: &Say) -> Result<(LocalPlan, Wanted), Error> {
     }
     let store = match (&options.store, &plan.store) {
         (Some(store), _) => Some(store.clone()),
-        (None, LocalStore::Postgres(url)) => Some(StoreUrl::parse(url)?),
+        (None, LocalStore::Postgres(url)) => Some(StoreUrl::postgres(url).ok_or_else(|| {
+            // without the text, which may hold a password
+            Error::Refused(format!(
+                "{place}: spec.store.postgres.url: it must begin with postgres:// and have no spaces"
+            ))
+        })?),
         (None, LocalStore::Sqlite) => None,
     };
     let wanted = Wanted { name, store, agents: options.agents, example: options.example };

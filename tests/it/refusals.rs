@@ -31,6 +31,7 @@ fn bad_options_are_refused_before_anything_is_made() {
         ("--agents", "101", "not in 0..=100"),
         ("--store", "mysql://x/y", "--store takes"),
         ("--store", "@/no/such/file", "there is no file"),
+        ("--listen", "127.0.0.1:99999", "the port is at most 65535"),
         ("--frobnicate", "1", "unexpected argument"),
     ] {
         let up = Up::new(1, 0);

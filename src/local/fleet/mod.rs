@@ -274,6 +274,15 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_said_of_an_example_that_nobody_wanted() {
+        let folder = tempfile::tempdir().unwrap();
+        let wanted = Wanted { name: None, store: None, agents: 0, example: false };
+        let home = Taken::take(folder.path(), &wanted).unwrap().complete(&wanted).unwrap();
+        let said = tell::ready(&home, "http://h/", 3, Duration::from_secs(1));
+        assert!(said.contains("3 replicas ready") && !said.contains("job/example"), "{said}");
+    }
+
+    #[test]
     fn what_another_process_waited_for_is_not_told() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ci-0.wait.json");

@@ -47,7 +47,16 @@ fn a_file_or_a_number_that_can_not_be_is_refused_with_a_sentence() {
     std::fs::write(&file, "kind: [").unwrap();
     assert!(refusal(&with_file).contains("acme.yaml: "));
     std::fs::write(&file, [0xff, 0xfe]).unwrap();
-    assert!(refusal(&with_file).contains("acme.yaml"));
+    assert!(refusal(&with_file).ends_with("acme.yaml: it is not text in UTF-8"));
+    std::fs::write(
+        &file,
+        "apiVersion: majordomo.dev/v1alpha1\nkind: HAController\nmetadata: {name: a}\n\
+         spec: {store: {postgres: {url: 'mysql://u:hush@h/d'}}}\n",
+    )
+    .unwrap();
+    let said = refusal(&with_file);
+    assert!(said.contains("acme.yaml: spec.store.postgres.url: it must begin with postgres://"), "{said}");
+    assert!(!said.contains("hush") && !said.contains("--store"), "{said}");
     let text =
         "apiVersion: majordomo.dev/v1alpha1\nkind: HAController\nmetadata: {name: a}\nspec: {replicas: 0}\n";
     std::fs::write(&file, text).unwrap();

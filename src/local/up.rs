@@ -9,7 +9,7 @@ use config::controller::{HAController, LocalPlan, LocalStore, MAX_REPLICAS, loca
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Patience};
 use crate::found::{Found, listening, replica_names};
 use crate::home::{Taken, Wanted};
 use crate::record::UpRecord;
@@ -43,6 +43,10 @@ pub type Say = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Starts the controller, or takes over what runs of it, and keeps it running until Ctrl-C.
 pub async fn run(options: Options, say: Say) -> Result<(), Error> {
+    run_with(options, Patience::default(), say).await
+}
+
+async fn run_with(options: Options, patience: Patience, say: Say) -> Result<(), Error> {
     let mut signals = Signals::new()?;
     let (plan, wanted) = plan(&options, &say)?;
     let taken = Taken::take(&options.home, &wanted)?;
@@ -62,7 +66,7 @@ pub async fn run(options: Options, say: Say) -> Result<(), Error> {
     let public = if chosen { None } else { Some(public(address).await) };
     let urls = Urls { here: url, public };
     let fleet = Fleet::start(&options, &plan, &home, listener, urls, found);
-    fleet.run(home, &say, &mut signals).await
+    fleet.run(home, patience, &say, &mut signals).await
 }
 
 /// Under which addresses the controller is known.

@@ -21,10 +21,21 @@ use crate::record::ReplicaWait;
 use crate::supervise::{Event, Member, Role, Stop, Supervisor, What, retire};
 use crate::up::{Options, Say, Signals, Urls};
 
-/// Between two lines that say what is waited for.
-const PROGRESS: Duration = Duration::from_secs(5);
-/// How long the store of a controller that never ran may be silent: later ones wait for it.
-const FIRST_ANSWER: Duration = Duration::from_secs(10);
+/// How long `up` waits before it says or does something.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// Between two lines that say what is waited for.
+    pub(crate) progress: Duration,
+    /// How long the store of a controller that never ran may be silent: later ones wait for it.
+    pub(crate) first_answer: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience { progress: Duration::from_secs(5), first_answer: Duration::from_secs(10) }
+    }
+}
+
 /// A replica that ends with this status says in its last line why it can't start; trying again is no use.
 const REFUSED: i32 = 2;
 
@@ -113,8 +124,14 @@ impl Fleet {
     }
 
     /// Keeps all running until the user stops it, or until it turns out that they can't run.
-    pub(crate) async fn run(mut self, home: Home, say: &Say, signals: &mut Signals) -> Result<(), Error> {
-        let kept = self.keep(&home, say, signals).await;
+    pub(crate) async fn run(
+        mut self,
+        home: Home,
+        patience: Patience,
+        say: &Say,
+        signals: &mut Signals,
+    ) -> Result<(), Error> {
+        let kept = self.keep(&home, patience, say, signals).await;
         let how = if kept.is_ok() { Stop::Gracefully } else { Stop::AtOnce };
         self.stop(how, say, signals).await;
         let nothing_came = !self.ever_ready && (kept.is_err() || home.is_all(&self.names));
@@ -129,9 +146,15 @@ impl Fleet {
         kept
     }
 
-    async fn keep(&mut self, home: &Home, say: &Say, signals: &mut Signals) -> Result<(), Error> {
+    async fn keep(
+        &mut self,
+        home: &Home,
+        patience: Patience,
+        say: &Say,
+        signals: &mut Signals,
+    ) -> Result<(), Error> {
         let began = Instant::now();
-        let mut progress = slow_interval();
+        let mut progress = slow_interval(patience.progress);
         loop {
             let event = tokio::select! {
                 () = signals.next() => return Ok(()),
@@ -139,7 +162,7 @@ impl Fleet {
                     let why = self.waits_for(home);
                     let first = home.new && !self.ever_ready;
                     match why {
-                        Some(why) if first && began.elapsed() >= FIRST_ANSWER => return Err(Error::Replica(why)),
+                        Some(why) if first && began.elapsed() >= patience.first_answer => return Err(Error::Replica(why)),
                         why => say(&tell::progress(&self.names, &self.ready, began.elapsed(), why.as_deref())),
                     }
                     continue;
@@ -224,8 +247,8 @@ impl Fleet {
     }
 }
 
-fn slow_interval() -> Interval {
-    let mut progress = interval(PROGRESS);
+fn slow_interval(between: Duration) -> Interval {
+    let mut progress = interval(between);
     progress.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     progress.reset();
     progress

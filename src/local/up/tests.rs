@@ -80,3 +80,43 @@ async fn users_are_told_an_address_that_others_can_use() {
     let known = [host_name().unwrap_or_default(), "127.0.0.1".to_owned()];
     assert!(known.iter().any(|host| of_all == format!("http://{host}:8080/")), "{of_all}");
 }
+
+/// A replica that waits for its store for ever.
+fn waiting(folder: &Path) -> Options {
+    use std::os::unix::fs::OpenOptionsExt;
+    let program = folder.join("waits");
+    let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o700).open(&program);
+    let script = "#!/bin/sh\necho '{\"pid\": '$$', \"why\": \"nobody answers\"}' >\"$3/run/$5.wait.json\"\nexec sleep 60\n";
+    std::io::Write::write_all(&mut file.unwrap(), script.as_bytes()).unwrap();
+    let listen = Some("127.0.0.1:0".parse().unwrap());
+    let store = Some(StoreUrl::parse("postgres://ci@h/ci").unwrap());
+    Options { program, listen, store, replicas: Some(1), agents: 0, example: false, ..options(folder) }
+}
+
+#[tokio::test]
+async fn a_first_start_of_which_nothing_comes_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    let wait = home.join("run/majordomo-0.wait.json");
+    let said = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let lines = said.clone();
+    let say: Say = Arc::new(move |line: &str| lines.lock().unwrap().push(line.to_owned()));
+    // its store does not answer
+    let short = Patience { progress: Duration::from_millis(300), first_answer: Duration::from_millis(1_000) };
+    let error = run_with(waiting(folder.path()), short, say.clone()).await.unwrap_err();
+    assert_eq!(error.to_string(), "nobody answers");
+    assert!(!home.exists());
+    // it is stopped before a replica is ready; in one test with the former, because the signal is for all of this process
+    let stopped = run_with(waiting(folder.path()), Patience::default(), say);
+    let stop = async {
+        while !wait.exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        // `up` listens to signals by now, so this one ends nobody
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::INT).unwrap();
+    };
+    tokio::join!(stopped, stop).0.unwrap();
+    assert!(!home.exists());
+    let said = said.lock().unwrap().join("\n");
+    assert!(said.contains("stopped before any replica was ready: the new home is removed"), "{said}");
+}

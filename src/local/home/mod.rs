@@ -147,14 +147,14 @@ pub(crate) struct Home {
     pub(crate) example: bool,
     /// Why there is no example although one was wanted.
     pub(crate) no_example: Option<String>,
-    _lock: File,
+    _lock: Lock,
 }
 
 /// A home that this process has locked but not completed. Dropped, it leaves nothing of a home that was not there.
 pub(crate) struct Taken {
     paths: Paths,
     identity: Option<Identity>,
-    lock: Option<File>,
+    lock: Option<Lock>,
     made_root: bool,
     /// There is no home here yet: what was made goes again.
     undo: bool,
@@ -323,7 +323,17 @@ fn is_ours(name: &OsStr) -> bool {
     name.starts_with(DATABASE) || OURS.iter().any(|ours| name == *ours || unfinished(ours))
 }
 
-fn lock(paths: &Paths) -> Result<File, Error> {
+/// The lock of a home, held.
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // closing is not enough: a child has the file, too, between its fork and its exec
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
+fn lock(paths: &Paths) -> Result<Lock, Error> {
     let path = paths.lock();
     let mut options = OpenOptions::new();
     let opened = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
@@ -339,7 +349,7 @@ fn lock(paths: &Paths) -> Result<File, Error> {
     }
     let written = file.set_len(0).and_then(|()| writeln!(file, "{LOCK_MARK}{}", std::process::id()));
     written.map_err(Error::io("write", &path))?;
-    Ok(file)
+    Ok(Lock(file))
 }
 
 fn keys(paths: &Paths, new: bool) -> Result<Keys, Error> {

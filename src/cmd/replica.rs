@@ -15,7 +15,7 @@ use cluster::Membership;
 use config::NodeConfig;
 use engine::{Engine, Hints, Parts};
 use link::Links;
-use local::{Bootstrap, Paths, ReplicaRecord};
+use local::{Bootstrap, Paths, ReplicaRecord, ReplicaWait};
 use model::{Clock, JobName, ReplicaName, ReplicaState, SystemClock};
 use security::{Accounts, Keys};
 use server::{App, Limits, Settings};
@@ -161,21 +161,29 @@ async fn serve(args: ReplicaArgs) -> Result<ExitCode> {
 async fn open(args: &ReplicaArgs, paths: &Paths) -> Result<home::Home> {
     let default = format!("sqlite:{}", paths.database().display());
     let url = args.store.as_deref().unwrap_or(&default);
+    // `up` reads there what is waited for
+    let waits = paths.replica_wait(&args.name);
     let mut told = false;
-    loop {
+    let opened = loop {
         // Other replicas of a database may be on other machines: its objects are in it.
         let folder = url.starts_with("sqlite:").then(|| paths.root());
         match home::open(url, folder).await {
-            Ok(home) => return Ok(home),
+            Ok(home) => break Ok(home),
             Err(error @ home::OpenError::Refused { .. }) => {
                 if !std::mem::replace(&mut told, true) {
                     tracing::warn!("{error}; waiting for it");
                 }
+                let wait = ReplicaWait { pid: std::process::id(), why: error.to_string() };
+                if let Err(error) = wait.write(&waits) {
+                    tracing::debug!(%error, "say what is waited for");
+                }
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
-            Err(error) => return Err(anyhow!(error)),
+            Err(error) => break Err(anyhow!(error)),
         }
-    }
+    };
+    let _none = std::fs::remove_file(&waits);
+    opened
 }
 
 async fn join_patiently(

@@ -58,6 +58,9 @@ pub(crate) struct ReplicaArgs {
     /// Where users reach the controller, for links in builds and answers
     #[arg(long, value_name = "URL", env = "MAJORDOMO_URL")]
     url: Option<String>,
+    /// The same for builds alone, when there is no --url: answers then name the address that was asked
+    #[arg(long, value_name = "URL")]
+    build_url: Option<String>,
     /// What this replica runs: changes when a restart is needed
     #[arg(long, default_value = "1")]
     revision: String,
@@ -96,7 +99,10 @@ async fn serve(args: ReplicaArgs) -> Result<ExitCode> {
     let address = join.address.clone();
     let (membership, cluster) = join_patiently(&store, &clock, join).await?;
     let links = Links::new(Arc::clone(&store), Arc::clone(&clock), cluster.clone(), keys.peer_token());
-    let url = args.url.as_ref().map(|url| format!("{}/", url.trim_end_matches('/')));
+    let slashed = |url: &String| format!("{}/", url.trim_end_matches('/'));
+    let url = args.url.as_ref().map(slashed);
+    // Answers name the address that their client has used, unless one is configured; builds have no client.
+    let build_url = url.clone().or_else(|| args.build_url.as_ref().map(slashed));
     let engine = Engine::new(Parts {
         store: Arc::clone(&store),
         objects: home.objects(),
@@ -104,7 +110,7 @@ async fn serve(args: ReplicaArgs) -> Result<ExitCode> {
         cluster: cluster.clone(),
         links: links.clone(),
         hints: Hints::new(),
-        url: url.clone(),
+        url: build_url,
     });
     let record =
         ReplicaRecord { pid: std::process::id(), peer: address, incarnation: cluster.me().incarnation };

@@ -18,7 +18,7 @@ pub(super) fn replica_arguments(
     let mut arguments: Vec<OsString> = vec!["replica".into(), "--home".into(), paths.root().into()];
     arguments.extend(["--name".into(), name.into(), "--ordinal".into(), ordinal.to_string().into()]);
     if let Some(url) = public {
-        arguments.extend(["--url".into(), url.into()]);
+        arguments.extend(["--build-url".into(), url.into()]);
     }
     arguments
 }
@@ -71,6 +71,6 @@ mod tests {
         };
         let plain = "replica --home /h --name ci-1 --ordinal 1";
         assert_eq!(told(None), plain);
-        assert_eq!(told(Some("http://ci:8080/")), format!("{plain} --url http://ci:8080/"));
+        assert_eq!(told(Some("http://ci:8080/")), format!("{plain} --build-url http://ci:8080/"));
     }
 }

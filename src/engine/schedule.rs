@@ -227,7 +227,17 @@ async fn take(shared: &Arc<Shared>, item: QueueItem, owner: ReplicaId, exclusive
         Ok(Answer::Taken(Taken { build, number, fence })) => {
             let (job, behaviour, owner) = (item.job, BEHAVIOUR, owner.incarnation);
             if owner == shared.cluster.me().incarnation {
-                let running = Running { build, job, number, owner, fence, seq: 0, log_end: 0, behaviour };
+                let running = Running {
+                    build,
+                    job,
+                    number,
+                    owner,
+                    fence,
+                    seq: 0,
+                    log_end: 0,
+                    epoch: fence.epoch(),
+                    behaviour,
+                };
                 shared.drive(running, None);
             } else {
                 let begun = PeerHint::Begun { build, job, number, fence, behaviour };

@@ -477,7 +477,17 @@ async fn hear_peers(shared: Arc<Shared>) {
             Ok(PeerHint::Running) => shared.own.notify_one(),
             Ok(PeerHint::Begun { build, job, number, fence, behaviour }) => {
                 let owner = shared.cluster.me().incarnation;
-                let running = Running { build, job, number, owner, fence, seq: 0, log_end: 0, behaviour };
+                let running = Running {
+                    build,
+                    job,
+                    number,
+                    owner,
+                    fence,
+                    seq: 0,
+                    log_end: 0,
+                    epoch: fence.epoch(),
+                    behaviour,
+                };
                 shared.drive_unless(running, None, |build| shared.ended.lock().contains(&build));
             }
             Ok(PeerHint::Queue) => shared.hints.give(Hint::Schedule),

@@ -58,13 +58,12 @@ pub(crate) async fn driver(shared: &Shared, running: &Running) -> Result<Driver,
     let program = shared.programs.compile(&source).await.map_err(|d| NoDriver::Failed(diagnostics(&d)))?;
     let facts = Facts { journal: bytes, ..facts(shared, running, scm_of(&began)).await? };
     // Replaying computes for as long as the build did: not on a thread that others wait for.
-    let set_back = epoch_of(&began).is_some_and(|epoch| epoch < running.fence.epoch());
     let replay = tokio::task::spawn_blocking(move || Driver::resume(facts, &program, &began, records));
     let mut driver = replay
         .await
         .map_err(|_| NoDriver::Failed("replaying its journal crashed".to_owned()))?
         .map_err(NoDriver::Failed)?;
-    if set_back {
+    if set_back(running) {
         driver.start_nothing_unknown();
     }
     Ok(driver)
@@ -138,7 +137,6 @@ async fn begin(shared: &Shared, running: &Running, build: &Build) -> Result<Driv
     };
     let now = Now { wall: shared.clock.now(), elapsed: shared.clock.elapsed() };
     let mut env = environment(&running.job, build, shared.url.as_deref());
-    env.insert(EPOCH.to_owned(), running.fence.epoch().to_string());
     if let Some(scm) = &source.scm {
         env.insert(SCM_URL.to_owned(), scm.url.clone());
         env.insert(SCM_COMMIT.to_owned(), scm.branch.clone());
@@ -158,14 +156,17 @@ async fn begin(shared: &Shared, running: &Running, build: &Build) -> Result<Driv
     };
     let head = build.causes.iter().map(|c| c.short_description() + "\n").collect::<String>() + &source.note;
     let facts = facts(shared, running, source.scm).await?;
-    Ok(Driver::begin(facts, &program, began, source.text, &head, now))
+    let mut driver = Driver::begin(facts, &program, began, source.text, &head, now);
+    if set_back(running) {
+        driver.start_nothing_unknown();
+    }
+    Ok(driver)
 }
 
-/// Epoch in which the build began.
-const EPOCH: &str = "MAJORDOMO_EPOCH";
-
-fn epoch_of(began: &Began) -> Option<u32> {
-    began.env.get(EPOCH)?.parse().ok()
+/// The store was set back in time since the build left the queue, even if nothing of it is journaled: in the time that is
+/// lost, agents may have run its steps.
+fn set_back(running: &Running) -> bool {
+    running.epoch < running.fence.epoch()
 }
 
 const SCM_URL: &str = "MAJORDOMO_SCM_URL";

@@ -145,17 +145,16 @@ async fn insert(conn: &mut Conn, begin: &[Begin<'_>], epoch: u32) -> sqlx::Resul
     for row in conn.rows_many(head, 4, &rows, tail).await? {
         builds.insert(row.int(0)?, BuildId(row.int(1)?));
     }
-    let mut running = Vec::with_capacity(begin.len() * 9);
+    let mut running = Vec::with_capacity(begin.len() * 10);
     for b in begin {
         let build = *builds.get(&b.take.id.0).ok_or_else(no_row)?;
         let zero = Arg::from(0_i64);
         running.extend([Arg::from(build), Arg::from(b.item), Arg::from(b.number)]);
         running.extend([Arg::from(b.take.owner.incarnation), Arg::from(Fence::first(epoch))]);
-        running.extend([zero, zero, zero, Arg::from(b.take.behaviour)]);
+        running.extend([zero, zero, zero, Arg::from(epoch), Arg::from(b.take.behaviour)]);
     }
-    let head =
-        "INSERT INTO running (build, item, number, owner, fence, seq, log_end, records, behaviour) VALUES";
-    conn.run_many(head, 9, &running, "").await?;
+    let head = "INSERT INTO running (build, item, number, owner, fence, seq, log_end, records, epoch, behaviour) VALUES";
+    conn.run_many(head, 10, &running, "").await?;
     Ok(builds)
 }
 

@@ -120,6 +120,7 @@ CREATE TABLE running (
     seq BIGINT NOT NULL,
     log_end BIGINT NOT NULL,
     records BIGINT NOT NULL,
+    epoch BIGINT NOT NULL,
     behaviour BIGINT NOT NULL
 ) WITH (fillfactor = 50);
 CREATE INDEX running_owner ON running (owner);

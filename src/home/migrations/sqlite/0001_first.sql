@@ -120,6 +120,7 @@ CREATE TABLE running (
     seq INTEGER NOT NULL,
     log_end INTEGER NOT NULL,
     records INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
     behaviour INTEGER NOT NULL
 );
 CREATE INDEX running_owner ON running (owner);

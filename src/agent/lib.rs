@@ -11,10 +11,12 @@
 //! majordomo/builds/BUILD/fence       highest fence seen, and the boot in which the build was first claimed
 //! majordomo/builds/BUILD/steps/STEP/
 //!     script  out  stdout            what runs, its output, its standard output when that is the result
-//!     started                        made exclusively by the wrapper: boot id, and its line of /proc/self/stat
+//!     started                        made exclusively by the wrapper: boot id, and its pid and start time
 //!     exit                           exit status, written by the wrapper
 //!     killed                         the last signal with which the agent ended the step
 //!     failed                         a sentence: why there is no exit status
+//! majordomo/controller               whose builds these are
+//! majordomo/forgotten                fences of builds that were forgotten lately
 //! majordomo/trash/                   forgotten builds on their way out
 //! ```
 

@@ -148,13 +148,19 @@ async fn beat(shared: &Shared) -> Lost {
 async fn fenced(shared: &Shared) -> Lost {
     let newest = shared.view.borrow().meta.clone();
     match shared.store.meta().await {
-        Ok(meta) if meta.tick < newest.tick => {
+        Ok(meta) if meta.tick < newest.tick || still_there(shared).await => {
             tracing::warn!(from = newest.tick, to = meta.tick, "the store was set back in time");
             raise(shared, newest.epoch).await;
             Lost::StoreBack
         }
         Ok(_) | Err(_) => Lost::Fenced,
     }
+}
+
+/// Whether the store still has us as live: then it fenced us because it is older than our last beat, by less than we look.
+async fn still_there(shared: &Shared) -> bool {
+    let members = shared.store.members().await.unwrap_or_default();
+    members.iter().any(|member| member.id == shared.me && member.live())
 }
 
 async fn look(shared: &Shared) -> Lost {

@@ -101,8 +101,9 @@ async fn try_discard(shared: &Arc<Shared>, job: &JobName) -> Result<u32, store::
         for build in &page {
             seen += 1;
             if !keeps(&discarder, build, seen, shared.clock.now()) {
-                delete(shared, job, build.number).await?;
-                shared.objects.keep_only(&texts::prefix(build.id), &BTreeSet::new()).await?;
+                if delete(shared, job, build.number).await? {
+                    shared.objects.keep_only(&texts::prefix(build.id), &BTreeSet::new()).await?;
+                }
             }
         }
     }
@@ -118,10 +119,11 @@ fn keeps(discarder: &BuildDiscarder, build: &Build, nth: u32, now: model::Millis
     !old && !many
 }
 
-async fn delete(shared: &Arc<Shared>, job: &JobName, number: u64) -> Result<(), store::Error> {
+/// → whether this call deleted it; it may be kept meanwhile
+async fn delete(shared: &Arc<Shared>, job: &JobName, number: u64) -> Result<bool, store::Error> {
     match shared.store.write(Write::DeleteBuild { job: job.clone(), number }).await {
-        Ok(Answer::Objects(keys)) => forget(shared, keys).await,
-        Ok(_) | Err(store::Error::NotFound(_) | store::Error::Conflict(_)) => Ok(()),
+        Ok(Answer::Objects(keys)) => forget(shared, keys).await.map(|()| true),
+        Ok(_) | Err(store::Error::NotFound(_) | store::Error::Conflict(_)) => Ok(false),
         Err(error) => Err(error),
     }
 }

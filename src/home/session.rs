@@ -18,8 +18,9 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// Until a group must have been applied, or its commit answered. A server that is silent for longer is given up.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// The limits are set in each transaction, not in the session, so that a pooler may stand between (DESIGN D3).
-const BEGIN_POSTGRES: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
+/// The limits are set in each transaction, not in the session, so that a pooler may stand between (DESIGN D3). A standby
+/// refuses to begin, so that its older state is not taken for ours.
+const BEGIN_POSTGRES: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
      SET LOCAL idle_in_transaction_session_timeout = '2s'; SET LOCAL lock_timeout = '2s'; \
      SET LOCAL statement_timeout = '10s'";
 
@@ -95,9 +96,13 @@ impl Session {
         }
     }
 
-    /// Whether the connection was made since this was asked last: it may lead to another database than the one before.
-    pub(crate) fn take_fresh(&mut self) -> bool {
-        std::mem::take(&mut self.fresh)
+    /// Whether nobody knows yet what the connection leads to: it may be another database than the one before.
+    pub(crate) fn fresh(&self) -> bool {
+        self.fresh
+    }
+
+    pub(crate) fn known(&mut self) {
+        self.fresh = false;
     }
 
     pub(crate) async fn commit(&mut self) -> Commit {

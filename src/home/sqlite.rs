@@ -205,6 +205,9 @@ impl Readers {
         let (sql, args) = (sql.to_owned(), args.iter().map(owned).collect::<Vec<_>>());
         let ask: Ask = Box::new(move |reader| {
             // A caller that has gone away needs no answer.
+            if tell.is_closed() {
+                return;
+            }
             let _ = tell.send(reader.rows(&sql, &args));
         });
         let sent = match &*self.ask.lock().unwrap_or_else(PoisonError::into_inner) {

@@ -189,6 +189,8 @@ impl Service {
                     return true;
                 }
                 queued = self.queue.recv() => {
+                    // Closed and empty; the other queue was closed with it, and may hold something.
+                    let queued = queued.or_else(|| self.first.try_recv().ok());
                     let some = queued.is_some();
                     self.backlog.extend(queued);
                     return some;
@@ -281,9 +283,12 @@ impl Service {
     /// Applies and commits; the transaction is over afterwards. After `Committed` the group is empty and answered.
     async fn attempt(&mut self, group: &mut Vec<Queued>) -> Done {
         let begun = Instant::now();
-        if self.session.take_fresh() {
+        if self.session.fresh() {
             match self.session.within(async |conn| apply::tick(conn).await).await {
-                Ok(tick) => self.behind = tick < self.tick,
+                Ok(tick) => {
+                    self.behind = tick < self.tick;
+                    self.session.known();
+                }
                 Err(trouble) => return Done::Failed(trouble),
             }
         }

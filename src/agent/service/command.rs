@@ -15,6 +15,11 @@ impl Service {
                 info!(build = build.0, %fence, %held, "refuse a command under a stale fence");
                 self.report(build, fence, Report::Refused { held });
             }
+            // A build that could not go on: its owner never claimed it here, and nobody will.
+            Verdict::Unclaimed if command == Command::Forget && self.builds.contains_key(&build) => {
+                self.fences.hold(build, fence);
+                self.forget(build, fence);
+            }
             Verdict::Unclaimed => {
                 let held = self.fences.held(build).unwrap_or_default();
                 self.report(build, fence, Report::Refused { held });

@@ -261,11 +261,15 @@ impl Service {
         if controller.is_empty() || known.as_deref() == Some(controller) {
             return Ok(());
         }
-        if known.is_some() {
-            let former: Vec<BuildId> = self.builds.keys().copied().collect();
-            for build in former {
-                self.forget(build, self.fences.held(build).unwrap_or_default());
-            }
+        let place = self.home.work_dir().display().to_string();
+        let failed = |e| format!("write down whose builds are kept in {place}: {e}");
+        if known.is_none() {
+            // What is kept came over links whose replicas did not know it themselves yet.
+            return self.home.set_controller(controller).map_err(failed);
+        }
+        let former: Vec<BuildId> = self.builds.keys().copied().collect();
+        for build in former {
+            self.forget(build, self.fences.held(build).unwrap_or_default());
         }
         if !self.builds.is_empty() {
             return Err(format!(
@@ -273,8 +277,6 @@ impl Service {
                 self.home.work_dir().display()
             ));
         }
-        let failed =
-            |e| format!("write down whose builds are kept in {}: {e}", self.home.work_dir().display());
         self.fences = Fences::default();
         self.forgotten.clear().and_then(|()| self.home.set_controller(controller)).map_err(failed)
     }

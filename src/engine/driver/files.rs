@@ -110,6 +110,10 @@ fn set(includes: &str, excludes: &str, default_excludes: bool, case_sensitive: b
 impl Driver {
     pub(super) fn begin_files(&mut self, node: &NodeName, step: &StepId) {
         let Some(open) = self.steps.get(step) else { return };
+        if self.transfers.values().any(|t| t.step == *step && matches!(t.kind, Kind::Storing { .. })) {
+            // Its result is here and on the way to the object store.
+            return;
+        }
         let op = self.next_op;
         self.next_op += 1;
         let dir = |place: &Place| place.dir.clone();
@@ -411,9 +415,9 @@ impl Driver {
         self.out.push(Do::Object(ObjectDo::Put { op, key: key.clone(), bytes }));
         // Needed as long as the build may be replayed, as stashes are: it goes with them. No script can name it.
         let effects = vec![Effect::Stash { name: format!("\u{1}{hash}"), size, object: key }];
-        let outcome = Box::new(Outcome::Done(data(hash, size)));
+        let outcome = Box::new(Outcome::Done(data(hash.clone(), size)));
         self.facts.journal += size;
-        self.texts.insert(step.clone(), text);
+        self.texts.insert((step.clone(), hash), text);
         let kind = Kind::Storing { outcome, effects };
         self.transfers.insert(op, Transfer { step: step.clone(), node, received: 0, room: 0, kind });
     }
@@ -555,10 +559,9 @@ impl Driver {
         let Record::Outcome { step, outcome: Outcome::Done(data), at } = record else {
             return record.clone();
         };
-        if texts::object_of(data).is_none() {
-            return record.clone();
-        }
-        let text = self.texts.remove(step).expect("kept since it was given to the object store");
+        let Some((hash, _)) = texts::object_of(data) else { return record.clone() };
+        let text = self.texts.remove(&(step.clone(), hash.to_owned()));
+        let text = text.expect("kept since it was given to the object store");
         let outcome = texts::with_text(data, text);
         Record::Outcome { step: step.clone(), outcome, at: *at }
     }

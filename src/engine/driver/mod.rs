@@ -196,7 +196,7 @@ pub struct Driver {
     ends: BTreeMap<StepId, Result<(i32, Option<String>), String>>,
     transfers: BTreeMap<u64, Transfer>,
     /// Contents of objects that outcomes name, until the machine has seen them.
-    texts: BTreeMap<StepId, String>,
+    texts: BTreeMap<(StepId, String), String>,
     next_op: u64,
     /// It was driven by another owner before.
     resumed: bool,

@@ -100,10 +100,9 @@ async fn try_discard(shared: &Arc<Shared>, job: &JobName) -> Result<u32, store::
         below = Some(last.number);
         for build in &page {
             seen += 1;
-            if !keeps(&discarder, build, seen, shared.clock.now()) {
-                if delete(shared, job, build.number).await? {
-                    shared.objects.keep_only(&texts::prefix(build.id), &BTreeSet::new()).await?;
-                }
+            let kept = keeps(&discarder, build, seen, shared.clock.now());
+            if !kept && delete(shared, job, build.number).await? {
+                shared.objects.keep_only(&texts::prefix(build.id), &BTreeSet::new()).await?;
             }
         }
     }

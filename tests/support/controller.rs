@@ -7,6 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -53,6 +54,16 @@ pub(crate) struct Replica {
     pub(crate) agents: Vec<String>,
 }
 
+/// An address that nobody has, at a port that the kernel gives to no connection: a controller that is killed must find it
+/// free again.
+fn quiet_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let base = 20_000 + u16::try_from(std::process::id() % 1_000).unwrap() * 10;
+    let mut ports = std::iter::repeat_with(|| base + NEXT.fetch_add(1, Ordering::Relaxed) % 2_000);
+    let free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).ok()?.local_addr().ok();
+    ports.find_map(free).unwrap()
+}
+
 impl Controller {
     /// Starts one and waits until all replicas are ready.
     pub(crate) fn start(options: Options) -> Controller {
@@ -71,7 +82,7 @@ impl Controller {
 
     pub(crate) fn spawn_up(&mut self) {
         assert!(self.up.is_none(), "it runs already");
-        let listen = self.address.unwrap_or_else(|| "127.0.0.1:0".parse().unwrap());
+        let listen = *self.address.get_or_insert_with(quiet_address);
         let mut up = Command::new(PROGRAM);
         up.arg("up").arg("--home").arg(&self.home).arg("--no-example");
         up.args(["--listen", &listen.to_string(), "--replicas", &self.options.replicas.to_string()]);

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, anyhow};
-use local::{Auth, Paths, UpRecord, replicas_table};
+use anyhow::Result;
+use local::{Said, replicas_table, whom};
 
 /// Show the replicas of a controller: state, lock, builds, agents, since when
 #[derive(Debug, clap::Args)]
@@ -12,9 +12,10 @@ use local::{Auth, Paths, UpRecord, replicas_table};
     majordomo replicas --url http://ci.example.com/ --auth @credentials")]
 pub(crate) struct ReplicasArgs {
     /// Folder of the controller: its address and the administrator's password are read there
-    #[arg(long, value_name = "DIR", default_value = super::up::HOME)]
-    home: PathBuf,
-    /// Where the controller is, when it is not on this machine
+    /// [default: majordomo-home]
+    #[arg(long, value_name = "DIR")]
+    home: Option<PathBuf>,
+    /// Where the controller is, when it is not on this machine; needs --auth, unless --home is given too
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// USER:PASSWORD, or @FILE with that in it
@@ -23,32 +24,10 @@ pub(crate) struct ReplicasArgs {
 }
 
 pub(crate) fn run(args: ReplicasArgs) -> Result<ExitCode> {
-    let paths = Paths::new(&args.home);
-    let url = match args.url {
-        Some(url) => url,
-        None => {
-            UpRecord::read(&paths.up_record())?
-                .ok_or_else(|| {
-                    anyhow!("no controller has run in {}; use --home or --url", args.home.display())
-                })?
-                .url
-        }
-    };
-    let auth = match args.auth.as_deref() {
-        None => format!("admin:{}", read(&paths.admin_password()).context("use --auth")?),
-        Some(auth) => match auth.strip_prefix('@') {
-            Some(file) => read(Path::new(file))?,
-            None => auth.to_owned(),
-        },
-    };
-    let auth = Auth::parse(&auth)?;
+    let said = Said { home: args.home.as_deref(), url: args.url.as_deref(), auth: args.auth.as_deref() };
+    let (url, auth) = whom(said, Path::new(super::up::HOME))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let table = runtime.block_on(replicas_table(&url, &auth))?;
     super::say(&table);
     Ok(ExitCode::SUCCESS)
-}
-
-fn read(file: &Path) -> Result<String> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
-    Ok(text.trim().to_owned())
 }

@@ -35,6 +35,7 @@ mod supervise;
 mod table;
 mod up;
 mod watch;
+mod whom;
 
 pub use bootstrap::{Administrator, Bootstrap, BootstrapItem, BootstrapNode};
 pub use error::Error;
@@ -44,3 +45,4 @@ pub use record::{ReplicaRecord, UpRecord};
 pub use store_url::{STORE_ENV, StoreUrl};
 pub use table::{Auth, replicas_table};
 pub use up::{Options, Say, run};
+pub use whom::{Said, whom};

@@ -30,6 +30,11 @@ impl Auth {
             _ => Err(Error::Refused("--auth takes USER:PASSWORD or @FILE with that in it".to_owned())),
         }
     }
+
+    /// With its password.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -86,7 +91,7 @@ pub async fn replicas_table(url: &str, auth: &Auth) -> Result<String, Error> {
     let (host, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     let address = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
     let path = format!("/{prefix}").trim_end_matches('/').to_owned() + "/replicas/api/json";
-    let authorization = Some(format!("Basic {}", BASE64_STANDARD.encode(&auth.0)));
+    let authorization = Some(format!("Basic {}", BASE64_STANDARD.encode(auth.expose())));
     let asked = Ask { method: Method::GET, address: &address, path: &path, authorization, body: None };
     let answer = ask(asked, PATIENCE)
         .await

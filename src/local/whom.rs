@@ -1,0 +1,111 @@
+//! Whom `majordomo replicas` asks, and with which password. The password of a home goes to that home's own address and
+//! nowhere else, unless the user names both.
+
+use std::path::Path;
+
+use crate::table::Auth;
+use crate::{Error, Paths, UpRecord, files};
+
+/// What the user has said; `None` where nothing was.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Said<'a> {
+    pub home: Option<&'a Path>,
+    pub url: Option<&'a str>,
+    /// `USER:PASSWORD`, or `@FILE` with that in it.
+    pub auth: Option<&'a str>,
+}
+
+/// The address to ask, and who asks.
+pub fn whom(said: Said<'_>, default_home: &Path) -> Result<(String, Auth), Error> {
+    let home = said.home.unwrap_or(default_home);
+    let paths = Paths::new(home);
+    let own = UpRecord::read(&paths.up_record());
+    let url = match said.url {
+        Some(url) => url.to_owned(),
+        None => {
+            let nobody = || {
+                let home = home.display();
+                Error::Refused(format!("no controller has run in {home}; use --home or --url"))
+            };
+            own.as_ref().map_err(|e| Error::Refused(e.to_string()))?.as_ref().ok_or_else(nobody)?.url.clone()
+        }
+    };
+    if let Some(auth) = said.auth {
+        let auth = match auth.strip_prefix('@') {
+            Some(file) => text(Path::new(file), "--auth")?,
+            None => auth.to_owned(),
+        };
+        return Ok((url, Auth::parse(&auth)?));
+    }
+    let is_own = own.ok().flatten().is_some_and(|own| same(&own.url, &url));
+    if said.home.is_none() && !is_own {
+        return Err(Error::Refused(format!(
+            "{url} is not the address of {}, so its password is not sent there; say who asks with --auth USER:PASSWORD \
+             or --auth @FILE, or name the controller's folder with --home",
+            home.display()
+        )));
+    }
+    let password = text(&paths.admin_password(), "use --auth")?;
+    Ok((url, Auth::parse(&format!("admin:{password}"))?))
+}
+
+fn text(file: &Path, what: &str) -> Result<String, Error> {
+    let missing = || Error::Refused(format!("{what}: there is no file {}", file.display()));
+    Ok(files::read_text(file)?.ok_or_else(missing)?.trim().to_owned())
+}
+
+/// Whether both mean one address, however the last `/` and the host's letters are written.
+fn same(own: &str, given: &str) -> bool {
+    own.trim_end_matches('/').eq_ignore_ascii_case(given.trim_end_matches('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn home() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("run")).unwrap();
+        std::fs::write(folder.path().join("admin-password"), "first\n").unwrap();
+        let record = UpRecord { pid: 1, url: "http://127.0.0.1:8080/".to_owned() };
+        record.write(&Paths::new(folder.path()).up_record()).unwrap();
+        folder
+    }
+
+    #[test]
+    fn the_password_of_a_home_is_not_sent_to_another_address() {
+        let home = home();
+        let said = |url| Said { url: Some(url), ..Said::default() };
+        for url in [
+            "http://evil.example/",
+            "http://127.0.0.1:8081/",
+            "http://127.0.0.1:8080.evil.example/",
+            "http://127.0.0.1:8080@evil.example/",
+            "http://127.0.0.1:8080/other",
+        ] {
+            let why = whom(said(url), home.path()).unwrap_err().to_string();
+            assert!(why.contains("its password is not sent there; say who asks with --auth"), "{url}: {why}");
+        }
+        // its own address, however it is written
+        for url in ["http://127.0.0.1:8080", "HTTP://127.0.0.1:8080//"] {
+            let (_, auth) = whom(said(url), home.path()).unwrap();
+            assert_eq!(auth.expose(), "admin:first", "{url}");
+        }
+        // both named: it is wanted
+        let both = Said { home: Some(home.path()), ..said("http://ci.example/") };
+        assert_eq!(whom(both, Path::new("/nowhere")).unwrap().1.expose(), "admin:first");
+    }
+
+    #[test]
+    fn without_a_home_the_address_and_the_user_are_enough() {
+        let nowhere = Path::new("/no/such/home");
+        let said = Said { url: Some("http://ci.example/"), auth: Some("me:mine"), home: None };
+        let (url, auth) = whom(said, nowhere).unwrap();
+        assert_eq!((url.as_str(), auth.expose()), ("http://ci.example/", "me:mine"));
+        assert!(whom(Said { auth: None, ..said }, nowhere).is_err());
+        let said = Said { auth: Some("@/no/such/file"), ..said };
+        assert_eq!(whom(said, nowhere).unwrap_err().to_string(), "--auth: there is no file /no/such/file");
+        let why = whom(Said::default(), nowhere).unwrap_err().to_string();
+        assert!(why.contains("no controller has run in /no/such/home"), "{why}");
+    }
+}

@@ -22,6 +22,7 @@ mod config;
 mod descriptor;
 mod error;
 mod flags;
+mod forgotten;
 mod home;
 mod link;
 mod ops;

@@ -15,7 +15,7 @@ use cluster::Membership;
 use config::NodeConfig;
 use engine::{Engine, Hints, Parts};
 use link::Links;
-use local::{Bootstrap, Paths, ReplicaRecord};
+use local::{Bootstrap, Paths, ReplicaRecord, ReplicaWait};
 use model::{Clock, JobName, ReplicaName, ReplicaState, SystemClock};
 use security::{Accounts, Keys};
 use server::{App, Limits, Settings};
@@ -58,6 +58,9 @@ pub(crate) struct ReplicaArgs {
     /// Where users reach the controller, for links in builds and answers
     #[arg(long, value_name = "URL", env = "MAJORDOMO_URL")]
     url: Option<String>,
+    /// The same for builds alone, when there is no --url: answers then name the address that was asked
+    #[arg(long, value_name = "URL")]
+    build_url: Option<String>,
     /// What this replica runs: changes when a restart is needed
     #[arg(long, default_value = "1")]
     revision: String,
@@ -96,7 +99,10 @@ async fn serve(args: ReplicaArgs) -> Result<ExitCode> {
     let address = join.address.clone();
     let (membership, cluster) = join_patiently(&store, &clock, join).await?;
     let links = Links::new(Arc::clone(&store), Arc::clone(&clock), cluster.clone(), keys.peer_token());
-    let url = args.url.as_ref().map(|url| format!("{}/", url.trim_end_matches('/')));
+    let slashed = |url: &String| format!("{}/", url.trim_end_matches('/'));
+    let url = args.url.as_ref().map(slashed);
+    // Answers name the address that their client has used, unless one is configured; builds have no client.
+    let build_url = url.clone().or_else(|| args.build_url.as_ref().map(slashed));
     let engine = Engine::new(Parts {
         store: Arc::clone(&store),
         objects: home.objects(),
@@ -104,7 +110,7 @@ async fn serve(args: ReplicaArgs) -> Result<ExitCode> {
         cluster: cluster.clone(),
         links: links.clone(),
         hints: Hints::new(),
-        url: url.clone(),
+        url: build_url,
     });
     let record =
         ReplicaRecord { pid: std::process::id(), peer: address, incarnation: cluster.me().incarnation };
@@ -161,19 +167,29 @@ async fn serve(args: ReplicaArgs) -> Result<ExitCode> {
 async fn open(args: &ReplicaArgs, paths: &Paths) -> Result<home::Home> {
     let default = format!("sqlite:{}", paths.database().display());
     let url = args.store.as_deref().unwrap_or(&default);
+    // `up` reads there what is waited for
+    let waits = paths.replica_wait(&args.name);
     let mut told = false;
-    loop {
-        match home::open(url, Some(paths.root())).await {
-            Ok(home) => return Ok(home),
+    let opened = loop {
+        // Other replicas of a database may be on other machines: its objects are in it.
+        let folder = url.starts_with("sqlite:").then(|| paths.root());
+        match home::open(url, folder).await {
+            Ok(home) => break Ok(home),
             Err(error @ home::OpenError::Refused { .. }) => {
                 if !std::mem::replace(&mut told, true) {
                     tracing::warn!("{error}; waiting for it");
                 }
+                let wait = ReplicaWait { pid: std::process::id(), why: error.to_string() };
+                if let Err(error) = wait.write(&waits) {
+                    tracing::debug!(%error, "say what is waited for");
+                }
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
-            Err(error) => return Err(anyhow!(error)),
+            Err(error) => break Err(anyhow!(error)),
         }
-    }
+    };
+    let _none = std::fs::remove_file(&waits);
+    opened
 }
 
 async fn join_patiently(

@@ -25,9 +25,9 @@ pub(crate) struct ReplicasArgs {
 
 pub(crate) fn run(args: ReplicasArgs) -> Result<ExitCode> {
     let said = Said { home: args.home.as_deref(), url: args.url.as_deref(), auth: args.auth.as_deref() };
-    let (url, auth) = whom(said, Path::new(super::up::HOME))?;
+    let whom = whom(said, Path::new(super::up::HOME))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let table = runtime.block_on(replicas_table(&url, &auth))?;
+    let table = runtime.block_on(replicas_table(&whom))?;
     super::say(&table);
     Ok(ExitCode::SUCCESS)
 }

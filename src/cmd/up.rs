@@ -46,7 +46,12 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         Some(port) => format!("0.0.0.0:{port}"),
         None => text.replacen("localhost:", "127.0.0.1:", 1),
     };
-    full.parse().map_err(|_| "an address has the form 127.0.0.1:8080".to_owned())
+    full.parse().map_err(|_| match full.rsplit_once(':') {
+        Some((_, port)) if port.len() > 4 && port.chars().all(|c| c.is_ascii_digit()) => {
+            "the port is at most 65535".to_owned()
+        }
+        _ => "an address has the form 127.0.0.1:8080".to_owned(),
+    })
 }
 
 pub(crate) fn run(args: UpArgs) -> Result<ExitCode> {
@@ -71,4 +76,24 @@ fn program() -> Result<PathBuf> {
     let program = std::env::current_exe().context("find this program")?;
     let replaced = program.to_str().and_then(|path| path.strip_suffix(" (deleted)")).map(PathBuf::from);
     Ok(replaced.unwrap_or(program))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_and_rubbish_is_refused_with_a_sentence() {
+        for (text, wanted) in
+            [(":80", "0.0.0.0:80"), ("localhost:80", "127.0.0.1:80"), ("[::1]:65535", "[::1]:65535")]
+        {
+            assert_eq!(address(text).unwrap().to_string(), wanted);
+        }
+        for text in [":65536", "127.0.0.1:99999", "[::1]:123456789"] {
+            assert_eq!(address(text).unwrap_err(), "the port is at most 65535", "{text}");
+        }
+        for text in ["", "80", "x:80", "127.0.0.1:http"] {
+            assert_eq!(address(text).unwrap_err(), "an address has the form 127.0.0.1:8080", "{text}");
+        }
+    }
 }

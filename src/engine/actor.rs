@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use link::AgentEvent;
 use model::{BuildId, Millis};
+use pipeline::act::StepId;
 use store::{Answer, Effect, InboxRow, Upload, Write};
 use tokio::sync::mpsc;
 
@@ -45,6 +46,8 @@ pub(crate) struct Actor {
     build: BuildId,
     write: Pending<Result<Answer, store::Error>>,
     inbox: Pending<Result<Vec<InboxRow>, store::Error>>,
+    /// Why steps wait for executors.
+    why: Pending<Vec<(StepId, String)>>,
     look_again: bool,
     /// The write in flight changes who waits for executors, or which are free.
     allots: bool,
@@ -52,7 +55,7 @@ pub(crate) struct Actor {
     objects: mpsc::UnboundedSender<ObjectDo>,
     wake: Option<Duration>,
     again: bool,
-    /// Something was not sent because our lease was not sure.
+    /// Our lease is not sure, and the driver knows: nothing is sent.
     muted: bool,
     handing_over: bool,
     /// Incarnation of the lost owner, until the adoption is noted.
@@ -80,6 +83,7 @@ impl Actor {
             build,
             write: None,
             inbox: None,
+            why: None,
             look_again: false,
             allots: false,
             agents,
@@ -109,6 +113,9 @@ impl Actor {
                 tokio::select! {
                     answer = pending(&mut actor.write) => actor.written(answer),
                     rows = pending(&mut actor.inbox) => actor.inbox_read(rows),
+                    all = pending(&mut actor.why) => for (step, why) in all {
+                        actor.tell(Event::Waits { step, why });
+                    },
                     Some(event) = reports.recv() => actor.agent(event),
                     Some(event) = stored.recv() => actor.tell(Event::Object(event)),
                     Some(mail) = mail.recv() => match mail {
@@ -121,6 +128,9 @@ impl Actor {
             }
         };
         actor.shared.links.detach(build, fence);
+        if matches!(ended, Ended::Stopped(Stop::Finished(_))) && actor.driver.moved_content() {
+            crate::history::tidy(&actor.shared, build).await;
+        }
         ended
     }
 
@@ -139,16 +149,33 @@ impl Actor {
     fn tick(&mut self) {
         self.again = false;
         self.wake = None;
-        if self.muted && self.shared.cluster.may_send() {
-            self.muted = false;
-            self.tell(Event::Regained);
+        match (self.muted, self.shared.cluster.may_send()) {
+            (true, true) => {
+                self.muted = false;
+                self.tell(Event::Regained);
+            }
+            (false, false) => {
+                self.muted = true;
+                self.tell(Event::Unsure);
+            }
+            (true, false) | (false, true) => {}
+        }
+        if self.why.is_none() {
+            let waiting = self.driver.waiting(self.now());
+            if !waiting.is_empty() {
+                self.why = Some(Box::pin(whys(Arc::clone(&self.shared), self.build, waiting)));
+            }
         }
         self.tell(Event::Tick);
     }
 
     fn tell(&mut self, event: Event) {
+        let muted = self.muted;
         for act in self.driver.handle(event, self.now()) {
             self.perform(act);
+        }
+        if self.muted && !muted {
+            return self.tell(Event::Unsure);
         }
         self.note_adopted();
     }
@@ -231,6 +258,14 @@ impl Actor {
             self.shared.note_failover(lost, Some(at), None);
         }
     }
+}
+
+/// Why `node` steps of a build wait, of those that still do.
+async fn whys(shared: Arc<Shared>, build: BuildId, steps: Vec<StepId>) -> Vec<(StepId, String)> {
+    let Ok(seen) = crate::schedule::seen(&shared).await else { return Vec::new() };
+    let waits = seen.waits.iter().filter(|w| w.build == build);
+    let of = |w: &store::Wait| steps.iter().find(|s| s.0 == w.step).cloned();
+    waits.filter_map(|w| Some((of(w)?, crate::allocate::why(w, &seen)))).collect()
 }
 
 fn allots(effect: &Effect) -> bool {

@@ -69,6 +69,13 @@ fn suitable(label: Option<&str>) -> Result<Suits, crate::label::LabelError> {
     }))
 }
 
+/// Whether no executor would suit a `node` step even if all were free.
+pub fn stuck(wait: &Wait, seen: &Seen) -> bool {
+    let Ok(suits) = suitable(wait.label.as_deref()) else { return true };
+    let linked = |n: &Node| n.offline.is_none() && seen.links.iter().any(|l| l.node == n.name);
+    !seen.nodes.iter().any(|n| n.executors > 0 && suits(n) && linked(n))
+}
+
 /// Why a `node` step waits, in the words of Jenkins.
 pub fn why(wait: &Wait, seen: &Seen) -> String {
     let Some(text) = wait.label.as_deref().map(str::trim).filter(|l| !l.is_empty()) else {
@@ -138,6 +145,7 @@ mod tests {
         };
         assert_eq!(given(&seen), [(2, "a".into(), 0), (3, "b".into(), 0)]);
         assert_eq!(why(&seen.waits[0], &seen), "There are no nodes with the label ‘mac’");
+        assert_eq!(seen.waits.iter().map(|w| stuck(w, &seen)).collect::<Vec<_>>(), [true, false, false]);
     }
 
     #[test]

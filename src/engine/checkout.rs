@@ -14,6 +14,8 @@ pub struct GitSource {
     pub url: String,
     /// As written: `*/main`, `main`, `refs/tags/v1`, a commit.
     pub branch: String,
+    /// The branch that was written, when `branch` is the commit that was found there.
+    pub name: Option<String>,
     pub shallow: bool,
 }
 
@@ -37,8 +39,10 @@ pub(crate) fn process(act: &Act, job: Option<&GitSource>) -> Option<StartSpec> {
         }
         ActKind::Checkout { place, scm } => {
             let script = match (scm, job) {
-                (Scm::Git { url, branch, shallow, .. }, _) => script(url, branch, *shallow),
-                (Scm::Job, Some(job)) => script(&job.url, &job.branch, job.shallow),
+                (Scm::Git { url, branch, shallow, .. }, _) => script(url, branch, branch, *shallow),
+                (Scm::Job, Some(job)) => {
+                    script(&job.url, &job.branch, job.name.as_ref().unwrap_or(&job.branch), job.shallow)
+                }
                 (Scm::Job, None) => "echo 'the job has no source to check out' >&2; exit 1\n".to_owned(),
             };
             let env = BTreeMap::from([("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned())]);
@@ -55,9 +59,10 @@ fn reference(branch: &str) -> &str {
     if branch.is_empty() || branch == "**" { "HEAD" } else { branch }
 }
 
-/// Fetches one reference into the folder, shallow when asked, and checks it out detached, as the git plugin does.
-pub(crate) fn script(url: &str, branch: &str, shallow: bool) -> String {
-    let wanted = reference(branch);
+/// Fetches one reference into the folder, shallow when asked, and checks it out detached, as the git plugin does. `name` is the
+/// branch that it is known by.
+pub(crate) fn script(url: &str, branch: &str, name: &str, shallow: bool) -> String {
+    let (wanted, name) = (reference(branch), quote(reference(name)));
     let depth = if shallow { "--depth=1 " } else { "" };
     // The first line keeps the agent from tracing each command into the log.
     let mut script = String::from("#!/bin/sh\nset -e\nexec 3>&1 1>&2\n");
@@ -66,6 +71,7 @@ pub(crate) fn script(url: &str, branch: &str, shallow: bool) -> String {
         script,
         r#"url={url}
 ref={wanted}
+name={name}
 case "$url" in -*|ext::*|'') echo "The repository URL $url is not allowed"; exit 1;; esac
 case "$ref" in -*) echo "The branch $ref is not allowed"; exit 1;; esac
 echo "Cloning repository $url"
@@ -77,10 +83,11 @@ rm -f .git/index.lock .git/shallow.lock .git/HEAD.lock
 echo " > git fetch --no-tags --force {depth}-- origin $ref"
 git -c protocol.ext.allow=never fetch --no-tags --force --quiet {depth}-- origin "$ref"
 commit=$(git rev-parse --verify 'FETCH_HEAD^{{commit}}')
-echo "Checking out Revision $commit ($ref)"
+echo "Checking out Revision $commit (origin/$name)"
+case "$name" in HEAD|refs/*|"$commit") ;; *) git update-ref "refs/remotes/origin/$name" "$commit";; esac
 git checkout --force --quiet --detach "$commit"
 echo "Commit message: \"$(git log -1 --format=%s)\""
-printf 'GIT_COMMIT=%s\nGIT_URL=%s\nGIT_BRANCH=%s\nGIT_LOCAL_BRANCH=%s\n' "$commit" "$url" "origin/$ref" "$ref" >&3
+printf 'GIT_COMMIT=%s\nGIT_URL=%s\nGIT_BRANCH=%s\nGIT_LOCAL_BRANCH=%s\n' "$commit" "$url" "origin/$name" "$name" >&3
 "#
     );
     script
@@ -121,7 +128,8 @@ mod tests {
     #[test]
     fn an_url_with_quotes_stays_one_word() {
         assert!(
-            script("http://x/'; rm -rf /; '", "main", true).contains(r"url='http://x/'\''; rm -rf /; '\'''")
+            script("http://x/'; rm -rf /; '", "main", "main", true)
+                .contains(r"url='http://x/'\''; rm -rf /; '\'''")
         );
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Called by the HTTP server and the CLI of every replica; none of them depends on which replica it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -121,9 +121,12 @@ impl Commands {
     pub async fn delete_item(&self, name: &JobName, by: &str) -> Result<(), Error> {
         let deadline = self.clock.elapsed() + STOP_WAIT;
         self.store.item(name).await?.ok_or_else(|| no_item(name))?;
+        let mut asked = BTreeSet::new();
         loop {
+            // Each once: asked a second time, a build would leave out its `post`.
             for running in self.store.running(None).await? {
-                if running.job == *name || running.job.as_str().starts_with(&format!("{name}/")) {
+                let below = running.job == *name || running.job.as_str().starts_with(&format!("{name}/"));
+                if below && asked.insert(running.build) {
                     self.stop(&running.job, running.number, by).await?;
                 }
             }
@@ -137,6 +140,20 @@ impl Commands {
         }
     }
 
+    /// What builds of the job would run. An error when there can be none: it is a folder, or disabled.
+    pub async fn buildable(&self, name: &JobName) -> Result<JobConfig, Error> {
+        let item = self.store.item(name).await?.ok_or_else(|| no_item(name))?;
+        let ItemConfig::Job(config) =
+            ItemConfig::parse(&item.config).map_err(|e| Error::Config(e.to_string()))?
+        else {
+            return Err(Error::NotFound(format!("{name} is a folder and can't be built")));
+        };
+        if config.disabled {
+            return Err(Error::Conflict(format!("{name} is disabled")));
+        }
+        Ok(*config)
+    }
+
     /// Puts a build into the queue. `given`: parameters by name, `None` for a build without any.
     pub async fn build(
         &self,
@@ -145,15 +162,7 @@ impl Commands {
         cause: Cause,
         delay: Option<Duration>,
     ) -> Result<Queued, Error> {
-        let item = self.store.item(name).await?.ok_or_else(|| no_item(name))?;
-        let ItemConfig::Job(config) =
-            ItemConfig::parse(&item.config).map_err(|e| Error::Config(e.to_string()))?
-        else {
-            return Err(Error::Conflict(format!("{name} is a folder and can't be built")));
-        };
-        if config.disabled {
-            return Err(Error::Conflict(format!("{name} is disabled")));
-        }
+        let config = self.buildable(name).await?;
         let effective = definition::effective(&config, &self.programs).await;
         let params = parameters(&effective.parameters, given)?;
         let now = self.clock.now();
@@ -292,9 +301,9 @@ fn parameter(definition: &model::ParameterDefinition, text: &str) -> Result<Para
             let name = &definition.name;
             return Err(Error::Config(format!("Illegal choice for parameter {name}: {text}")));
         }
-        ParameterKind::String { .. }
-        | ParameterKind::Text { .. }
-        | ParameterKind::Choice { .. }
-        | ParameterKind::Password { .. } => ParamValue::Text(text.to_owned()),
+        ParameterKind::String { .. } | ParameterKind::Text { .. } | ParameterKind::Choice { .. } => {
+            ParamValue::Text(text.to_owned())
+        }
+        ParameterKind::Password { .. } => ParamValue::Secret { secret: text.to_owned() },
     })
 }

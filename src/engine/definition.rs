@@ -74,7 +74,8 @@ pub(crate) async fn source(job: &JobConfig, params: &BTreeMap<String, String>) -
             let (text, commit) = fetch(&git, script_path).await?;
             let note = format!("Obtained {script_path} from git {} ({commit})\n", git.url);
             // All of the build sees one commit, whatever is pushed meanwhile.
-            let scm = GitSource { branch: commit, ..git };
+            let name = Some(git.branch.clone());
+            let scm = GitSource { branch: commit, name, ..git };
             Ok(Source { text, scm: Some(scm), note })
         }
     }
@@ -87,14 +88,14 @@ fn git_source(scm: &GitScm, params: &BTreeMap<String, String>) -> GitSource {
             .iter()
             .fold(text.to_owned(), |text, (name, value)| text.replace(&format!("${{{name}}}"), value))
     };
-    GitSource { url: expand(&scm.url), branch: expand(&scm.branch), shallow: true }
+    GitSource { url: expand(&scm.url), branch: expand(&scm.branch), name: None, shallow: true }
 }
 
 /// Fetches one file of a repository with the real git, shallow, into a folder that goes away.
 async fn fetch(source: &GitSource, path: &str) -> Result<(String, String), String> {
     let url = &source.url;
     let folder = tempfile::tempdir().map_err(|e| format!("make a folder to fetch into: {e}"))?;
-    let script = checkout::script(url, &source.branch, true);
+    let script = checkout::script(url, &source.branch, &source.branch, true);
     let mut git = Command::new("/bin/sh");
     git.args(["-c", &script]).current_dir(folder.path()).stdin(Stdio::null());
     git.env("GIT_TERMINAL_PROMPT", "0").stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -24,6 +24,8 @@ use crate::start::BEHAVIOUR;
 
 /// Bytes of an agent's environment that a build sees.
 const MAX_ENV: usize = 24 * 1024;
+/// Builds that begin in one pass; more wait for the next, so that other writes are not behind all of them.
+const MOST_TAKEN: usize = 256;
 /// Jobs whose configuration is remembered.
 const MAX_JOBS: usize = 10_000;
 
@@ -138,7 +140,8 @@ impl Scheduler {
             return Ok(());
         }
         let view = shared.cluster.view().borrow().clone();
-        let mut loads = Loads::of(&view.members, &self.given.counts(&view));
+        let able: Vec<_> = view.members.iter().filter(|m| m.behaviour >= BEHAVIOUR).cloned().collect();
+        let mut loads = Loads::of(&able, &self.given.counts(&view));
         let mut taking = FuturesUnordered::new();
         let mut seen: HashMap<JobName, Job> = HashMap::new();
         for item in queue {
@@ -149,6 +152,10 @@ impl Scheduler {
             seen.insert(item.job.clone(), Job { free: false, ..job });
             if job.exclusive && !job.free {
                 continue;
+            }
+            if taking.len() == MOST_TAKEN {
+                shared.hints.give(Hint::Schedule);
+                break;
             }
             let Some(owner) = loads.choose(Some(shared.cluster.me())) else { break };
             *self.given.builds.entry(owner.incarnation).or_default() += 1;
@@ -220,7 +227,17 @@ async fn take(shared: &Arc<Shared>, item: QueueItem, owner: ReplicaId, exclusive
         Ok(Answer::Taken(Taken { build, number, fence })) => {
             let (job, behaviour, owner) = (item.job, BEHAVIOUR, owner.incarnation);
             if owner == shared.cluster.me().incarnation {
-                let running = Running { build, job, number, owner, fence, seq: 0, log_end: 0, behaviour };
+                let running = Running {
+                    build,
+                    job,
+                    number,
+                    owner,
+                    fence,
+                    seq: 0,
+                    log_end: 0,
+                    epoch: fence.epoch(),
+                    behaviour,
+                };
                 shared.drive(running, None);
             } else {
                 let begun = PeerHint::Begun { build, job, number, fence, behaviour };

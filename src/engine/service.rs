@@ -22,6 +22,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use crate::actor::{Actor, Ended, Mail};
 use crate::driver::Stop;
 use crate::hints::{Hint, Hints};
+use crate::history::Discards;
 use crate::programs::Programs;
 use crate::start::{self, NoDriver};
 
@@ -62,6 +63,7 @@ pub(crate) struct Shared {
     own: Notify,
     /// How often agents have held a higher fence than ours, by build.
     outranked: Mutex<HashMap<BuildId, u32>>,
+    pub(crate) discards: Discards,
     metrics: Metrics,
 }
 
@@ -99,6 +101,7 @@ impl Engine {
             starts: Semaphore::new(STARTS),
             own: Notify::new(),
             outranked: Mutex::default(),
+            discards: Discards::default(),
             metrics: Metrics::default(),
         };
         Engine { shared: Arc::new(shared) }
@@ -127,6 +130,7 @@ impl Engine {
             crate::schedule::run(Arc::clone(shared)),
             hear(Arc::clone(shared)),
             hear_peers(Arc::clone(shared)),
+            crate::history::discard(Arc::clone(shared)),
             crate::history::sweep(Arc::clone(shared)),
         );
     }
@@ -220,7 +224,8 @@ impl Shared {
         let Ok(rows) = self.store.running(Some(self.cluster.me().incarnation)).await else { return };
         let Some(row) = rows.iter().find(|r| r.build == build) else { return };
         let view = self.cluster.view().borrow().clone();
-        let others: Vec<_> = view.members.iter().filter(|m| m.id != *self.cluster.me()).cloned().collect();
+        let able = |m: &&store::Member| m.id != *self.cluster.me() && m.behaviour >= row.behaviour;
+        let others: Vec<_> = view.members.iter().filter(able).cloned().collect();
         let owner = {
             let mut handed = self.handed.lock();
             let driven =
@@ -273,7 +278,7 @@ async fn life(
             shared.metrics.builds_finished.fetch_add(1, Ordering::Relaxed);
             shared.outranked.lock().remove(&running.build);
             tracing::debug!(build = what, %result, "a build has ended");
-            crate::history::discard(shared, &running.job).await;
+            shared.discards.ask(&running.job);
         }
         Ended::Stopped(Stop::Fenced) => {
             tracing::info!(build = what, "a build is driven by another replica now")
@@ -472,11 +477,22 @@ async fn hear_peers(shared: Arc<Shared>) {
             Ok(PeerHint::Running) => shared.own.notify_one(),
             Ok(PeerHint::Begun { build, job, number, fence, behaviour }) => {
                 let owner = shared.cluster.me().incarnation;
-                let running = Running { build, job, number, owner, fence, seq: 0, log_end: 0, behaviour };
+                let running = Running {
+                    build,
+                    job,
+                    number,
+                    owner,
+                    fence,
+                    seq: 0,
+                    log_end: 0,
+                    epoch: fence.epoch(),
+                    behaviour,
+                };
                 shared.drive_unless(running, None, |build| shared.ended.lock().contains(&build));
             }
             Ok(PeerHint::Queue) => shared.hints.give(Hint::Schedule),
             Ok(PeerHint::Linked { .. }) => shared.hints.links(),
+            Ok(PeerHint::Over { .. }) => {}
             Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => shared.own.notify_one(),
             Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
         }

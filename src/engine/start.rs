@@ -39,16 +39,16 @@ pub(crate) async fn driver(shared: &Shared, running: &Running) -> Result<Driver,
         .build_by_id(running.build)
         .await?
         .ok_or_else(|| NoDriver::Failed("the row of the build is gone".to_owned()))?;
-    if running.seq == 0 {
-        return begin(shared, running, &build).await;
-    }
-    let mut records = journal(shared, running).await?;
     if running.behaviour > BEHAVIOUR {
         return Err(NoDriver::Failed(format!(
             "it runs with behaviour {}, which is newer than ours",
             running.behaviour
         )));
     }
+    if running.seq == 0 {
+        return begin(shared, running, &build).await;
+    }
+    let (mut records, bytes) = journal(shared, running).await?;
     let first = (!records.is_empty()).then(|| records.remove(0));
     let Some(Record::Began(began)) = first else {
         return Err(NoDriver::Failed("its journal does not begin with its beginning".to_owned()));
@@ -56,48 +56,53 @@ pub(crate) async fn driver(shared: &Shared, running: &Running) -> Result<Driver,
     let source = shared.store.source(&began.program).await?;
     let source = source.ok_or_else(|| NoDriver::Failed("the source of its program is gone".to_owned()))?;
     let program = shared.programs.compile(&source).await.map_err(|d| NoDriver::Failed(diagnostics(&d)))?;
-    let facts = facts(shared, running, scm_of(&began)).await?;
+    let facts = Facts { journal: bytes, ..facts(shared, running, scm_of(&began)).await? };
     // Replaying computes for as long as the build did: not on a thread that others wait for.
-    let set_back = epoch_of(&began).is_some_and(|epoch| epoch < running.fence.epoch());
     let replay = tokio::task::spawn_blocking(move || Driver::resume(facts, &program, &began, records));
     let mut driver = replay
         .await
         .map_err(|_| NoDriver::Failed("replaying its journal crashed".to_owned()))?
         .map_err(NoDriver::Failed)?;
-    if set_back {
+    if set_back(running) {
         driver.start_nothing_unknown();
     }
     Ok(driver)
 }
 
-/// The whole journal, with texts in place of the objects that hold them.
-async fn journal(shared: &Shared, running: &Running) -> Result<Vec<Record>, NoDriver> {
-    let mut records = Vec::new();
+/// The whole journal, with texts in place of the objects that hold them, and the bytes of both.
+async fn journal(shared: &Shared, running: &Running) -> Result<(Vec<Record>, u64), NoDriver> {
+    let (mut records, mut size) = (Vec::new(), 0);
     loop {
         let from = i64::try_from(records.len()).unwrap_or(i64::MAX);
         let page = shared.store.journal(running.build, from).await?;
         if page.is_empty() {
-            return Ok(records);
+            return Ok((records, size));
         }
         for bytes in page {
+            size += bytes.len() as u64;
             let record: Record = serde_json::from_slice(&bytes).map_err(|e| {
                 NoDriver::Failed(format!("record {} of its journal can't be read: {e}", records.len()))
             })?;
-            records.push(resolved(shared, running, record).await?);
+            let (record, text) = resolved(shared, running, record).await?;
+            size += text;
+            records.push(record);
         }
     }
 }
 
-async fn resolved(shared: &Shared, running: &Running, record: Record) -> Result<Record, NoDriver> {
-    let Record::Outcome { step, outcome: Outcome::Done(data), at } = record else { return Ok(record) };
+/// The record with its text, and the bytes of that. A text that is gone can't be replayed: whatever took its place would not
+/// be what the machine was fed.
+async fn resolved(shared: &Shared, running: &Running, record: Record) -> Result<(Record, u64), NoDriver> {
+    let Record::Outcome { step, outcome: Outcome::Done(data), at } = record else { return Ok((record, 0)) };
     let Some((hash, size)) = texts::object_of(&data) else {
-        return Ok(Record::Outcome { step, outcome: Outcome::Done(data), at });
+        return Ok((Record::Outcome { step, outcome: Outcome::Done(data), at }, 0));
     };
     let key = texts::text_key(running.build, hash);
     let most = usize::try_from(size).unwrap_or(usize::MAX);
     let bytes = shared.objects.get(&key, 0, most).await?;
-    let text = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    Ok(Record::Outcome { step, outcome: texts::with_text(&data, text), at })
+    let bytes = bytes.ok_or_else(|| NoDriver::Failed(format!("the object {key} of its journal is gone")))?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    Ok((Record::Outcome { step, outcome: texts::with_text(&data, text), at }, size))
 }
 
 async fn facts(shared: &Shared, running: &Running, scm: Option<crate::GitSource>) -> Result<Facts, NoDriver> {
@@ -112,6 +117,7 @@ async fn facts(shared: &Shared, running: &Running, scm: Option<crate::GitSource>
         fence: running.fence,
         seq: running.seq,
         log_end: running.log_end,
+        journal: 0,
         raw,
         scm,
         rules: Rules::default(),
@@ -131,10 +137,10 @@ async fn begin(shared: &Shared, running: &Running, build: &Build) -> Result<Driv
     };
     let now = Now { wall: shared.clock.now(), elapsed: shared.clock.elapsed() };
     let mut env = environment(&running.job, build, shared.url.as_deref());
-    env.insert(EPOCH.to_owned(), running.fence.epoch().to_string());
     if let Some(scm) = &source.scm {
         env.insert(SCM_URL.to_owned(), scm.url.clone());
         env.insert(SCM_COMMIT.to_owned(), scm.branch.clone());
+        env.extend(scm.name.clone().map(|name| (SCM_BRANCH.to_owned(), name)));
     }
     let began = Began {
         format: FORMAT,
@@ -150,24 +156,29 @@ async fn begin(shared: &Shared, running: &Running, build: &Build) -> Result<Driv
     };
     let head = build.causes.iter().map(|c| c.short_description() + "\n").collect::<String>() + &source.note;
     let facts = facts(shared, running, source.scm).await?;
-    Ok(Driver::begin(facts, &program, began, source.text, &head, now))
+    let mut driver = Driver::begin(facts, &program, began, source.text, &head, now);
+    if set_back(running) {
+        driver.start_nothing_unknown();
+    }
+    Ok(driver)
 }
 
-/// Epoch in which the build began.
-const EPOCH: &str = "MAJORDOMO_EPOCH";
-
-fn epoch_of(began: &Began) -> Option<u32> {
-    began.env.get(EPOCH)?.parse().ok()
+/// The store was set back in time since the build left the queue, even if nothing of it is journaled: in the time that is
+/// lost, agents may have run its steps.
+fn set_back(running: &Running) -> bool {
+    running.epoch < running.fence.epoch()
 }
 
 const SCM_URL: &str = "MAJORDOMO_SCM_URL";
 const SCM_COMMIT: &str = "MAJORDOMO_SCM_COMMIT";
+const SCM_BRANCH: &str = "MAJORDOMO_SCM_BRANCH";
 
 /// What `checkout scm` fetches, as the first record has it.
 fn scm_of(began: &Began) -> Option<crate::GitSource> {
     let url = began.env.get(SCM_URL)?.clone();
     let branch = began.env.get(SCM_COMMIT)?.clone();
-    Some(crate::GitSource { url, branch, shallow: true })
+    let name = began.env.get(SCM_BRANCH).cloned();
+    Some(crate::GitSource { url, branch, name, shallow: true })
 }
 
 /// What every build sees in `env`, as Jenkins names it.
@@ -233,7 +244,9 @@ pub(crate) async fn fail(shared: &Arc<Shared>, running: &Running, why: &str) -> 
         log_end,
         effects: vec![Effect::Finish { result: BuildResult::Failure, at }],
     };
-    shared.store.write(Write::Progress(Box::new(progress))).await.map(|_| ())
+    shared.store.write(Write::Progress(Box::new(progress))).await?;
+    shared.links.over(running.build, running.fence);
+    Ok(())
 }
 
 async fn count(shared: &Shared, running: &Running) -> Result<usize, store::Error> {

@@ -1,10 +1,15 @@
 //! Texts too large for a record: an object holds them, the record its hash, and the machine is fed the text.
 
-use pipeline::act::{Data, Failure, FailureKind, Outcome};
+use pipeline::act::{Data, Outcome};
+
+/// Below it are all objects of a build.
+pub(crate) fn prefix(build: model::BuildId) -> String {
+    format!("builds/{build}")
+}
 
 /// Where a text too large for a record lives.
 pub(crate) fn text_key(build: model::BuildId, hash: &str) -> String {
-    format!("builds/{build}/text/{hash}")
+    format!("{}/text/{hash}", prefix(build))
 }
 
 /// The object that holds the text of an outcome: its hash and size.
@@ -22,15 +27,9 @@ pub(crate) fn object_of(data: &Data) -> Option<(&str, u64)> {
 }
 
 /// The outcome as the machine is to see it: the text in place of the object.
-pub(crate) fn with_text(data: &Data, text: Option<String>) -> Outcome {
-    match (data, text) {
-        (Data::ExitObject { status, .. }, Some(text)) => {
-            Outcome::Done(Data::Exit { status: *status, stdout: Some(text) })
-        }
-        (_, Some(text)) => Outcome::Done(Data::Text(text)),
-        (_, None) => {
-            let message = "the object that held the result of this step is gone".to_owned();
-            Outcome::Failed(Failure { kind: FailureKind::Io, message })
-        }
-    }
+pub(crate) fn with_text(data: &Data, text: String) -> Outcome {
+    Outcome::Done(match data {
+        Data::ExitObject { status, .. } => Data::Exit { status: *status, stdout: Some(text) },
+        _ => Data::Text(text),
+    })
 }

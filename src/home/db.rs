@@ -4,9 +4,9 @@
 use std::fmt::Write as _;
 
 use model::{BuildId, Fence, Millis, QueueId};
+use rusqlite::types::Value;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgRow};
-use rusqlite::types::Value;
 use sqlx::{Arguments, AssertSqlSafe, PgConnection, Row as _, SqlSafeStr, SqlStr};
 use store::Error;
 

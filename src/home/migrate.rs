@@ -62,7 +62,8 @@ fn begin(conn: &Conn) -> &'static str {
 }
 
 async fn create_table(conn: &mut Conn) -> sqlx::Result<()> {
-    if conn.row("SELECT number FROM migration WHERE number = 0", args![]).await.is_ok_and(|row| row.is_some()) {
+    if conn.row("SELECT number FROM migration WHERE number = 0", args![]).await.is_ok_and(|row| row.is_some())
+    {
         return Ok(());
     }
     conn.run(TABLE, args![]).await?;

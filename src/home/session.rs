@@ -44,17 +44,20 @@ pub(crate) struct Session {
     conn: Option<Conn>,
     /// Whether the turnstile is ours.
     turn: bool,
+    /// Nobody has asked yet what this connection leads to.
+    fresh: bool,
 }
 
 impl Session {
     pub(crate) fn new(place: Place) -> Session {
-        Session { place, conn: None, turn: false }
+        Session { place, conn: None, turn: false, fresh: false }
     }
 
     /// Connects if need be, waits for the turn, begins. After an error nothing is begun.
     pub(crate) async fn begin(&mut self) -> Result<(), Trouble> {
         if self.conn.is_none() {
             self.conn = Some(connect(&self.place).await.map_err(|e| Trouble::Lost(e.to_string()))?);
+            self.fresh = true;
         }
         if let Place::Sqlite { turnstile, .. } = &mut self.place {
             turnstile.take().await.map_err(|e| Trouble::Lost(e.to_string()))?;
@@ -90,6 +93,11 @@ impl Session {
             Ok(done) => Ok(done),
             Err(error) => Err(self.abort(&error).await),
         }
+    }
+
+    /// Whether the connection was made since this was asked last: it may lead to another database than the one before.
+    pub(crate) fn take_fresh(&mut self) -> bool {
+        std::mem::take(&mut self.fresh)
     }
 
     pub(crate) async fn commit(&mut self) -> Commit {
@@ -157,10 +165,9 @@ impl Session {
 async fn connect(place: &Place) -> Result<Conn, Error> {
     match place {
         Place::Sqlite { path, .. } => sqlite::connect(path, Use::Write).map(Conn::Sqlite),
-        Place::Postgres { options } => timeout(CONNECT, options.connect())
-            .await
-            .unwrap_or_else(|_| Err(silent()))
-            .map(Conn::Postgres),
+        Place::Postgres { options } => {
+            timeout(CONNECT, options.connect()).await.unwrap_or_else(|_| Err(silent())).map(Conn::Postgres)
+        }
     }
 }
 

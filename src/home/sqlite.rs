@@ -95,7 +95,8 @@ fn prepared<'c>(
     for index in 1..=statement.parameter_count() {
         let number = number(&statement, index);
         let arg = number.and_then(|number| args.get(number.checked_sub(1)?));
-        let arg = arg.ok_or(rusqlite::Error::InvalidParameterCount(args.len(), statement.parameter_count()))?;
+        let arg =
+            arg.ok_or(rusqlite::Error::InvalidParameterCount(args.len(), statement.parameter_count()))?;
         statement.raw_bind_parameter(index, arg)?;
     }
     Ok(statement)
@@ -264,7 +265,10 @@ mod tests {
         assert_eq!(run(&conn, "INSERT INTO t (c, b, a) VALUES ($3, $2, $1)", &args).unwrap(), 1);
         let found = rows(&conn, "SELECT a, b, c FROM t WHERE b = $2 AND a = $1 AND a = $1", &args).unwrap();
         let row = &found[0];
-        assert_eq!((row.int(0).unwrap(), row.text(1).unwrap(), row.bytes(2).unwrap()), (1, "x".into(), vec![0, 1]));
+        assert_eq!(
+            (row.int(0).unwrap(), row.text(1).unwrap(), row.bytes(2).unwrap()),
+            (1, "x".into(), vec![0, 1])
+        );
         assert!(rows(&conn, "SELECT $4", &args).is_err());
     }
 }

@@ -1,6 +1,9 @@
 //! The writer that commits in groups (DESIGN D4): one task of the process owns a connection, applies whatever is queued
 //! in one transaction, waits for nobody, and answers each write after the commit.
 //!
+//! A new connection may lead to an older state: a database that was restored, or a standby that had not heard all. What
+//! waits then was asked for in the lost time, so it is refused as fenced (DESIGN §4.10); its membership ends too.
+//!
 //! While the store is away, writes wait in the queue, each for [`PATIENCE`]; then their callers take them back, which is
 //! only possible before the writer has taken them into a transaction.
 
@@ -27,6 +30,8 @@ const GROUP: usize = 256;
 const GROUP_BYTES: usize = 1024 * 1024;
 /// Writes that wait in the channel; more wait in their callers.
 const QUEUE: usize = 1024;
+/// Of them, those that keep the membership.
+const QUEUE_FIRST: usize = 64;
 /// How often a whole group is tried again before its members are tried singly.
 const GROUP_TRIES: u32 = 3;
 /// How often a write may be in a transaction whose connection ends before it is held for the cause.
@@ -75,6 +80,8 @@ fn why_away(why: &Why) -> Error {
 #[derive(Clone)]
 pub(crate) struct Handle {
     queue: mpsc::Sender<Queued>,
+    /// For what keeps this process a member: it passes what waits, and never waits for long transactions to queue up.
+    first: mpsc::Sender<Queued>,
     why: Why,
 }
 
@@ -83,11 +90,12 @@ impl Handle {
         let since = Instant::now();
         let deadline = since + PATIENCE;
         let closed = || Error::Unavailable("this process has closed it".to_owned());
+        let queue = if keeps_membership(&write) { &self.first } else { &self.queue };
         // At once if there is room, so that writes queued in turn stand in turn.
-        let permit = match self.queue.try_reserve() {
+        let permit = match queue.try_reserve() {
             Ok(permit) => permit,
             Err(TrySendError::Closed(())) => return Err(closed()),
-            Err(TrySendError::Full(())) => match timeout_at(deadline, self.queue.reserve()).await {
+            Err(TrySendError::Full(())) => match timeout_at(deadline, queue.reserve()).await {
                 Ok(permit) => permit.map_err(|_| closed())?,
                 Err(_) => return Err(why_away(&self.why)),
             },
@@ -108,11 +116,16 @@ impl Handle {
 pub(crate) struct Service {
     session: Session,
     queue: mpsc::Receiver<Queued>,
+    first: mpsc::Receiver<Queued>,
     /// Received and not taken, or given back.
     backlog: VecDeque<Queued>,
     /// So many of the backlog go alone: one of them may have ended the connection.
     singly: usize,
     room: Room,
+    /// The store's tick at our last beat.
+    tick: i64,
+    /// The store is at an older tick: it was set back in time.
+    behind: bool,
     stats: Arc<Stats>,
     why: Why,
     back_off: Duration,
@@ -126,15 +139,19 @@ enum Done {
 }
 
 pub(crate) fn new(session: Session, stats: Arc<Stats>) -> (Handle, Service) {
-    let (send, receive) = mpsc::channel(QUEUE);
+    let (send, queue) = mpsc::channel(QUEUE);
+    let (send_first, first) = mpsc::channel(QUEUE_FIRST);
     let why = Why::default();
-    let handle = Handle { queue: send, why: Arc::clone(&why) };
+    let handle = Handle { queue: send, first: send_first, why: Arc::clone(&why) };
     let service = Service {
         session,
-        queue: receive,
+        queue,
+        first,
         backlog: VecDeque::new(),
         singly: 0,
         room: Room::default(),
+        tick: 0,
+        behind: false,
         stats,
         why,
         back_off: BACK_OFF,
@@ -167,6 +184,10 @@ impl Service {
         }
         loop {
             tokio::select! {
+                Some(queued) = self.first.recv() => {
+                    self.backlog.push_front(queued);
+                    return true;
+                }
                 queued = self.queue.recv() => {
                     let some = queued.is_some();
                     self.backlog.extend(queued);
@@ -176,6 +197,7 @@ impl Service {
                 stopped = stop.wait_for(|stop| *stop), if !self.queue.is_closed() => {
                     let _ = stopped;
                     self.queue.close();
+                    self.first.close();
                 }
             }
         }
@@ -188,7 +210,8 @@ impl Service {
         let most = if self.singly > 0 { 1 } else { GROUP };
         self.singly = self.singly.saturating_sub(1);
         while group.len() < most && bytes < GROUP_BYTES {
-            let Some(queued) = self.backlog.pop_front().or_else(|| self.queue.try_recv().ok()) else {
+            let waiting = self.first.try_recv().ok().or_else(|| self.backlog.pop_front());
+            let Some(queued) = waiting.or_else(|| self.queue.try_recv().ok()) else {
                 break;
             };
             if !queued.answer.is_closed() && queued.ticket.turn(WAITING, TAKEN) {
@@ -258,11 +281,25 @@ impl Service {
     /// Applies and commits; the transaction is over afterwards. After `Committed` the group is empty and answered.
     async fn attempt(&mut self, group: &mut Vec<Queued>) -> Done {
         let begun = Instant::now();
+        if self.session.take_fresh() {
+            match self.session.within(async |conn| apply::tick(conn).await).await {
+                Ok(tick) => self.behind = tick < self.tick,
+                Err(trouble) => return Done::Failed(trouble),
+            }
+        }
+        if self.behind {
+            refuse(group);
+        }
         let room = &mut self.room;
         let writes: Vec<&Write> = group.iter().map(|q| &q.write).collect();
-        let applied = self.session.within(async |conn| apply::group(conn, room, &writes).await).await;
-        let answers = match applied {
-            Ok(answers) => answers,
+        let beats = writes.iter().any(|write| matches!(write, Write::Beat { .. }));
+        let applied = self.session.within(async |conn| {
+            let answers = apply::group(conn, room, &writes).await?;
+            let tick = if beats { Some(apply::tick(conn).await?) } else { None };
+            Ok((answers, tick))
+        });
+        let (answers, tick) = match applied.await {
+            Ok(applied) => applied,
             Err(trouble) => {
                 if matches!(trouble, Trouble::Lost(_)) {
                     group.iter_mut().for_each(|q| q.losses += 1);
@@ -276,6 +313,7 @@ impl Service {
             Commit::Unknown(why) => return Done::Unknown(why),
             Commit::Failed(trouble) => return Done::Failed(trouble),
         }
+        self.tick = tick.unwrap_or(self.tick);
         self.back(&answers, applied.elapsed(), begun.elapsed());
         for (queued, answer) in group.drain(..).zip(answers) {
             queued.tell(answer);
@@ -324,6 +362,35 @@ impl Service {
         *self.why.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
         sleep(self.back_off).await;
         self.back_off = (self.back_off * 2).min(LONGEST_BACK_OFF);
+    }
+}
+
+/// Whether others count this process as lost, or wait for it, while the write is not committed.
+fn keeps_membership(write: &Write) -> bool {
+    matches!(
+        write,
+        Write::Beat { .. }
+            | Write::SetState { .. }
+            | Write::Lapse { .. }
+            | Write::AcquireLease { .. }
+            | Write::ReleaseLease { .. }
+            | Write::RaiseEpoch { .. }
+    )
+}
+
+/// Only what ends the old epoch, and what begins anew, may be written to a store that was set back. Who acts as a member
+/// or an owner of the lost time is fenced; what users ask for may be asked again, of a replica of the new epoch.
+fn refuse(group: &mut Vec<Queued>) {
+    let begins = |write: &Write| matches!(write, Write::RaiseEpoch { .. } | Write::Join(_));
+    let (kept, refused): (Vec<_>, Vec<_>) = group.drain(..).partition(|queued| begins(&queued.write));
+    *group = kept;
+    for queued in refused {
+        let fenced = keeps_membership(&queued.write)
+            || matches!(queued.write, Write::Progress(_) | Write::TakeBuild { .. } | Write::Adopt { .. });
+        queued.tell(Err(match fenced {
+            true => Error::Fenced { current: None },
+            false => Error::Unavailable("it was set back in time, and this replica ends".to_owned()),
+        }));
     }
 }
 

@@ -62,7 +62,8 @@ pub(crate) async fn serve(shared: &Arc<Shared>, node: NodeName, instance: String
     let (to, queue) = Outgoing::new(QUEUE);
     // The link is committed. Nothing is awaited until it is known here: `watch_store` ends committed links that are not.
     let replica = shared.cluster.me().name.to_string();
-    to.tell(ToSocket::Frame(Box::new(Frame::Welcome(Welcome { replica, link }))));
+    let controller = shared.cluster.view().borrow().meta.controller.clone();
+    to.tell(ToSocket::Frame(Box::new(Frame::Welcome(Welcome { replica, link, controller }))));
     let overflow = Arc::clone(&to.overflow);
     let pulse = Arc::new(Pulse::default());
     pulse.heard(shared.clock.elapsed(), IDLE_PING);

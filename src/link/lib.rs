@@ -113,6 +113,12 @@ impl Links {
         self.shared.routes.to_peers(to, &Peer::Hint(hint.clone()));
     }
 
+    /// A build of ours has ended without its driver: what its agents still run of it ends.
+    pub fn over(&self, build: BuildId, fence: Fence) {
+        self.shared.routes.over(build, fence);
+        self.hint(None, &PeerHint::Over { build, fence });
+    }
+
     /// Wants to reach an agent for a build: `to` gets `Up` whenever that is so.
     pub fn attach(
         &self,

@@ -174,8 +174,12 @@ fn answered(shared: &Shared, id: &ReplicaId, message: Peer, size: usize) {
 }
 
 fn hinted(shared: &Shared, hint: PeerHint) {
-    if let PeerHint::Linked { node, number } = &hint {
-        shared.routes.close(node, Some(*number), "the agent connected to another replica");
+    match &hint {
+        PeerHint::Linked { node, number } => {
+            shared.routes.close(node, Some(*number), "the agent connected to another replica");
+        }
+        PeerHint::Over { build, fence } => shared.routes.over(*build, *fence),
+        PeerHint::Queue | PeerHint::Running | PeerHint::Begun { .. } | PeerHint::Inbox(_) => {}
     }
     let _nobody_listens = shared.hints.send(hint);
 }

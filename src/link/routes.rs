@@ -8,7 +8,7 @@ use std::time::Duration;
 use model::{BuildId, Fence, NodeName};
 use parking_lot::Mutex;
 use remoting::native::Frame;
-use remoting::ops::{FromAgent, ToAgent};
+use remoting::ops::{Command, FromAgent, ToAgent};
 use remoting::peer::Peer;
 use tokio::sync::{Notify, mpsc};
 
@@ -132,11 +132,10 @@ impl Routes {
         to: &mpsc::UnboundedSender<AgentEvent>,
     ) {
         let mut table = self.table.lock();
+        let owner = (build, fence);
         let path = table.local.get(node).map(|l| (Path { link: l.link, peer: None }, l.instance.clone()));
-        let interest = table
-            .ours
-            .entry((build, fence))
-            .or_insert_with(|| Interest { to: to.clone(), nodes: HashMap::new() });
+        let interest =
+            table.ours.entry(owner).or_insert_with(|| Interest { to: to.clone(), nodes: HashMap::new() });
         interest.nodes.insert(node.clone(), path.as_ref().map(|(path, _)| *path));
         match path {
             Some((_, instance)) => {
@@ -144,9 +143,7 @@ impl Routes {
             }
             None => {
                 tell(&interest.to, AgentEvent::Down { node: node.clone() });
-                for peer in table.peers.values() {
-                    peer.tell(Peer::Attach { build, fence, node: node.clone() });
-                }
+                table.ask_peers(owner, node);
             }
         }
     }
@@ -217,7 +214,10 @@ impl Routes {
         if table.local.get(node).is_some_and(|l| l.link == link) {
             table.local.remove(node);
         }
-        table.unreached(node, |path| path.peer.is_none() && path.link == link);
+        // Peers know nothing yet of what was reached here: the agent may come back at any of them, or be there already.
+        for owner in table.unreached(node, |path| path.peer.is_none() && path.link == link) {
+            table.ask_peers(owner, node);
+        }
         for ((owner, wanted), remote) in &table.theirs {
             if wanted == node {
                 let (build, fence) = *owner;
@@ -269,6 +269,14 @@ impl Routes {
         }
     }
 
+    /// Lets all agents here forget a build. Those that never heard of it have nothing to do.
+    pub(crate) fn over(&self, build: BuildId, fence: Fence) {
+        let table = self.table.lock();
+        for local in table.local.values() {
+            to_agent(local, Frame::Command(ToAgent { build, fence, command: Command::Forget }));
+        }
+    }
+
     pub(crate) fn shed(&self, most: usize, reason: &str) -> usize {
         let table = self.table.lock();
         for local in table.local.values().take(most) {
@@ -298,7 +306,7 @@ impl Routes {
         table.peers.remove(&incarnation);
         let nodes: Vec<NodeName> = table.ours.values().flat_map(|i| i.nodes.keys().cloned()).collect();
         for node in nodes {
-            table.unreached(&node, |path| path.peer == Some(incarnation));
+            let _asked_already = table.unreached(&node, |path| path.peer == Some(incarnation));
         }
     }
 
@@ -411,13 +419,23 @@ impl Table {
         }
     }
 
-    fn unreached(&mut self, node: &NodeName, over: impl Fn(&Path) -> bool) {
-        for interest in self.ours.values_mut() {
+    /// A path is gone. → the builds that used it
+    fn unreached(&mut self, node: &NodeName, over: impl Fn(&Path) -> bool) -> Vec<Owner> {
+        let mut gone = Vec::new();
+        for (owner, interest) in &mut self.ours {
             let Some(now) = interest.nodes.get_mut(node) else { continue };
             if now.as_ref().is_some_and(&over) {
                 *now = None;
                 tell(&interest.to, AgentEvent::Down { node: node.clone() });
+                gone.push(*owner);
             }
+        }
+        gone
+    }
+
+    fn ask_peers(&self, (build, fence): Owner, node: &NodeName) {
+        for peer in self.peers.values() {
+            peer.tell(Peer::Attach { build, fence, node: node.clone() });
         }
     }
 }
@@ -451,6 +469,24 @@ mod tests {
             assert_eq!(from, node("mac"));
         }
         assert!(heard.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_build_whose_own_link_ends_is_told_of_the_agent_at_a_peer() {
+        let (routes, build, fence) = (Routes::default(), BuildId(1), Fence::first(1));
+        let (peer, mut asked) = Outgoing::new(4);
+        assert!(routes.peer_up(7, peer).is_empty());
+        let (socket, _frames) = Outgoing::new(4);
+        routes.link_up(&node("mac"), 3, "i", socket, Arc::default());
+        let (to, mut heard) = mpsc::unbounded_channel();
+        routes.attach(build, fence, &node("mac"), &to);
+        assert!(matches!(heard.try_recv(), Ok(AgentEvent::Up { .. })));
+        assert!(asked.try_recv().is_err(), "nobody is asked for what is here");
+        routes.link_down(&node("mac"), 3);
+        assert!(matches!(heard.try_recv(), Ok(AgentEvent::Down { .. })));
+        assert_eq!(asked.try_recv(), Ok(Peer::Attach { build, fence, node: node("mac") }));
+        routes.peer_reaches(7, (build, fence), &node("mac"), "i", 4);
+        assert!(matches!(heard.try_recv(), Ok(AgentEvent::Up { .. })));
     }
 
     #[tokio::test]

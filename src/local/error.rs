@@ -22,6 +22,16 @@ impl Error {
     }
 }
 
+/// An error at a file that the user has named: the home has nothing to do with it.
+pub(crate) fn of_given(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "permission denied; let this user read it".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a folder".to_owned(),
+        io::ErrorKind::InvalidData => "it is not text in UTF-8".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
 /// An error of the system, in words that say what to do.
 fn plain(error: &io::Error) -> String {
     match error.kind() {

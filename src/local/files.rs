@@ -1,7 +1,7 @@
 //! Files that are there whole or not at all.
 
 use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Error;
+use crate::error::of_given;
 
 /// Largest file that is read here.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
@@ -38,8 +39,17 @@ pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), Err
     write_whole(path, &format!("{text}\n"))
 }
 
-/// `None`: there is no such file.
+/// A file of the home. `None`: there is no such file.
 pub(crate) fn read_text(path: &Path) -> Result<Option<String>, Error> {
+    read(path, Error::io("read", path))
+}
+
+/// A file that the user has named. `None`: there is no such file.
+pub(crate) fn read_given(path: &Path) -> Result<Option<String>, Error> {
+    read(path, |error| Error::Refused(format!("read {}: {}", path.display(), of_given(&error))))
+}
+
+fn read(path: &Path, failed: impl FnOnce(io::Error) -> Error) -> Result<Option<String>, Error> {
     match fs::metadata(path) {
         Ok(found) if found.len() > MAX_BYTES => {
             return Err(Error::Refused(format!("{} is larger than 4 MiB", path.display())));
@@ -47,7 +57,7 @@ pub(crate) fn read_text(path: &Path) -> Result<Option<String>, Error> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Ok(_) | Err(_) => {}
     }
-    fs::read_to_string(path).map(Some).map_err(Error::io("read", path))
+    fs::read_to_string(path).map(Some).map_err(failed)
 }
 
 /// `None`: there is no such file.
@@ -61,4 +71,18 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, E
 /// A folder that only its owner enters; nothing happens when it is there.
 pub(crate) fn private_folder(path: &Path) -> Result<(), Error> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::io("create", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_a_named_file_has_nothing_to_do_with_the_home() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(read_given(&folder.path().join("none")).unwrap(), None);
+        let said = read_given(folder.path()).unwrap_err().to_string();
+        assert!(said.ends_with(": it is a folder"), "{said}");
+        assert_eq!(of_given(&ErrorKind::PermissionDenied.into()), "permission denied; let this user read it");
+    }
 }

@@ -11,7 +11,7 @@
 //!   bootstrap.json   what replicas create at their start when it is missing
 //!   admin-password   first password of the administrator, until he deletes it
 //!   secrets/         master.key: all other keys are derived from it
-//!   run/             NAME.json, NAME.sock of each replica; up.json
+//!   run/             NAME.json, NAME.sock, NAME.wait.json of each replica; up.json
 //!   logs/            NAME.log, NAME.log.1
 //!   agents/          NAME/ work folder, NAME.secret
 //!   objects/         artifacts, stashes
@@ -41,8 +41,8 @@ pub use bootstrap::{Administrator, Bootstrap, BootstrapItem, BootstrapNode};
 pub use error::Error;
 pub use home::{Paths, ensure_usable};
 pub use listener::{LISTEN_FD, inherited, share};
-pub use record::{ReplicaRecord, UpRecord};
+pub use record::{ReplicaRecord, ReplicaWait, UpRecord};
 pub use store_url::{STORE_ENV, StoreUrl};
 pub use table::{Auth, replicas_table};
 pub use up::{Options, Say, run};
-pub use whom::{Said, whom};
+pub use whom::{Said, Whom, whom};

@@ -27,12 +27,34 @@ impl ReplicaRecord {
     }
 }
 
+/// `run/NAME.wait.json`: written by a replica while its store does not answer, removed when it does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaWait {
+    pub pid: u32,
+    /// A sentence for a person.
+    pub why: String,
+}
+
+impl ReplicaWait {
+    pub fn write(&self, path: &Path) -> Result<(), Error> {
+        files::write_json(path, self)
+    }
+
+    /// `None`: there is none of this very process.
+    pub(crate) fn read(path: &Path, pid: u32) -> Option<ReplicaWait> {
+        files::read_json(path).ok().flatten().filter(|wait: &ReplicaWait| wait.pid == pid)
+    }
+}
+
 /// `run/up.json`: written by `up` when it has its address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpRecord {
     pub pid: u32,
     /// `http://127.0.0.1:8080/`
     pub url: String,
+    /// The replicas that it keeps running; empty when an older version wrote it.
+    #[serde(default)]
+    pub replicas: Vec<String>,
 }
 
 impl UpRecord {

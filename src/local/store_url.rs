@@ -1,7 +1,7 @@
 //! Where state is kept, as `--store` and the environment say it.
 
 use std::fmt;
-use std::path::{Path, absolute};
+use std::path::{Path, PathBuf, absolute};
 
 use crate::Error;
 use crate::files;
@@ -16,14 +16,22 @@ pub struct StoreUrl(String);
 impl StoreUrl {
     /// Reads a URL, or `@FILE` with one in it.
     pub fn parse(text: &str) -> Result<StoreUrl, Error> {
+        let text = text.trim();
         match text.strip_prefix('@') {
-            None => StoreUrl::checked(text.trim()),
+            None => StoreUrl::checked(text),
             Some(file) => {
                 let missing = || Error::Refused(format!("--store: there is no file {file}"));
-                let content = files::read_text(Path::new(file))?.ok_or_else(missing)?;
+                let content = files::read_given(Path::new(file))?.ok_or_else(missing)?;
                 StoreUrl::checked(content.trim())
             }
         }
+    }
+
+    /// Reads a URL of PostgreSQL; `None` when it is none.
+    pub(crate) fn postgres(url: &str) -> Option<StoreUrl> {
+        let url = url.trim();
+        let rest = ["postgres://", "postgresql://"].iter().find_map(|scheme| url.strip_prefix(scheme))?;
+        (!rest.is_empty() && !rest.contains(char::is_whitespace)).then(|| StoreUrl(url.to_owned()))
     }
 
     fn checked(url: &str) -> Result<StoreUrl, Error> {
@@ -34,14 +42,11 @@ impl StoreUrl {
             }
             return Ok(StoreUrl::sqlite(&absolute(path).map_err(Error::io("look at", Path::new(path)))?));
         }
-        let postgres =
-            ["postgres://", "postgresql://"].iter().any(|p| url.starts_with(p) && url.len() > p.len());
-        if postgres && !url.contains(char::is_whitespace) {
-            return Ok(StoreUrl(url.to_owned()));
-        }
-        Err(Error::Refused(
-            "--store takes sqlite:PATH, postgres://… or @FILE with one of them in it".to_owned(),
-        ))
+        StoreUrl::postgres(url).ok_or_else(|| {
+            Error::Refused(
+                "--store takes sqlite:PATH, postgres://… or @FILE with one of them in it".to_owned(),
+            )
+        })
     }
 
     pub(crate) fn sqlite(path: &Path) -> StoreUrl {
@@ -53,10 +58,64 @@ impl StoreUrl {
         if self.0.starts_with("sqlite:") { "sqlite" } else { "postgres" }
     }
 
+    /// Of a SQLite database.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.0.strip_prefix("sqlite:").map(Path::new)
+    }
+
+    /// Where the database is, for people and to be compared: a path, relative for what is in the home, which may be moved;
+    /// or `HOST:PORT/DATABASE`, without user and password.
+    pub(crate) fn place(&self, home: &Path) -> String {
+        match self.path() {
+            Some(path) => {
+                let path = real(path);
+                path.strip_prefix(home).unwrap_or(&path).display().to_string()
+            }
+            None => postgres_place(&self.0),
+        }
+    }
+
     /// With its password.
     pub fn expose(&self) -> &str {
         &self.0
     }
+}
+
+/// Without symbolic links in its folder, as far as that is there.
+fn real(path: &Path) -> PathBuf {
+    let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+    match (folder, path.file_name()) {
+        (Some(folder), Some(name)) => folder.join(name),
+        _ => path.to_owned(),
+    }
+}
+
+/// What the URL says; what it leaves out is what servers have by default.
+fn postgres_place(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
+    // a password may hold an @ that nobody has encoded
+    let server = authority.rsplit_once('@').map_or(authority, |(_, server)| server);
+    let (host, port) = match server.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port),
+        _ => (server, ""),
+    };
+    let (mut host, mut port, mut database) = (host, port, database);
+    for (key, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+        match key {
+            "host" | "hostaddr" => host = value,
+            "port" => port = value,
+            "dbname" => database = value,
+            _ => {}
+        }
+    }
+    let host = if host.is_empty() { "localhost" } else { host }.to_lowercase();
+    let port = if port.is_empty() { "5432" } else { port };
+    // a password that nobody has encoded may reach up to here: such a URL is refused later, but told before
+    let port = if port.chars().all(|c| c.is_ascii_digit()) { port } else { "?" };
+    let database = database.rsplit('@').next().unwrap_or_default();
+    format!("{host}:{port}/{database}")
 }
 
 impl fmt::Debug for StoreUrl {
@@ -68,6 +127,25 @@ impl fmt::Debug for StoreUrl {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_is_told_without_user_and_password() {
+        let place = |url: &str| StoreUrl::parse(url).unwrap().place(Path::new("/h"));
+        for (url, wanted) in [
+            ("sqlite:/h/majordomo.db", "majordomo.db"),
+            ("sqlite:/elsewhere/x.db", "/elsewhere/x.db"),
+            ("postgres://u:secret@Db.example:6000/ci?sslmode=require", "db.example:6000/ci"),
+            ("postgres://u:se:c@ret@h/ci", "h:5432/ci"),
+            ("postgresql://u@[::1]/ci", "[::1]:5432/ci"),
+            ("postgres://u@[::1]:6000/ci", "[::1]:6000/ci"),
+            ("postgres:///ci?host=/run/pg&port=6000", "/run/pg:6000/ci"),
+            ("postgres://h", "h:5432/"),
+            ("postgres://u:sec/ret@h/ci", "u:?/h/ci"),
+            ("postgres://u:sec?ret@h/ci", "u:?/"),
+        ] {
+            assert_eq!(place(url), wanted, "{url}");
+        }
+    }
 
     #[test]
     fn urls_are_read_and_rubbish_is_refused() {

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::Error;
 use crate::peer::{Ask, ask};
+use crate::whom::Whom;
 
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -83,8 +84,9 @@ struct Failover {
     resumed_millis: Option<u64>,
 }
 
-/// Asks the controller at `url` and draws the table.
-pub async fn replicas_table(url: &str, auth: &Auth) -> Result<String, Error> {
+/// Asks the controller and draws the table.
+pub async fn replicas_table(whom: &Whom) -> Result<String, Error> {
+    let Whom { url, auth, replicas } = whom;
     let Some(rest) = url.strip_prefix("http://") else {
         return Err(Error::Refused(format!("--url {url}: it must begin with http://")));
     };
@@ -97,7 +99,7 @@ pub async fn replicas_table(url: &str, auth: &Auth) -> Result<String, Error> {
         .await
         .ok_or_else(|| Error::Refused(format!("nobody answers at {url}; is `majordomo up` running?")))?;
     match answer.status {
-        200 => draw(&answer.body, now()),
+        200 => draw(&answer.body, replicas, now()),
         401 | 403 => {
             Err(Error::Refused(format!("{url} refuses this user and password; give others with --auth")))
         }
@@ -110,14 +112,18 @@ fn now() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn draw(json: &[u8], now: i64) -> Result<String, Error> {
+/// Of those that are stopped, only the wanted ones are shown, if it is known who is wanted: the others were taken away.
+fn draw(json: &[u8], wanted: &[String], now: i64) -> Result<String, Error> {
     let report: Report = serde_json::from_slice(json)
         .map_err(|e| Error::Refused(format!("the answer is not that of a Majordomo controller: {e}")))?;
     let holder =
         report.startup_lock.as_ref().map(|lock| name_of(&lock.holder)).filter(|name| !name.is_empty());
     let header = ["REPLICA", "STATE", "SINCE", "LOCK", "BUILDS", "AGENTS", "PID"].map(str::to_owned);
     let mut rows = vec![header.to_vec()];
-    for replica in &report.replicas {
+    let gone = |replica: &&Replica| {
+        replica.state == "stopped" && !wanted.is_empty() && !wanted.contains(&replica.name)
+    };
+    for replica in report.replicas.iter().filter(|replica| !gone(replica)) {
         let lock = if holder.as_deref() == Some(&replica.name) { "startup" } else { "" };
         rows.push(vec![
             printable(&replica.name),
@@ -132,11 +138,14 @@ fn draw(json: &[u8], now: i64) -> Result<String, Error> {
     let mut text = columns(&rows);
     for failover in report.failovers.iter().take(5) {
         let millis = |value: Option<u64>| value.map_or("not yet".to_owned(), |ms| format!("after {ms} ms"));
+        let builds = match count(&failover.builds).as_str() {
+            "1" => "1 build".to_owned(),
+            several => format!("{several} builds"),
+        };
         text.push_str(&format!(
-            "\nlost {} {} ago with {} builds: adopted {}, resumed {}",
+            "\nlost {} {} ago with {builds}: adopted {}, resumed {}",
             printable(&name_of(&failover.replica)),
             failover.at.map(|at| ago(now, at)).unwrap_or_default(),
-            count(&failover.builds),
             millis(failover.adopted_millis),
             millis(failover.resumed_millis),
         ));
@@ -197,7 +206,7 @@ mod tests {
             {"name":"majordomo-1","state":"starting","since":95000,"builds":0,"agents":[]}],
             "startupLock":{"holder":"majordomo-1","fence":"1.2","since":1},
             "failovers":[{"replica":"majordomo-0","at":40000,"builds":2,"adoptedMillis":310,"resumedMillis":null}]}"#;
-        let table = draw(json.as_bytes(), 100_000).unwrap();
+        let table = draw(json.as_bytes(), &[], 100_000).unwrap();
         let wanted = "REPLICA      STATE     SINCE  LOCK     BUILDS  AGENTS  PID\n\
                       majordomo-0  ready     1m39s           1       2       77\n\
                       majordomo-1  starting  5s     startup  0       0\n\
@@ -206,8 +215,25 @@ mod tests {
     }
 
     #[test]
+    fn replicas_that_were_taken_away_are_shown_until_they_have_stopped() {
+        let json = r#"{"replicas":[{"name":"ci-0","state":"ready"},{"name":"ci-1","state":"stopped"},
+            {"name":"ci-2","state":"draining"},{"name":"ci-3","state":"stopped"}],
+            "failovers":[{"replica":"ci-3","at":0,"builds":1}]}"#;
+        let drawn = |wanted: &[String]| draw(json.as_bytes(), wanted, 1_000).unwrap();
+        let table = drawn(&["ci-0".to_owned(), "ci-1".to_owned()]);
+        assert!(
+            ["ci-0     ready", "ci-1     stopped", "ci-2     draining"].iter().all(|row| table.contains(row)),
+            "{table}"
+        );
+        assert!(!table.contains("ci-3     stopped"), "{table}");
+        assert!(table.contains("lost ci-3 1s ago with 1 build: "), "{table}");
+        // of whom nothing is known, all are shown
+        assert!(drawn(&[]).contains("ci-3     stopped"));
+    }
+
+    #[test]
     fn rubbish_is_refused_with_a_sentence() {
-        assert!(draw(b"<html>", 0).unwrap_err().to_string().contains("not that of a Majordomo"));
+        assert!(draw(b"<html>", &[], 0).unwrap_err().to_string().contains("not that of a Majordomo"));
         assert!(Auth::parse("admin").is_err());
         assert_eq!(format!("{:?}", Auth::parse("admin:secret").unwrap()), "Auth(***)");
     }

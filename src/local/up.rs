@@ -3,15 +3,22 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use config::controller::{HAController, LocalPlan, LocalStore, MAX_REPLICAS, local_plan};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
 
-use crate::fleet::Fleet;
-use crate::found::{Found, listening};
+use crate::fleet::{Fleet, Patience};
+use crate::found::{Found, listening, replica_names};
 use crate::home::{Taken, Wanted};
 use crate::record::UpRecord;
 use crate::{Error, StoreUrl, files};
+
+/// Where replicas find the address that users know, when somebody has chosen it.
+const URL_ENV: &str = "MAJORDOMO_URL";
+/// How long the name of this machine may take to become an address.
+const RESOLVE: Duration = Duration::from_secs(1);
 
 /// What `up` was asked for.
 #[derive(Debug, Clone)]
@@ -36,6 +43,10 @@ pub type Say = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Starts the controller, or takes over what runs of it, and keeps it running until Ctrl-C.
 pub async fn run(options: Options, say: Say) -> Result<(), Error> {
+    run_with(options, Patience::default(), say).await
+}
+
+async fn run_with(options: Options, patience: Patience, say: Say) -> Result<(), Error> {
     let mut signals = Signals::new()?;
     let (plan, wanted) = plan(&options, &say)?;
     let taken = Taken::take(&options.home, &wanted)?;
@@ -44,35 +55,43 @@ pub async fn run(options: Options, say: Say) -> Result<(), Error> {
     let address = listener.local_addr().map_err(Error::io("look at", Path::new("the listening socket")))?;
     let home = taken.complete(&wanted)?;
     let url = format!("http://{}/", reachable(address));
-    UpRecord { pid: std::process::id(), url: url.clone() }.write(&home.paths.up_record())?;
+    let replicas = replica_names(&home.name, plan.replicas);
+    UpRecord { pid: std::process::id(), url: url.clone(), replicas }.write(&home.paths.up_record())?;
     let made = if home.new { "new home" } else { "home" };
     say(&format!("{made} {}", home.paths.root().display()));
     if let Some(why) = &home.no_example {
         say(&format!("no example job: {why}"));
     }
-    let fleet = Fleet::start(&options, &plan, &home, listener, &url, found);
-    let ended = fleet.run(&home, &say, &mut signals).await;
-    if ended.is_err() {
-        home.undo_first_start();
-    }
-    ended
+    let chosen = std::env::var(URL_ENV).is_ok_and(|chosen| !chosen.is_empty());
+    let public = if chosen { None } else { Some(public(address).await) };
+    let urls = Urls { here: url, public };
+    let fleet = Fleet::start(&options, &plan, &home, listener, urls, found);
+    fleet.run(home, patience, &say, &mut signals).await
+}
+
+/// Under which addresses the controller is known.
+pub(crate) struct Urls {
+    /// On this machine.
+    pub(crate) here: String,
+    /// For links in builds and answers; `None` when replicas find it in their environment.
+    pub(crate) public: Option<String>,
 }
 
 /// What the file says, with the options over it.
 fn plan(options: &Options, say: &Say) -> Result<(LocalPlan, Wanted), Error> {
     let default = LocalPlan { name: String::new(), replicas: 3, store: LocalStore::Sqlite };
-    let (mut plan, name) = match &options.file {
-        None => (default, None),
+    let (mut plan, name, place) = match &options.file {
+        None => (default, None, String::new()),
         Some(file) => {
             let place = file.display();
             let missing = || Error::Refused(format!("{place}: there is no such file"));
-            let text = files::read_text(file)?.ok_or_else(missing)?;
+            let text = files::read_given(file)?.ok_or_else(missing)?;
             let controller =
                 HAController::parse(&text).map_err(|e| Error::Refused(format!("{place}: {e}")))?;
             let (plan, warnings) = local_plan(&controller);
             warnings.iter().for_each(|warning| say(&format!("warning: {place}: {warning}")));
             let name = plan.name.clone();
-            (plan, Some(name))
+            (plan, Some(name), place.to_string())
         }
     };
     plan.replicas = options.replicas.unwrap_or(plan.replicas);
@@ -84,7 +103,12 @@ fn plan(options: &Options, say: &Say) -> Result<(LocalPlan, Wanted), Error> {
     }
     let store = match (&options.store, &plan.store) {
         (Some(store), _) => Some(store.clone()),
-        (None, LocalStore::Postgres(url)) => Some(StoreUrl::parse(url)?),
+        (None, LocalStore::Postgres(url)) => Some(StoreUrl::postgres(url).ok_or_else(|| {
+            // without the text, which may hold a password
+            Error::Refused(format!(
+                "{place}: spec.store.postgres.url: it must begin with postgres:// and have no spaces"
+            ))
+        })?),
         (None, LocalStore::Sqlite) => None,
     };
     let wanted = Wanted { name, store, agents: options.agents, example: options.example };
@@ -99,6 +123,25 @@ fn reachable(address: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, address.port())
+}
+
+/// Where users reach what listens there: an address for all is told by the machine's name, if that has an address.
+async fn public(address: SocketAddr) -> String {
+    if address.ip().is_unspecified()
+        && let Some(name) = host_name()
+        && let Ok(Ok(_)) = timeout(RESOLVE, tokio::net::lookup_host((name.as_str(), address.port()))).await
+    {
+        return format!("http://{name}:{}/", address.port());
+    }
+    format!("http://{}/", reachable(address))
+}
+
+/// `None`: it has none, or one that can't be part of a URL.
+fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    let name = name.trim();
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+    (!name.is_empty() && name.chars().all(fits)).then(|| name.to_owned())
 }
 
 /// Ctrl-C and SIGTERM.

@@ -15,8 +15,17 @@ pub struct Said<'a> {
     pub auth: Option<&'a str>,
 }
 
+/// Whom to ask.
+#[derive(Debug, Clone)]
+pub struct Whom {
+    pub(crate) url: String,
+    pub(crate) auth: Auth,
+    /// The replicas that `up` keeps running; empty when that is not known.
+    pub(crate) replicas: Vec<String>,
+}
+
 /// The address to ask, and who asks.
-pub fn whom(said: Said<'_>, default_home: &Path) -> Result<(String, Auth), Error> {
+pub fn whom(said: Said<'_>, default_home: &Path) -> Result<Whom, Error> {
     let home = said.home.unwrap_or(default_home);
     let paths = Paths::new(home);
     let own = UpRecord::read(&paths.up_record());
@@ -30,14 +39,16 @@ pub fn whom(said: Said<'_>, default_home: &Path) -> Result<(String, Auth), Error
             own.as_ref().map_err(|e| Error::Refused(e.to_string()))?.as_ref().ok_or_else(nobody)?.url.clone()
         }
     };
+    let own = own.ok().flatten().filter(|own| same(&own.url, &url));
+    let is_own = own.is_some();
+    let replicas = own.map(|own| own.replicas).unwrap_or_default();
     if let Some(auth) = said.auth {
         let auth = match auth.strip_prefix('@') {
             Some(file) => text(Path::new(file), "--auth")?,
             None => auth.to_owned(),
         };
-        return Ok((url, Auth::parse(&auth)?));
+        return Ok(Whom { url, auth: Auth::parse(&auth)?, replicas });
     }
-    let is_own = own.ok().flatten().is_some_and(|own| same(&own.url, &url));
     if said.home.is_none() && !is_own {
         return Err(Error::Refused(format!(
             "{url} is not the address of {}, so its password is not sent there; say who asks with --auth USER:PASSWORD \
@@ -46,12 +57,12 @@ pub fn whom(said: Said<'_>, default_home: &Path) -> Result<(String, Auth), Error
         )));
     }
     let password = text(&paths.admin_password(), "use --auth")?;
-    Ok((url, Auth::parse(&format!("admin:{password}"))?))
+    Ok(Whom { url, auth: Auth::parse(&format!("admin:{password}"))?, replicas })
 }
 
 fn text(file: &Path, what: &str) -> Result<String, Error> {
     let missing = || Error::Refused(format!("{what}: there is no file {}", file.display()));
-    Ok(files::read_text(file)?.ok_or_else(missing)?.trim().to_owned())
+    Ok(files::read_given(file)?.ok_or_else(missing)?.trim().to_owned())
 }
 
 /// Whether both mean one address, however the last `/` and the host's letters are written.
@@ -67,7 +78,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("run")).unwrap();
         std::fs::write(folder.path().join("admin-password"), "first\n").unwrap();
-        let record = UpRecord { pid: 1, url: "http://127.0.0.1:8080/".to_owned() };
+        let replicas = vec!["majordomo-0".to_owned()];
+        let record = UpRecord { pid: 1, url: "http://127.0.0.1:8080/".to_owned(), replicas };
         record.write(&Paths::new(folder.path()).up_record()).unwrap();
         folder
     }
@@ -88,19 +100,23 @@ mod tests {
         }
         // its own address, however it is written
         for url in ["http://127.0.0.1:8080", "HTTP://127.0.0.1:8080//"] {
-            let (_, auth) = whom(said(url), home.path()).unwrap();
+            let Whom { auth, replicas, .. } = whom(said(url), home.path()).unwrap();
             assert_eq!(auth.expose(), "admin:first", "{url}");
+            assert_eq!(replicas, ["majordomo-0"]);
         }
         // both named: it is wanted
         let both = Said { home: Some(home.path()), ..said("http://ci.example/") };
-        assert_eq!(whom(both, Path::new("/nowhere")).unwrap().1.expose(), "admin:first");
+        let both = whom(both, Path::new("/nowhere")).unwrap();
+        assert_eq!(both.auth.expose(), "admin:first");
+        // which replicas another controller has is not known here
+        assert!(both.replicas.is_empty());
     }
 
     #[test]
     fn without_a_home_the_address_and_the_user_are_enough() {
         let nowhere = Path::new("/no/such/home");
         let said = Said { url: Some("http://ci.example/"), auth: Some("me:mine"), home: None };
-        let (url, auth) = whom(said, nowhere).unwrap();
+        let Whom { url, auth, .. } = whom(said, nowhere).unwrap();
         assert_eq!((url.as_str(), auth.expose()), ("http://ci.example/", "me:mine"));
         assert!(whom(Said { auth: None, ..said }, nowhere).is_err());
         let said = Said { auth: Some("@/no/such/file"), ..said };

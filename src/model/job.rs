@@ -43,11 +43,10 @@ pub enum ParameterKind {
 impl ParameterDefinition {
     /// The value of a build that gives none.
     pub fn default_value(&self) -> crate::ParamValue {
-        use crate::ParamValue::{Flag, Text};
+        use crate::ParamValue::{Flag, Secret, Text};
         match &self.kind {
-            ParameterKind::String { default, .. }
-            | ParameterKind::Text { default }
-            | ParameterKind::Password { default } => Text(default.clone()),
+            ParameterKind::String { default, .. } | ParameterKind::Text { default } => Text(default.clone()),
+            ParameterKind::Password { default } => Secret { secret: default.clone() },
             ParameterKind::Boolean { default } => Flag(*default),
             ParameterKind::Choice { choices } => Text(choices.first().cloned().unwrap_or_default()),
         }

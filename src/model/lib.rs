@@ -186,18 +186,33 @@ impl Cause {
 }
 
 /// Value of a build parameter.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum ParamValue {
     Flag(bool),
     Text(String),
+    /// Of a password parameter. It stays one, whatever becomes of the definition, and is shown to nobody.
+    Secret {
+        secret: String,
+    },
 }
 
+impl fmt::Debug for ParamValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ParamValue::Flag(flag) => write!(f, "{flag}"),
+            ParamValue::Text(text) => write!(f, "{text:?}"),
+            ParamValue::Secret { .. } => f.write_str("***"),
+        }
+    }
+}
+
+/// As a build sees it.
 impl fmt::Display for ParamValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ParamValue::Flag(flag) => write!(f, "{flag}"),
-            ParamValue::Text(text) => f.write_str(text),
+            ParamValue::Text(text) | ParamValue::Secret { secret: text } => f.write_str(text),
         }
     }
 }

@@ -60,6 +60,7 @@ pub enum ActKind {
     BlockEnd {
         start: StepId,
         result: BuildResult,
+        /// What it threw; nothing for an abort, of which the log knows already.
         error: Option<String>,
         skipped: bool,
     },
@@ -86,6 +87,7 @@ pub enum ActKind {
     /// Outcome: `Data::Granted`.
     Node {
         label: Option<String>,
+        /// Nothing asks for one yet.
         custom_workspace: Option<String>,
     },
     Sleep {

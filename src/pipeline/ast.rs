@@ -25,6 +25,8 @@ pub struct Script {
 pub struct Function {
     pub pos: Pos,
     pub name: String,
+    /// The declared type of what it returns; `None` for `def`, `void` and constructors.
+    pub returns: Option<String>,
     pub parameters: Vec<Parameter>,
     pub body: Vec<Stmt>,
     pub is_static: bool,
@@ -56,6 +58,7 @@ pub struct Class {
 pub struct Field {
     pub pos: Pos,
     pub name: String,
+    pub ty: Option<String>,
     pub value: Option<Expr>,
     pub is_static: bool,
 }
@@ -336,10 +339,9 @@ pub struct Declarative {
 pub enum AgentSpec {
     Any,
     None,
-    /// `agent { label 'x' }` or `agent { node { label 'x'; customWorkspace 'y' } }`
+    /// `agent { label 'x' }` or `agent { node { label 'x' } }`
     Label {
         label: Expr,
-        custom_workspace: Option<Expr>,
     },
 }
 
@@ -428,10 +430,10 @@ pub enum PostCondition {
     Fixed,
     Regression,
     Aborted,
-    Failure,
     Success,
-    Unstable,
     Unsuccessful,
+    Unstable,
+    Failure,
     NotBuilt,
     Cleanup,
 }

@@ -30,7 +30,7 @@ pub enum Status {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
     pub result: BuildResult,
-    /// What killed it, as the log shows it.
+    /// What killed it, as the log shows it; nothing for an abort, of which the log knows already.
     pub error: Option<String>,
 }
 
@@ -207,10 +207,11 @@ impl Machine {
         let failed = self.vm.over.as_ref().or(ended.as_ref().err());
         let results = self.vm.globals.result.into_iter().chain(aborted);
         let result = results.chain(failed.map(|value| self.vm.thrown_result(value))).max();
-        let by = self.vm.globals.aborted_by.as_ref().map(|by| format!("Aborted by {by}"));
+        // Who aborted the build stands in the log where it happened.
+        let shown = failed.filter(|value| !self.vm.is_abort(value));
         Ended {
             result: result.unwrap_or(BuildResult::Success),
-            error: failed.map(|v| self.vm.last_words(v)).or(by),
+            error: shown.map(|value| self.vm.last_words(value)),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::compile::code::Image;
 use crate::diagnostic::Diagnostic;
 use crate::{ast, compile, declarative, parser};
 
-/// Bytecode with its constants and lines, and what Declarative says about the job.
+/// Bytecode with its constants and places in the source, and what Declarative says about the job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Program {
     pub(crate) image: Image,

@@ -67,6 +67,11 @@ pub enum PeerHint {
         behaviour: u32,
     },
     Inbox(BuildId),
+    /// A build has ended without its agents being told: whoever holds them tells them.
+    Over {
+        build: BuildId,
+        fence: Fence,
+    },
     /// A node's agent has a new link: older ones are to be closed.
     Linked {
         node: NodeName,
@@ -149,6 +154,7 @@ mod tests {
             Peer::Iam(me),
             Peer::Hint(PeerHint::Queue),
             Peer::Hint(PeerHint::Inbox(build)),
+            Peer::Hint(PeerHint::Over { build, fence }),
             Peer::Hint(PeerHint::Begun { build, job, number: 7, fence, behaviour: 1 }),
             Peer::Hint(PeerHint::Linked { node: node.clone(), number: 3 }),
             Peer::Attach { build, fence, node: node.clone() },

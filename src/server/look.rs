@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use config::ItemConfig;
 use engine::Effective;
+use engine::allocate::Seen;
 use futures_util::TryFutureExt;
 use model::{JobName, NodeName, ParameterKind, ReplicaId};
 use parking_lot::Mutex;
@@ -31,6 +32,7 @@ pub(crate) struct Look<'a> {
     pub(crate) base: &'a Base,
     values: AtomicUsize,
     queue: OnceCell<Queue>,
+    seen: OnceCell<Seen>,
     busy: OnceCell<Vec<Busy>>,
     running: OnceCell<Vec<Running>>,
     building: OnceCell<HashSet<JobName>>,
@@ -90,6 +92,7 @@ impl<'a> Look<'a> {
             base,
             values: AtomicUsize::new(0),
             queue: OnceCell::new(),
+            seen: OnceCell::new(),
             busy: OnceCell::new(),
             running: OnceCell::new(),
             building: OnceCell::new(),
@@ -135,6 +138,20 @@ impl<'a> Look<'a> {
     pub(crate) async fn queued(&self, job: &JobName) -> Result<Option<&QueueItem>, Error> {
         let queue = self.queue().await?;
         Ok(queue.by_job.get(job).and_then(|at| queue.items.get(*at)))
+    }
+
+    /// Which `node` steps wait, and what tells why.
+    pub(crate) async fn seen(&self) -> Result<&Seen, Error> {
+        self.seen.get_or_try_init(|| self.load_seen()).await
+    }
+
+    async fn load_seen(&self) -> Result<Seen, Error> {
+        Ok(Seen {
+            waits: self.store().waits().await?,
+            nodes: self.nodes().await?.to_vec(),
+            links: self.live_links().await?,
+            busy: Vec::new(),
+        })
     }
 
     pub(crate) async fn busy(&self) -> Result<&[Busy], Error> {

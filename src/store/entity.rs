@@ -158,6 +158,8 @@ pub struct Running {
     /// Number of guarded writes so far.
     pub seq: i64,
     pub log_end: u64,
+    /// Epoch in which it left the queue. One below that of its fence: the store was set back in time since.
+    pub epoch: u32,
     pub behaviour: u32,
 }
 

@@ -14,6 +14,8 @@ mod failing;
 pub mod memory;
 mod write;
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use model::{BuildId, BuildResult, Fence, JobName, NodeName, QueueId, ReplicaId};
 
@@ -226,6 +228,9 @@ pub trait Objects: Send + Sync + 'static {
     async fn get(&self, key: &str, from: u64, max: usize) -> Result<Option<bytes::Bytes>>;
     /// Nothing happens when there is none.
     async fn delete(&self, key: &str) -> Result<()>;
+    /// Deletes all objects whose keys begin with `prefix` and `/`, but for those of `keep`, and what uploads that were killed
+    /// have left there. Nobody may be writing below the prefix.
+    async fn keep_only(&self, prefix: &str, keep: &BTreeSet<String>) -> Result<()>;
 }
 
 /// Whether `key` may name an object; every object store asks this first.

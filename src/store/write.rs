@@ -148,6 +148,9 @@ pub enum Write {
     DeleteBuild { job: JobName, number: u64 },
     /// → `Answer::Unit`; `Error::NotFound`
     KeepBuild { job: JobName, number: u64, keep: bool },
+    /// Deletes a piece of the journals and logs that deleted builds have left: they may be too much for one transaction,
+    /// which all other writes would wait for. Nobody reads them any more. → `Answer::Bool` (false: nothing was left)
+    Erase,
     /// Objects were deleted: their keys need not be kept as garbage. → `Answer::Unit`, also for unknown keys
     ForgetObjects { keys: Vec<String> },
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::load::{JOBS, Load};
+use crate::load::{Load, MIXED};
 use crate::logs;
 use crate::support::controller::{Controller, FarAgent, LONG, Options, wait};
 
@@ -19,7 +19,7 @@ fn killing_up_kills_no_build_and_the_next_up_takes_over() {
     let mut controller = start("up");
     let _agent = label_work(&controller);
     let mut load = Load::new(&controller, "u");
-    let queued: Vec<_> = JOBS.iter().map(|job| load.ask(job).unwrap()).collect();
+    let queued: Vec<_> = MIXED.iter().map(|job| load.ask(job).unwrap()).collect();
     wait(LONG, "builds run", || {
         (load.builds().iter().filter(|b| queued.contains(&b.queue)).count() == queued.len()).then_some(())
     });
@@ -52,10 +52,10 @@ fn killing_everything_at_once_loses_no_build_and_no_acknowledged_write() {
     let mut agent = label_work(&controller);
     let mut load = Load::new(&controller, "e");
     for round in 0..3 {
-        for job in JOBS {
+        for job in MIXED {
             load.ask(job);
         }
-        let running = round * JOBS.len() + 1;
+        let running = round * MIXED.len() + 1;
         wait(LONG, "builds run", || (load.builds().len() >= running).then_some(()));
         std::thread::sleep(Duration::from_millis(700 * round as u64));
         // the last one is acknowledged right before the end

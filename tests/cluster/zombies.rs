@@ -27,7 +27,7 @@ fn former_owners_that_wake_are_refused_by_the_store_and_by_agents() {
     let mut controller = Controller::start(options);
     let agents: Vec<_> =
         (1..=3).map(|n| FarAgent::start(&controller, &format!("far-{n}"), 4, "work")).collect();
-    let mut load = Load::new(&controller, "z");
+    let mut load = Load::quick(&controller, "z");
     let mut random = Random::new(seed(), "zombies");
     let (tally, began) = (Tally::default(), Instant::now());
     let mut round = 0;

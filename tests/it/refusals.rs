@@ -7,14 +7,14 @@ use std::path::Path;
 use crate::harness::{Controller, Refusal, Up, refused};
 
 #[track_caller]
-fn one_line(refusal: &Refusal, wanted: &str) {
+pub(crate) fn one_line(refusal: &Refusal, wanted: &str) {
     assert_eq!(refusal.status.code(), Some(2), "{}", refusal.said);
     assert!(refusal.said.contains(wanted), "{wanted:?} is not in: {}", refusal.said);
     assert_eq!(refusal.said.trim_end().lines().count(), 1, "{}", refusal.said);
 }
 
 #[track_caller]
-fn nothing_was_made(home: &Path) {
+pub(crate) fn nothing_was_made(home: &Path) {
     assert!(
         !home.exists(),
         "{:?}",
@@ -31,6 +31,7 @@ fn bad_options_are_refused_before_anything_is_made() {
         ("--agents", "101", "not in 0..=100"),
         ("--store", "mysql://x/y", "--store takes"),
         ("--store", "@/no/such/file", "there is no file"),
+        ("--listen", "127.0.0.1:99999", "the port is at most 65535"),
         ("--frobnicate", "1", "unexpected argument"),
     ] {
         let up = Up::new(1, 0);
@@ -169,6 +170,18 @@ fn a_database_that_refuses_is_told_in_one_line() {
 }
 
 #[test]
+fn a_first_start_gives_up_on_a_database_that_does_not_answer() {
+    // an address where nobody listens, once it is let go
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut up = Up::new(1, 0);
+    up.more.extend(["--store".to_owned(), format!("postgres://ci:hush-hush@{address}/ci")]);
+    let refusal = up.refused();
+    assert!(!refusal.said.contains("hush-hush"), "{}", refusal.said);
+    one_line(&refusal, &format!("no database server answers at {address}"));
+    nothing_was_made(&up.home());
+}
+
+#[test]
 fn a_home_that_is_held_or_of_another_controller_is_refused() {
     let it = Controller::start(1, 0);
     let second = || {
@@ -190,6 +203,9 @@ fn a_home_that_is_held_or_of_another_controller_is_refused() {
     let mut other = second();
     other.args(["--store", "postgres://localhost/x"]);
     one_line(&refused(other), "keeps its state in SQLite");
+    let mut other = second();
+    other.arg("--store").arg(format!("sqlite:{}", it.home.parent().unwrap().join("x.db").display()));
+    one_line(&refused(other), "keeps its state in SQLite at majordomo.db");
     it.admin.get("/api/json").expect(200);
     it.unharmed();
 }

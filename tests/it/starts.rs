@@ -19,8 +19,23 @@ fn a_first_start_that_was_killed_is_completed_by_the_next_one() {
         // with port 0 it takes the address that what the first one left running has already
         let it = Controller::of(options);
         it.admin.get("/api/json").expect(200);
+        if millis < 100 {
+            // nobody has seen the password yet
+            let said = fs::read_to_string(folder.join("up.log")).unwrap();
+            let password = fs::read_to_string(it.home.join("admin-password")).unwrap();
+            assert!(said.contains(password.trim()), "{said}");
+        }
         let (result, console) = it.admin.try_script("first", "echo 'complete'");
         assert_eq!(result, "SUCCESS", "{console}");
         drop((it, guard));
     }
+}
+
+#[test]
+fn builds_know_where_users_find_them() {
+    let it = Controller::start(1, 0);
+    let (result, console) = it.admin.try_script("where", "echo \"at ${env.BUILD_URL}\"");
+    assert_eq!(result, "SUCCESS", "{console}");
+    let here = format!("at http://{}/job/where/1/", it.admin.address);
+    assert!(console.contains(&here), "{here} is not in: {console}");
 }

@@ -34,6 +34,8 @@ const SILENT: u32 = 3;
 /// The service's ends of a link.
 #[derive(Debug)]
 pub(crate) struct Ends {
+    /// Identity of the controller, as its welcome says.
+    pub(crate) controller: String,
     pub(crate) commands: mpsc::Receiver<ToAgent>,
     pub(crate) frames: mpsc::Sender<Bytes>,
 }
@@ -149,7 +151,8 @@ impl Dialer {
         );
         let (to_service, commands) = mpsc::channel(COMMANDS);
         let (frames, from_service) = mpsc::channel(FRAMES);
-        if links.send(Ends { commands, frames }).await.is_err() {
+        let controller = welcome.controller;
+        if links.send(Ends { commands, frames, controller }).await.is_err() {
             return End::Stopped;
         }
         let (pong, pongs) = mpsc::channel(FRAMES);
@@ -160,7 +163,12 @@ impl Dialer {
         };
         // Best effort: the other side notices in any case.
         let _closed = timeout(Duration::from_millis(200), sink.close()).await;
-        end
+        match end {
+            End::Stopped if !links.is_closed() && !*stop.borrow() => {
+                End::Lost("this agent does not serve it yet".to_owned())
+            }
+            end => end,
+        }
     }
 }
 

@@ -20,7 +20,8 @@ pub(super) struct Found {
     pub(super) size: u64,
 }
 
-/// Shows all files and links of the set, sorted by name.
+/// Shows all files and links of the set, sorted by name. A folder that is not there holds none: the workspace of a build
+/// that has not run anything yet.
 pub(super) fn walk(
     root: &Path,
     files: &FileSet,
@@ -28,7 +29,10 @@ pub(super) fn walk(
     visit: &mut dyn FnMut(Found) -> Result<(), OpError>,
 ) -> Result<(), OpError> {
     let patterns = Patterns::new(files);
-    let mut left = entries(root, "")?;
+    let mut left = match entries(root, "") {
+        Err(OpError::NoSuchFile(_)) => Vec::new(),
+        found => found?,
+    };
     while let Some(entry) = left.pop() {
         pipe.check()?;
         if entry.kind.is_dir() {
@@ -73,7 +77,8 @@ fn entries(dir: &Path, prefix: &str) -> Result<Vec<Entry>, OpError> {
 
 /// Lists a set: one JSON array of name and size a line. A link is listed when its target is a file inside.
 pub(super) fn glob(dir: &Path, files: &FileSet, pipe: &Pipe) -> Result<OpResult, OpError> {
-    let root = fs::canonicalize(dir).map_err(|e| OpError::at(dir, e))?;
+    // One that is not there has no links either.
+    let root = fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
     let mut out = BufWriter::with_capacity(MAX_PIECE, pipe.clone());
     let (mut count, mut bytes) = (0, 0);
     walk(dir, files, pipe, &mut |found| {

@@ -162,10 +162,16 @@ impl Service {
         if !build.forgotten || busy {
             return;
         }
+        // Its fence stays: a former owner that was stopped meanwhile would find no folder, and run its steps again.
+        match self.forgotten.add(id, self.fences.held(id).unwrap_or_default()) {
+            Ok(None) => {}
+            Ok(Some(oldest)) if self.builds.contains_key(&oldest) => {}
+            Ok(Some(oldest)) => self.fences.forget(oldest),
+            Err(e) => error!("write down that build {id} is forgotten: {e}"),
+        }
         match self.home.discard(id) {
             Ok(trash) => {
                 self.builds.remove(&id);
-                self.fences.forget(id);
                 if let Some(path) = trash {
                     self.delete(path);
                 }

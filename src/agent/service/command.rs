@@ -20,7 +20,11 @@ impl Service {
                 self.report(build, fence, Report::Refused { held });
             }
             Verdict::Newer => self.claim(build, fence, true),
-            Verdict::Current if claim => self.claim(build, fence, false),
+            // Nothing is kept of a build that was forgotten: it is claimed like a new one.
+            Verdict::Current if claim => self.claim(build, fence, !self.builds.contains_key(&build)),
+            Verdict::Current if !self.builds.contains_key(&build) => {
+                self.report(build, fence, Report::Refused { held: fence });
+            }
             Verdict::Current => self.obey(build, fence, command),
         }
     }

@@ -26,6 +26,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tracing::error;
 
+use crate::forgotten::Forgotten;
 use crate::home::{Held, Home};
 use crate::link::{Dialer, Ends};
 use crate::step::{Step, StepKey, own_env};
@@ -77,7 +78,9 @@ fn about(home: &Home) -> AgentInfo {
 pub(crate) struct Service {
     config: Config,
     home: Home,
+    /// Of the builds that are kept here, and of those that were forgotten lately.
     fences: Fences,
+    forgotten: Forgotten,
     builds: HashMap<BuildId, Build>,
     link: Option<Ends>,
     /// Reports for the link.
@@ -156,13 +159,16 @@ enum Turn {
 impl Service {
     /// Takes up what is in the work folder. Nothing in it changes.
     fn open(config: Config, home: Home) -> Result<Service, Error> {
-        let held =
-            home.builds().map_err(|source| Error::WorkDir { path: config.work_dir.clone(), source })?;
-        let fences = Fences::restore(held.iter().map(|(build, held)| (*build, held.fence)).collect());
+        let failed = |source| Error::WorkDir { path: config.work_dir.clone(), source };
+        let held = home.builds().map_err(failed)?;
+        let forgotten = home.forgotten().map_err(failed)?;
+        let mut fences = Fences::restore(held.iter().map(|(build, held)| (*build, held.fence)).collect());
+        forgotten.all().for_each(|(build, fence)| fences.hold(build, fence));
         let mut service = Service {
             config,
             home,
             fences,
+            forgotten,
             builds: HashMap::new(),
             link: None,
             outbox: VecDeque::new(),
@@ -215,6 +221,10 @@ impl Service {
         match turn {
             Turn::Link(ends) => {
                 self.unlink();
+                if let Err(why) = self.enter(&ends.controller) {
+                    error!("{why}");
+                    return;
+                }
                 self.link = Some(ends);
                 self.tell_builds();
             }
@@ -242,6 +252,31 @@ impl Service {
             Done::Op(key, result) => self.op_ended(key, result),
             Done::Trash => {}
         }
+    }
+
+    /// Takes the controller for the one whose builds are kept here. Another one has builds of the same numbers: what is kept
+    /// of the former goes first, and while something of it runs, no other is served.
+    fn enter(&mut self, controller: &str) -> Result<(), String> {
+        let known = self.home.controller();
+        if controller.is_empty() || known.as_deref() == Some(controller) {
+            return Ok(());
+        }
+        if known.is_some() {
+            let former: Vec<BuildId> = self.builds.keys().copied().collect();
+            for build in former {
+                self.forget(build, self.fences.held(build).unwrap_or_default());
+            }
+        }
+        if !self.builds.is_empty() {
+            return Err(format!(
+                "steps of another controller are ending in {}: this one is served after that",
+                self.home.work_dir().display()
+            ));
+        }
+        let failed =
+            |e| format!("write down whose builds are kept in {}: {e}", self.home.work_dir().display());
+        self.fences = Fences::default();
+        self.forgotten.clear().and_then(|()| self.home.set_controller(controller)).map_err(failed)
     }
 
     /// Forgets all that belonged to the link. Whoever listens speaks up again on the next one.

@@ -234,7 +234,8 @@ mod tests {
         assert!(step.make().unwrap() && !step.make().unwrap());
         let state = || step.look("boot").state;
         assert_eq!(state(), StepState::Accepted);
-        let me = super::super::process::Stat::of(std::process::id().try_into().unwrap()).unwrap().process.line();
+        let me =
+            super::super::process::Stat::of(std::process::id().try_into().unwrap()).unwrap().process.line();
         fs::write(step.path.join("started"), "").unwrap();
         assert_eq!(state(), StepState::Running, "being written");
         fs::write(step.path.join("started"), format!("boot\n{me}")).unwrap();

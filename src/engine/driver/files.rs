@@ -170,7 +170,7 @@ impl Driver {
     /// Objects are written under build and fence, so two owners never write the same one.
     fn object_key(&self, step: &StepId, op: u64) -> String {
         let step = step.0.replace('/', "_");
-        format!("builds/{}/{}/{step}-{op}", self.facts.build, self.facts.fence.to_i64())
+        format!("{}/{}/{step}-{op}", texts::prefix(self.facts.build), self.facts.fence.to_i64())
     }
 
     pub(super) fn cancel_files(&mut self, step: &StepId, now: Now) {
@@ -411,8 +411,9 @@ impl Driver {
         self.out.push(Do::Object(ObjectDo::Put { op, key: key.clone(), bytes }));
         // Needed as long as the build may be replayed, as stashes are: it goes with them. No script can name it.
         let effects = vec![Effect::Stash { name: format!("\u{1}{hash}"), size, object: key }];
-        let outcome = Box::new(Outcome::Done(data(hash.clone(), size)));
-        self.texts.insert(hash, text);
+        let outcome = Box::new(Outcome::Done(data(hash, size)));
+        self.facts.journal += size;
+        self.texts.insert(step.clone(), text);
         let kind = Kind::Storing { outcome, effects };
         self.transfers.insert(op, Transfer { step: step.clone(), node, received: 0, room: 0, kind });
     }
@@ -554,10 +555,11 @@ impl Driver {
         let Record::Outcome { step, outcome: Outcome::Done(data), at } = record else {
             return record.clone();
         };
-        let outcome = match texts::object_of(data) {
-            None => return record.clone(),
-            Some((hash, _)) => texts::with_text(data, self.texts.remove(hash)),
-        };
+        if texts::object_of(data).is_none() {
+            return record.clone();
+        }
+        let text = self.texts.remove(step).expect("kept since it was given to the object store");
+        let outcome = texts::with_text(data, text);
         Record::Outcome { step: step.clone(), outcome, at: *at }
     }
 }

@@ -197,10 +197,8 @@ pub(super) fn announce(act: &Act) -> String {
             format!("[Pipeline] stage\n[Pipeline] {{ ({name})\n")
         }
         ActKind::BlockStart { block: BlockKind::Branch, name } => format!("[Pipeline] {{ (Branch: {name})\n"),
-        ActKind::BlockEnd { error, .. } => {
-            let error = error.as_ref().map(|e| format!("{e}\n")).unwrap_or_default();
-            format!("{error}[Pipeline] }}\n")
-        }
+        // Its error is told once, at the end of the build, or by whoever catches it.
+        ActKind::BlockEnd { .. } => "[Pipeline] }\n".to_owned(),
         ActKind::ReleaseNode { .. } => "[Pipeline] }\n[Pipeline] // node\n".to_owned(),
         ActKind::SetResult { .. }
         | ActKind::SetDisplayName { .. }

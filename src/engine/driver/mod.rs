@@ -36,10 +36,21 @@ use session::Session;
 const SLICE: u64 = 200_000;
 /// Time that a lost agent has to come back before its steps fail.
 pub const AGENT_LOST: Duration = Duration::from_secs(300);
+/// A `node` step that waits for longer says why.
+const STILL: Duration = Duration::from_secs(15);
+/// Time in which that is said for sure.
+const SAID: Duration = Duration::from_secs(5);
 /// Before a write that the store did not take is given again.
 const RETRY: Duration = Duration::from_millis(250);
 /// Bytes of log in one write.
 const MAX_LOG: usize = 1024 * 1024;
+/// Bytes of a build's journal, with the texts that its records name: whoever adopts it reads them all.
+const MAX_JOURNAL: u64 = 256 * 1024 * 1024;
+/// Bytes of a build's log.
+const MAX_BUILD_LOG: u64 = 10 * 1024 * 1024 * 1024;
+/// Records of acts in one write. A script may want any number of acts that nobody has to perform; without a bound they
+/// would all wait for one transaction, which all other writes of the controller then wait for.
+const MAX_ACTS: usize = 256;
 
 /// The rules of the build protocol that a simulation can switch off to see that it would notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,13 +112,20 @@ pub enum Event {
     LinkDown {
         node: NodeName,
     },
-    /// This replica may send again after it could not be sure of its lease: everything is claimed anew.
+    /// This replica can't be sure of its lease: it may not send, and agents can't link anywhere.
+    Unsure,
+    /// It may send again: everything is claimed anew, and agents that are away get their time to come back.
     Regained,
     Report {
         node: NodeName,
         report: FromAgent,
     },
     Object(ObjectEvent),
+    /// Why a `node` step still waits.
+    Waits {
+        step: StepId,
+        why: String,
+    },
 }
 
 /// What the shell is to do, in order.
@@ -147,6 +165,8 @@ pub struct Facts {
     pub fence: Fence,
     pub seq: i64,
     pub log_end: u64,
+    /// Bytes of its journal, with the texts that its records name.
+    pub journal: u64,
     /// Committed raw offset of each step.
     pub raw: BTreeMap<String, u64>,
     /// What `checkout scm` fetches.
@@ -176,12 +196,15 @@ pub struct Driver {
     ends: BTreeMap<StepId, Result<(i32, Option<String>), String>>,
     transfers: BTreeMap<u64, Transfer>,
     /// Contents of objects that outcomes name, until the machine has seen them.
-    texts: BTreeMap<String, String>,
+    texts: BTreeMap<StepId, String>,
     next_op: u64,
+    /// It was driven by another owner before.
+    resumed: bool,
     sessions: BTreeMap<NodeName, Session>,
     /// Instance of the agent that each `node` step was granted, by that step.
     instances: BTreeMap<StepId, (NodeName, String)>,
     ending: Option<Ending>,
+    unsure: bool,
     /// The store was set back in time since the build began: what an agent does not know of a step is lost.
     set_back: bool,
     out: Vec<Do>,
@@ -226,6 +249,10 @@ struct Open {
     committed: bool,
     /// By the wall clock; for `sleep` and time-outs.
     deadline: Option<Millis>,
+    /// When the intent was written, by the wall clock.
+    since: Millis,
+    /// The log says why it waits.
+    told: bool,
     /// Instance of the agent when the intent was written.
     instance: Option<String>,
     /// Asked to end; the reason is in the log.
@@ -240,6 +267,7 @@ struct Open {
 struct Opening {
     replayed: bool,
     committed: bool,
+    since: Millis,
     deadline: Option<Millis>,
     instance: Option<String>,
 }
@@ -268,7 +296,6 @@ impl Driver {
     }
 
     /// A build that goes on: `records` is its whole journal, whose first record `began` is taken off already.
-    /// The contents of objects that records name are in `texts`.
     pub fn resume(
         facts: Facts,
         program: &Arc<Program>,
@@ -277,6 +304,7 @@ impl Driver {
     ) -> Result<Driver, String> {
         let mut driver = Driver::new(facts, Machine::new(Arc::clone(program), began));
         driver.records = 1;
+        driver.resumed = true;
         for record in records {
             driver.replay(record)?;
         }
@@ -307,9 +335,11 @@ impl Driver {
             transfers: BTreeMap::new(),
             texts: BTreeMap::new(),
             next_op: 1,
+            resumed: false,
             sessions: BTreeMap::new(),
             instances: BTreeMap::new(),
             ending: None,
+            unsure: false,
             set_back: false,
             out: Vec::new(),
             facts,
@@ -319,12 +349,13 @@ impl Driver {
     fn replay(&mut self, record: Record) -> Result<(), String> {
         while let Status::More = self.machine.run(SLICE) {}
         match &record {
-            Record::Intent { step, deadline, agent, .. } => {
+            Record::Intent { step, deadline, agent, at, .. } => {
                 let act = self.machine.wanted().iter().find(|a| a.step == *step).cloned();
                 if let Some(act) = act {
                     let deadline = deadline.and_then(wall).filter(|_| self.facts.rules.recorded_deadlines);
                     let instance = agent.clone();
-                    self.open(act, Opening { replayed: true, committed: true, deadline, instance });
+                    let since = wall(*at).unwrap_or(Millis(0));
+                    self.open(act, Opening { replayed: true, committed: true, since, deadline, instance });
                 }
             }
             Record::Outcome { step, outcome, .. } => self.note_outcome(step, outcome),
@@ -349,12 +380,38 @@ impl Driver {
             Event::Inbox(rows) => self.inbox(rows, now),
             Event::LinkUp { node, instance } => self.link_up(node, instance),
             Event::LinkDown { node } => self.link_down(&node, now),
-            Event::Regained => self.regained(),
+            Event::Unsure => self.unsure = true,
+            Event::Regained => self.regained(now),
             Event::Report { node, report } => self.report(&node, report, now),
             Event::Object(event) => self.object(event, now),
+            Event::Waits { step, why } => self.still_waits(&step, &why, now),
         }
         self.go_on(now);
         std::mem::take(&mut self.out)
+    }
+
+    /// `node` steps of which the log is to say why they wait. An owner before us has said it of those that waited for long
+    /// when it was lost.
+    pub fn waiting(&mut self, now: Now) -> Vec<StepId> {
+        let mut waiting = Vec::new();
+        for (step, open) in &mut self.steps {
+            let node = matches!(open.act.kind, ActKind::Node { .. });
+            let waited = now.wall.since(open.since);
+            if !node || open.told || open.settled || !open.committed || waited < STILL {
+                continue;
+            }
+            open.told = true;
+            if !open.asked || waited < STILL + SAID {
+                waiting.push(step.clone());
+            }
+        }
+        waiting
+    }
+
+    fn still_waits(&mut self, step: &StepId, why: &str, now: Now) {
+        if self.ending.is_none() && self.steps.get(step).is_some_and(|open| !open.settled) {
+            self.say(format!("Still waiting to schedule task\n{why}\n").as_bytes(), now);
+        }
     }
 
     /// For the page: what it waits for.
@@ -372,6 +429,11 @@ impl Driver {
         self.seq
     }
 
+    /// Whether content may have gone to the object store for it, under this owner or one before.
+    pub fn moved_content(&self) -> bool {
+        self.resumed || self.next_op > 1
+    }
+
     pub fn facts(&self) -> &Facts {
         &self.facts
     }
@@ -386,6 +448,14 @@ impl Driver {
             self.flush(now);
             return;
         }
+        if self.ending.is_some() {
+            // What it was fed does not fit its journal.
+            return self.flush(now);
+        }
+        if let Some(why) = self.over_limit() {
+            self.finish(BuildResult::Failure, Some(&why), now);
+            return self.flush(now);
+        }
         match self.run(now) {
             Status::More => self.out.push(Do::Again),
             Status::Waiting => self.perform(now),
@@ -394,9 +464,24 @@ impl Driver {
         self.flush(now);
     }
 
-    /// Runs the machine until it waits, and takes what it wants into the draft.
+    /// Why the build can't go on, when it has written too much.
+    fn over_limit(&self) -> Option<String> {
+        let over = |what: &str, limit: u64| {
+            format!("ERROR: {what} of this build is over its limit of {limit} bytes")
+        };
+        if self.facts.journal > MAX_JOURNAL {
+            return Some(over("what its steps gave back", MAX_JOURNAL));
+        }
+        (self.log_end > MAX_BUILD_LOG).then(|| over("the log", MAX_BUILD_LOG))
+    }
+
+    /// Runs the machine until it waits, or the draft is full, and takes what it wants into the draft.
     fn run(&mut self, now: Now) -> Status {
         loop {
+            if self.next.records.len() >= MAX_ACTS || self.next.log >= MAX_LOG {
+                // It goes on after the commit.
+                return Status::Waiting;
+            }
             match self.machine.run(SLICE) {
                 Status::Waiting => {}
                 other => return other,
@@ -421,10 +506,19 @@ impl Driver {
     }
 
     fn open(&mut self, act: Act, open: Opening) {
-        let Opening { replayed, committed, deadline, instance } = open;
+        let Opening { replayed, committed, since, deadline, instance } = open;
         let step = act.step.clone();
-        let open =
-            Open { act, committed, deadline, instance, cancelled: false, asked: replayed, settled: false };
+        let open = Open {
+            act,
+            committed,
+            deadline,
+            since,
+            told: false,
+            instance,
+            cancelled: false,
+            asked: replayed,
+            settled: false,
+        };
         self.steps.insert(step, open);
     }
 

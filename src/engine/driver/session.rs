@@ -97,7 +97,11 @@ impl Driver {
         *session = Session { down_since: Some(since), ..Session::default() };
     }
 
-    pub(super) fn regained(&mut self) {
+    pub(super) fn regained(&mut self, now: Now) {
+        self.unsure = false;
+        for session in self.sessions.values_mut().filter(|s| !s.up) {
+            session.down_since = session.down_since.map(|_| now.elapsed);
+        }
         let up: Vec<(NodeName, String)> = self
             .sessions
             .iter()
@@ -144,13 +148,20 @@ impl Driver {
     }
 
     fn claimed(&mut self, node: &NodeName, steps: Vec<StepReport>, rebooted: bool, now: Now) {
-        let Some(session) = self.sessions.get_mut(node) else { return };
-        if session.ready && self.facts.rules.claim_first {
-            return;
+        let again = self.sessions.get(node).is_some_and(|s| s.ready) && self.facts.rules.claim_first;
+        if again {
+            // A claim that was said again came late: the agent has forgotten what it was asked on this link, so it is
+            // asked once more, from what is committed.
+            self.forget_transfers(node);
         }
-        session.ready = true;
-        session.rebooted = rebooted;
-        session.known = steps.iter().map(|r| (StepId(r.step.clone()), r.clone())).collect();
+        let Some(session) = self.sessions.get_mut(node) else { return };
+        if again {
+            session.asked.clear();
+        } else {
+            session.ready = true;
+            session.rebooted = rebooted;
+        }
+        session.known.extend(steps.iter().map(|r| (StepId(r.step.clone()), r.clone())));
         for step in steps {
             if self.node_of(&StepId(step.step.clone())).as_ref() == Some(node) {
                 self.step_report(step, now);

@@ -38,12 +38,14 @@ impl Driver {
         if records.is_empty() && effects.is_empty() && draft.chunks.is_empty() {
             return self.wake(now);
         }
+        let records: Vec<Bytes> = records.iter().map(encode).collect();
+        self.facts.journal += records.iter().map(|r| r.len() as u64).sum::<u64>();
         let write = Progress {
             build: self.facts.build,
             fence: self.facts.fence,
             seq: self.seq,
             first_record: self.records,
-            records: records.iter().map(encode).collect(),
+            records,
             chunks: draft.chunks,
             log_end: self.log_end,
             effects,

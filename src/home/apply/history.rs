@@ -6,10 +6,15 @@ use store::{Answer, Error};
 use super::{Applied, jobs};
 use crate::db::{Conn, Lock, args, int};
 
-/// What goes with a build, besides its objects and sources.
-const OF_BUILD: [&str; 5] = [
-    "DELETE FROM journal WHERE build IN",
-    "DELETE FROM log WHERE build IN",
+/// Builds whose journals and logs go with them at once; those of more are left to `erase`.
+const AT_ONCE: usize = 16;
+/// Records of a build's journal that are deleted in one transaction.
+const RECORDS: i64 = 2_000;
+/// Bytes of a build's log that are.
+const LOG: i64 = 4 * 1024 * 1024;
+
+/// What goes with a build, besides its objects and sources, its journal and its log.
+const OF_BUILD: [&str; 3] = [
     "DELETE FROM artifact WHERE build IN",
     "DELETE FROM source_use WHERE build IN",
     "DELETE FROM build WHERE id IN",
@@ -85,6 +90,17 @@ async fn forget_builds(conn: &mut Conn, builds: &[i64]) -> Applied<Vec<String>> 
     for head in OF_BUILD {
         conn.run_in(head, builds, "").await?;
     }
+    if builds.len() <= AT_ONCE {
+        for build in builds {
+            slice(conn, *build).await?;
+        }
+    }
+    for left in [
+        "INSERT INTO erased (build) SELECT DISTINCT build FROM journal WHERE build IN",
+        "INSERT INTO erased (build) SELECT DISTINCT build FROM log WHERE build IN",
+    ] {
+        conn.run_in(left, builds, "ON CONFLICT (build) DO NOTHING").await?;
+    }
     for hash in sorted(sources) {
         // Locked by one statement, looked at by the next: on PostgreSQL only that sees a use committed meanwhile.
         conn.locked(Lock::Delete, "SELECT hash FROM source WHERE hash = $1", args![&hash]).await?;
@@ -95,6 +111,27 @@ async fn forget_builds(conn: &mut Conn, builds: &[i64]) -> Applied<Vec<String>> 
         .await?;
     }
     Ok(objects)
+}
+
+/// Deletes a piece of what deleted builds have left. → whether more is left
+pub(super) async fn erase(conn: &mut Conn) -> Applied {
+    let Some(row) = conn.row("SELECT build FROM erased ORDER BY build LIMIT 1", args![]).await? else {
+        return Ok(Answer::Bool(false));
+    };
+    let build = row.int(0)?;
+    if slice(conn, build).await? == 0 {
+        conn.run("DELETE FROM erased WHERE build = $1", args![build]).await?;
+    }
+    Ok(Answer::Bool(true))
+}
+
+/// Deletes the first records and the first chunks of a build. → how many rows
+async fn slice(conn: &mut Conn, build: i64) -> sqlx::Result<u64> {
+    let journal = "DELETE FROM journal WHERE build = $1 AND number < \
+                   (SELECT MIN(number) FROM journal WHERE build = $1) + $2";
+    let log =
+        "DELETE FROM log WHERE build = $1 AND start < (SELECT MIN(start) FROM log WHERE build = $1) + $2";
+    Ok(conn.run(journal, args![build, RECORDS]).await? + conn.run(log, args![build, LOG]).await?)
 }
 
 /// Each once, in order.

@@ -64,14 +64,16 @@ pub(crate) async fn group(
         let all = run.iter().map(|at| (*at, writes[*at]));
         match writes[run[0]] {
             Write::Progress(_) => {
-                let all = all.filter_map(|(at, w)| if let Write::Progress(p) = w { Some((at, &**p)) } else { None });
+                let all = all
+                    .filter_map(|(at, w)| if let Write::Progress(p) = w { Some((at, &**p)) } else { None });
                 // Writes of one build keep their order.
                 for part in parts(all, |p| [p.build.0]) {
                     progress::batch(conn, &part, &mut answers).await?;
                 }
             }
             Write::Enqueue(_) => {
-                let all = all.filter_map(|(at, w)| if let Write::Enqueue(e) = w { Some((at, e)) } else { None });
+                let all =
+                    all.filter_map(|(at, w)| if let Write::Enqueue(e) = w { Some((at, e)) } else { None });
                 for part in parts(all, |e| [queue::key(e)]) {
                     queue::batch(conn, room, &part, &mut answers).await?;
                 }
@@ -131,6 +133,11 @@ fn parts<T, K: Ord, const N: usize>(
     parts
 }
 
+/// The store's clock: one more with each beat of any member.
+pub(crate) async fn tick(conn: &mut Conn) -> sqlx::Result<i64> {
+    conn.row("SELECT tick FROM meta", args![]).await?.map_or(Err(sqlx::Error::RowNotFound), |row| row.int(0))
+}
+
 /// The writes that stand alone.
 async fn one(conn: &mut Conn, write: &Write) -> Applied {
     match write {
@@ -169,6 +176,7 @@ async fn one(conn: &mut Conn, write: &Write) -> Applied {
         Write::Deliver { build, key, body } => progress::deliver(conn, *build, key, body).await,
         Write::DeleteBuild { job, number } => history::delete_build(conn, job, *number).await,
         Write::KeepBuild { job, number, keep } => history::keep(conn, job, *number, *keep).await,
+        Write::Erase => history::erase(conn).await,
         Write::ForgetObjects { keys } => history::forget_objects(conn, keys).await,
         Write::Progress(_) | Write::Enqueue(_) | Write::TakeBuild { .. } | Write::Grant { .. } => {
             Err(Error::Corrupt("this write goes in a batch".to_owned()).into())

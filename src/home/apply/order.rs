@@ -26,7 +26,7 @@ fn rank(write: &Write) -> (u8, i64, &str) {
         Write::CreateNode(node) | Write::ConfigureNode(node) => (3, 0, node.name.as_str()),
         Write::DeleteNode { name } | Write::SetNodeOffline { name, .. } => (3, 0, name.as_str()),
         Write::LinkUp { node, .. } | Write::LinkDown { node, .. } => (3, 0, node.as_str()),
-        Write::ForgetObjects { .. } | Write::CreateUser(_) => (4, 0, ""),
+        Write::ForgetObjects { .. } | Write::Erase | Write::CreateUser(_) => (4, 0, ""),
         Write::AcquireLease { lease, .. } | Write::ReleaseLease { lease, .. } => (5, 0, lease.as_str()),
         Write::NoteFailover { lost, .. } => (6, *lost, ""),
         Write::Lapse { who: me, .. } | Write::SetState { me, .. } | Write::Beat { me, .. } => {

@@ -145,17 +145,16 @@ async fn insert(conn: &mut Conn, begin: &[Begin<'_>], epoch: u32) -> sqlx::Resul
     for row in conn.rows_many(head, 4, &rows, tail).await? {
         builds.insert(row.int(0)?, BuildId(row.int(1)?));
     }
-    let mut running = Vec::with_capacity(begin.len() * 9);
+    let mut running = Vec::with_capacity(begin.len() * 10);
     for b in begin {
         let build = *builds.get(&b.take.id.0).ok_or_else(no_row)?;
         let zero = Arg::from(0_i64);
         running.extend([Arg::from(build), Arg::from(b.item), Arg::from(b.number)]);
         running.extend([Arg::from(b.take.owner.incarnation), Arg::from(Fence::first(epoch))]);
-        running.extend([zero, zero, zero, Arg::from(b.take.behaviour)]);
+        running.extend([zero, zero, zero, Arg::from(epoch), Arg::from(b.take.behaviour)]);
     }
-    let head =
-        "INSERT INTO running (build, item, number, owner, fence, seq, log_end, records, behaviour) VALUES";
-    conn.run_many(head, 9, &running, "").await?;
+    let head = "INSERT INTO running (build, item, number, owner, fence, seq, log_end, records, epoch, behaviour) VALUES";
+    conn.run_many(head, 10, &running, "").await?;
     Ok(builds)
 }
 
@@ -166,22 +165,18 @@ async fn count(conn: &mut Conn, jobs: &BTreeMap<i64, Job>) -> sqlx::Result<()> {
         .flat_map(|(item, job)| [Arg::from(*item), Arg::from(job.next), Arg::from(job.running)])
         .collect();
     let head = "WITH v (id, next_build, running) AS (VALUES";
-    let tail =
-        ") UPDATE item SET next_build = v.next_build, running = v.running FROM v WHERE item.id = v.id";
+    let tail = ") UPDATE item SET next_build = v.next_build, running = v.running FROM v WHERE item.id = v.id";
     conn.run_many(head, 3, &rows, tail).await
 }
 
-async fn leave(
-    conn: &mut Conn,
-    begin: &[Begin<'_>],
-    builds: &BTreeMap<i64, BuildId>,
-) -> sqlx::Result<()> {
+async fn leave(conn: &mut Conn, begin: &[Begin<'_>], builds: &BTreeMap<i64, BuildId>) -> sqlx::Result<()> {
     let mut rows = Vec::with_capacity(begin.len() * 4);
     for b in begin {
         let build = *builds.get(&b.take.id.0).ok_or_else(no_row)?;
         rows.extend([Arg::from(b.take.id), Arg::from(b.take.at), Arg::from(build), Arg::from(b.number)]);
     }
     let head = "WITH v (id, at, build, number) AS (VALUES";
-    let tail = ") UPDATE queue SET left_at = v.at, build = v.build, number = v.number FROM v WHERE queue.id = v.id";
+    let tail =
+        ") UPDATE queue SET left_at = v.at, build = v.build, number = v.number FROM v WHERE queue.id = v.id";
     conn.run_many(head, 4, &rows, tail).await
 }

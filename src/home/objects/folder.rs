@@ -1,8 +1,9 @@
 //! Objects as files of a local folder. What was answered is on the disk: files and folders are synced.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
-use std::path::Path as FsPath;
+use std::path::{Path as FsPath, PathBuf};
 
 use bytes::{Bytes, BytesMut};
 use object_store::local::LocalFileSystem;
@@ -18,6 +19,7 @@ const PIECE: usize = 1024 * 1024;
 /// A folder that is there.
 pub(crate) struct Folder {
     files: LocalFileSystem,
+    root: PathBuf,
 }
 
 impl Folder {
@@ -25,7 +27,7 @@ impl Folder {
     pub(crate) fn open(path: &FsPath) -> io::Result<Folder> {
         std::fs::create_dir_all(path)?;
         let files = LocalFileSystem::new_with_prefix(path).map_err(io::Error::other)?;
-        Ok(Folder { files: files.with_fsync(true).with_automatic_cleanup(true) })
+        Ok(Folder { files: files.with_fsync(true).with_automatic_cleanup(true), root: path.to_owned() })
     }
 }
 
@@ -34,7 +36,22 @@ fn path(key: &str) -> Result<Path> {
     Path::parse(key).map_err(|e| Error::Conflict(e.to_string()))
 }
 
+/// What waiting does not mend is a limit, and ends the step that meets it; the rest is asked again.
 fn away(error: object_store::Error) -> Error {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(source) = cause {
+        let kind = source.downcast_ref::<io::Error>().map(io::Error::kind);
+        let why = match kind {
+            Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => "no space is left for it",
+            Some(io::ErrorKind::ReadOnlyFilesystem) => "its file system is read-only",
+            Some(io::ErrorKind::PermissionDenied) => "this user may not write there",
+            Some(_) | None => {
+                cause = source.source();
+                continue;
+            }
+        };
+        return Error::Limit(format!("the controller can't keep objects: {why}"));
+    }
     Error::Unavailable(error.to_string())
 }
 
@@ -78,6 +95,38 @@ impl Objects for Folder {
             Err(error) => Err(away(error)),
         }
     }
+
+    async fn keep_only(&self, prefix: &str, keep: &BTreeSet<String>) -> Result<()> {
+        check(prefix)?;
+        let (folder, keep) = (self.root.join(prefix), keep.iter().map(|key| self.root.join(key)).collect());
+        let cleared = tokio::task::spawn_blocking(move || clear(&folder, &keep)).await;
+        let ended = |e: tokio::task::JoinError| Error::Unavailable(e.to_string());
+        cleared.map_err(ended)?.map_err(|e| Error::Unavailable(format!("clear the folder of objects: {e}")))
+    }
+}
+
+/// Deletes the files below a folder, but for those of `keep`, and the folders that are empty then.
+fn clear(folder: &FsPath, keep: &BTreeSet<PathBuf>) -> io::Result<()> {
+    let gone = |done: io::Result<()>| match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    };
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            clear(&entry.path(), keep)?;
+        } else if !keep.contains(&entry.path()) {
+            gone(std::fs::remove_file(entry.path()))?;
+        }
+    }
+    match std::fs::remove_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        done => gone(done),
+    }
 }
 
 /// A file being written beside its place; object_store removes it when this is dropped.
@@ -112,5 +161,23 @@ impl Upload for FileUpload {
         }
         self.parts.complete().await.map_err(away)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_pass_is_asked_again() {
+        let error = |kind: io::ErrorKind| {
+            away(object_store::Error::Generic {
+                store: "LocalFileSystem",
+                source: Box::new(io::Error::from(kind)),
+            })
+        };
+        assert!(matches!(error(io::ErrorKind::StorageFull), Error::Limit(_)));
+        assert!(matches!(error(io::ErrorKind::ReadOnlyFilesystem), Error::Limit(_)));
+        assert!(matches!(error(io::ErrorKind::TimedOut), Error::Unavailable(_)));
     }
 }

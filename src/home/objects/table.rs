@@ -2,6 +2,7 @@
 //! by one under an upload's number, so that no transaction waits for whoever sends them; the last, short transaction
 //! makes the object name that upload.
 
+use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
@@ -118,6 +119,22 @@ impl Objects for Table {
             out.extend_from_slice(&body[within(from)..within(stop).max(within(from))]);
         }
         Ok(Some(out.freeze()))
+    }
+
+    async fn keep_only(&self, prefix: &str, keep: &BTreeSet<String>) -> Result<()> {
+        check(prefix)?;
+        // `0` is the character after the slash.
+        let keys: Vec<String> =
+            sqlx::query_scalar("SELECT object_key FROM object WHERE object_key > $1 AND object_key < $2")
+                .bind(format!("{prefix}/"))
+                .bind(format!("{prefix}0"))
+                .fetch_all(&self.pool)
+                .await
+                .map_err(away)?;
+        for key in keys.iter().filter(|key| !keep.contains(*key)) {
+            self.delete(key).await?;
+        }
+        Ok(())
     }
 
     async fn delete(&self, key: &str) -> Result<()> {

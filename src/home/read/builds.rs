@@ -54,7 +54,7 @@ impl Builds for Home {
 
     async fn running(&self, owner: Option<i64>) -> Result<Vec<Running>> {
         const COLUMNS: &str = "SELECT running.build, item.name, running.number, running.owner, running.fence, \
-             running.seq, running.log_end, running.behaviour FROM running JOIN item ON item.id = running.item";
+             running.seq, running.log_end, running.epoch, running.behaviour FROM running JOIN item ON item.id = running.item";
         match owner {
             None => {
                 let sql = format!("{COLUMNS} ORDER BY running.build");
@@ -250,7 +250,8 @@ fn running(row: &Row) -> sqlx::Result<Running> {
         fence: Fence::from_i64(row.int(4)?),
         seq: row.int(5)?,
         log_end: row.size(6)?,
-        behaviour: row.small(7)?,
+        epoch: row.small(7)?,
+        behaviour: row.small(8)?,
     })
 }
 

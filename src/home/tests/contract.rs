@@ -39,6 +39,10 @@ impl store::Objects for Objects {
     async fn delete(&self, key: &str) -> store::Result<()> {
         self.0.delete(key).await
     }
+
+    async fn keep_only(&self, prefix: &str, keep: &std::collections::BTreeSet<String>) -> store::Result<()> {
+        self.0.keep_only(prefix, keep).await
+    }
 }
 
 mod sqlite {

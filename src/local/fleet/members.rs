@@ -5,13 +5,21 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
-use crate::home::{Home, Paths};
+use crate::home::Paths;
 use crate::process::{Process, find};
 use crate::supervise::{Member, Role};
 
-pub(super) fn replica_arguments(home: &Home, name: &str, ordinal: usize) -> Vec<OsString> {
-    let mut arguments: Vec<OsString> = vec!["replica".into(), "--home".into(), home.paths.root().into()];
+pub(super) fn replica_arguments(
+    paths: &Paths,
+    name: &str,
+    ordinal: usize,
+    public: Option<&str>,
+) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec!["replica".into(), "--home".into(), paths.root().into()];
     arguments.extend(["--name".into(), name.into(), "--ordinal".into(), ordinal.to_string().into()]);
+    if let Some(url) = public {
+        arguments.extend(["--build-url".into(), url.into()]);
+    }
     arguments
 }
 
@@ -48,4 +56,21 @@ pub(super) fn agent_running(member: &Member) -> Option<Process> {
         }
     }
     kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replicas_are_told_where_users_reach_the_controller() {
+        let paths = Paths::new("/h");
+        let told = |public| {
+            let arguments = replica_arguments(&paths, "ci-1", 1, public);
+            arguments.iter().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+        };
+        let plain = "replica --home /h --name ci-1 --ordinal 1";
+        assert_eq!(told(None), plain);
+        assert_eq!(told(Some("http://ci:8080/")), format!("{plain} --build-url http://ci:8080/"));
+    }
 }

@@ -3,7 +3,7 @@
 mod members;
 mod tell;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,11 +17,25 @@ use crate::Error;
 use crate::found::{Found, replica_names};
 use crate::home::Home;
 use crate::peer::Peers;
+use crate::record::ReplicaWait;
 use crate::supervise::{Event, Member, Role, Stop, Supervisor, What, retire};
-use crate::up::{Options, Say, Signals};
+use crate::up::{Options, Say, Signals, Urls};
 
-/// Between two lines that say what is waited for.
-const PROGRESS: Duration = Duration::from_secs(5);
+/// How long `up` waits before it says or does something.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// Between two lines that say what is waited for.
+    pub(crate) progress: Duration,
+    /// How long the store of a controller that never ran may be silent: later ones wait for it.
+    pub(crate) first_answer: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience { progress: Duration::from_secs(5), first_answer: Duration::from_secs(10) }
+    }
+}
+
 /// A replica that ends with this status says in its last line why it can't start; trying again is no use.
 const REFUSED: i32 = 2;
 
@@ -33,6 +47,14 @@ pub(crate) struct Fleet {
     agents: Vec<Member>,
     /// Whether any replica was found running.
     took_over: bool,
+    /// Replicas that are ready now.
+    ready: BTreeSet<String>,
+    /// Whether any was, at any time.
+    ever_ready: bool,
+    /// All were at one time, and the user was told so.
+    announced: bool,
+    /// Of the replicas that were started last.
+    pids: BTreeMap<String, u32>,
     replica_tasks: JoinSet<()>,
     agent_tasks: JoinSet<()>,
     stop_replicas: watch::Sender<Stop>,
@@ -46,18 +68,22 @@ impl Fleet {
         plan: &LocalPlan,
         home: &Home,
         listener: TcpListener,
-        url: &str,
+        urls: Urls,
         found: Found,
     ) -> Fleet {
         let names = replica_names(&home.name, plan.replicas);
         let mut fleet = Fleet {
-            url: url.to_owned(),
             peers: Peers::new(home.paths.clone(), names.clone(), home.keys.clone()),
             names,
             agents: (1..=options.agents)
-                .map(|n| members::agent(&options.program, &home.paths, url, n))
+                .map(|n| members::agent(&options.program, &home.paths, &urls.here, n))
                 .collect(),
+            url: urls.here,
             took_over: false,
+            ready: BTreeSet::new(),
+            ever_ready: false,
+            announced: false,
+            pids: BTreeMap::new(),
             replica_tasks: JoinSet::new(),
             agent_tasks: JoinSet::new(),
             stop_replicas: watch::Sender::new(Stop::No),
@@ -66,7 +92,7 @@ impl Fleet {
         };
         let role = Role::Replica { listener: Arc::new(listener), store: home.store.clone() };
         for (ordinal, name) in fleet.names.iter().enumerate() {
-            let arguments = members::replica_arguments(home, name, ordinal);
+            let arguments = members::replica_arguments(&home.paths, name, ordinal, urls.public.as_deref());
             let log = home.paths.log(name);
             let program = options.program.clone();
             let member = Member { name: name.clone(), role: role.clone(), program, arguments, log };
@@ -97,52 +123,98 @@ impl Fleet {
         }
     }
 
-    pub(crate) async fn run(mut self, home: &Home, say: &Say, signals: &mut Signals) -> Result<(), Error> {
+    /// Keeps all running until the user stops it, or until it turns out that they can't run.
+    pub(crate) async fn run(
+        mut self,
+        home: Home,
+        patience: Patience,
+        say: &Say,
+        signals: &mut Signals,
+    ) -> Result<(), Error> {
+        let kept = self.keep(&home, patience, say, signals).await;
+        let how = if kept.is_ok() { Stop::Gracefully } else { Stop::AtOnce };
+        self.stop(how, say, signals).await;
+        let nothing_came = !self.ever_ready && (kept.is_err() || home.is_all(&self.names));
+        match (&kept, home.new && nothing_came) {
+            (Ok(()), true) => say("stopped before any replica was ready: the new home is removed"),
+            (Ok(()), false) => say("stopped; builds that were running go on at the next `majordomo up`"),
+            (Err(_), _) => {}
+        }
+        if nothing_came {
+            home.undo_first_start();
+        }
+        kept
+    }
+
+    async fn keep(
+        &mut self,
+        home: &Home,
+        patience: Patience,
+        say: &Say,
+        signals: &mut Signals,
+    ) -> Result<(), Error> {
         let began = Instant::now();
-        let mut progress = slow_interval();
-        let mut ready = BTreeSet::new();
-        let mut announced = false;
+        let mut progress = slow_interval(patience.progress);
         loop {
             let event = tokio::select! {
-                () = signals.next() => break,
-                _ = progress.tick(), if !announced => {
-                    tell::progress(&self.names, &ready, began, say);
+                () = signals.next() => return Ok(()),
+                _ = progress.tick(), if !self.announced => {
+                    let why = self.waits_for(home);
+                    let first = home.new && !self.ever_ready;
+                    match why {
+                        Some(why) if first && began.elapsed() >= patience.first_answer => return Err(Error::Replica(why)),
+                        why => say(&tell::progress(&self.names, &self.ready, began.elapsed(), why.as_deref())),
+                    }
                     continue;
                 }
                 Some(event) = self.events.1.recv() => event,
             };
-            let replica = self.names.contains(&event.name);
-            match &event.what {
-                What::Ready if replica => {
-                    ready.insert(event.name.clone());
-                    self.start_agents();
+            self.note(&event, home)?;
+            tell::show(&event, self.announced, say);
+            if !self.announced && self.ready.len() == self.names.len() {
+                self.announced = true;
+                say(&tell::ready(home, &self.url, self.names.len(), began.elapsed()));
+                if let Err(error) = home.first_start_done() {
+                    say(&format!("{error}; the next start is told as the first one"));
                 }
-                What::Ended { exit, said, .. } if replica => {
-                    ready.remove(&event.name);
-                    let hopeless = exit.code == Some(REFUSED) && !announced && ready.is_empty();
-                    if hopeless && !self.took_over {
-                        let log = home.paths.log(&event.name);
-                        let said = said.clone().unwrap_or_else(|| format!("see {}", log.display()));
-                        self.stop(Stop::AtOnce, say, signals).await;
-                        return Err(Error::Replica(said));
-                    }
-                }
-                What::Ready
-                | What::Started { .. }
-                | What::Hangs
-                | What::Ended { .. }
-                | What::CannotStart { .. } => {}
-            }
-            tell::show(&event, announced, say);
-            if !announced && ready.len() == self.names.len() {
-                announced = true;
-                home.first_start_done()?;
-                tell::ready(home, &self.url, self.names.len(), began, say);
             }
         }
-        self.stop(Stop::Gracefully, say, signals).await;
-        say("stopped; builds that were running go on at the next `majordomo up`");
+    }
+
+    /// Who is ready, and whether it makes sense to go on.
+    fn note(&mut self, event: &Event, home: &Home) -> Result<(), Error> {
+        if !self.names.contains(&event.name) {
+            return Ok(());
+        }
+        match &event.what {
+            What::Ready => {
+                self.ready.insert(event.name.clone());
+                self.ever_ready = true;
+                self.start_agents();
+            }
+            What::Started { pid, .. } => {
+                self.pids.insert(event.name.clone(), *pid);
+            }
+            What::Ended { exit, said, .. } => {
+                self.ready.remove(&event.name);
+                let hopeless = exit.code == Some(REFUSED) && !self.announced && self.ready.is_empty();
+                if hopeless && !self.took_over {
+                    let log = home.paths.log(&event.name);
+                    let said = said.clone().unwrap_or_else(|| format!("see {}", log.display()));
+                    return Err(Error::Replica(said));
+                }
+            }
+            What::Hangs | What::CannotStart { .. } => {}
+        }
         Ok(())
+    }
+
+    /// What a replica that is not ready waits for, if it says so.
+    fn waits_for(&self, home: &Home) -> Option<String> {
+        let waiting = self.pids.iter().filter(|(name, _)| !self.ready.contains(*name));
+        let mut said =
+            waiting.filter_map(|(name, pid)| ReplicaWait::read(&home.paths.replica_wait(name), *pid));
+        said.next().map(|wait| wait.why)
     }
 
     /// Replicas first, so that agents can tell them what they know to the last; a further signal ends it at once.
@@ -175,9 +247,72 @@ impl Fleet {
     }
 }
 
-fn slow_interval() -> Interval {
-    let mut progress = interval(PROGRESS);
+fn slow_interval(between: Duration) -> Interval {
+    let mut progress = interval(between);
     progress.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     progress.reset();
     progress
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::home::{Taken, Wanted};
+
+    #[test]
+    fn whoever_waits_reads_for_whom_and_why() {
+        let names = ["ci-0".to_owned(), "ci-1".to_owned()];
+        let waited = Duration::from_secs(5);
+        let nobody = BTreeSet::new();
+        let plain = tell::progress(&names, &nobody, waited, None);
+        assert_eq!(plain, "waiting for ci-0, ci-1 since 5 s; they start one after the other");
+        let first = BTreeSet::from(["ci-0".to_owned()]);
+        let why = tell::progress(&names, &first, waited, Some("no database server answers"));
+        assert_eq!(why, "waiting for ci-1 since 5 s: no database server answers");
+    }
+
+    #[test]
+    fn until_somebody_was_told_each_start_tells_as_the_first_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let started = |example| {
+            let wanted = Wanted { name: None, store: None, agents: 0, example };
+            Taken::take(folder.path(), &wanted).unwrap().complete(&wanted).unwrap()
+        };
+        let told = |home: &Home| tell::ready(home, "http://h/", 1, Duration::from_secs(1));
+        let home = started(true);
+        if home.no_example.is_some() {
+            return; // no git on this machine
+        }
+        let password = home.password().unwrap().expose().to_owned();
+        let first = told(&home);
+        assert!(first.contains(&password) && first.contains("http://h/job/example/build"), "{first}");
+        drop(home); // killed before anybody was told
+        let home = started(true);
+        assert!(!home.new);
+        assert_eq!(told(&home), first);
+        home.first_start_done().unwrap();
+        drop(home);
+        let later = told(&started(true));
+        assert!(!later.contains(&password) && !later.contains("job/example"), "{later}");
+    }
+
+    #[test]
+    fn nothing_is_said_of_an_example_that_nobody_wanted() {
+        let folder = tempfile::tempdir().unwrap();
+        let wanted = Wanted { name: None, store: None, agents: 0, example: false };
+        let home = Taken::take(folder.path(), &wanted).unwrap().complete(&wanted).unwrap();
+        let said = tell::ready(&home, "http://h/", 3, Duration::from_secs(1));
+        assert!(said.contains("3 replicas ready") && !said.contains("job/example"), "{said}");
+    }
+
+    #[test]
+    fn what_another_process_waited_for_is_not_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ci-0.wait.json");
+        let wait = ReplicaWait { pid: 7, why: "no database server answers".to_owned() };
+        assert_eq!(ReplicaWait::read(&path, 7), None);
+        wait.write(&path).unwrap();
+        assert_eq!(ReplicaWait::read(&path, 8), None);
+        assert_eq!(ReplicaWait::read(&path, 7), Some(wait));
+    }
 }

@@ -1,47 +1,56 @@
 //! What `up` shows.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::Duration;
 
 use crate::home::Home;
 use crate::supervise::{Event, What};
 use crate::up::Say;
 
-/// Who is waited for.
-pub(super) fn progress(names: &[String], ready: &BTreeSet<String>, began: Instant, say: &Say) {
+/// Who is waited for, and what that one waits for if it says so.
+pub(super) fn progress(
+    names: &[String],
+    ready: &BTreeSet<String>,
+    waited: Duration,
+    why: Option<&str>,
+) -> String {
     let missing: Vec<_> = names.iter().filter(|name| !ready.contains(*name)).map(String::as_str).collect();
-    let seconds = began.elapsed().as_secs();
-    say(&format!("waiting for {} since {seconds} s; they start one after the other", missing.join(", ")));
+    let why = why.map_or("; they start one after the other".to_owned(), |why| format!(": {why}"));
+    format!("waiting for {} since {} s{why}", missing.join(", "), waited.as_secs())
 }
 
 /// All are ready: where, who, and what to try.
-pub(super) fn ready(home: &Home, url: &str, count: usize, began: Instant, say: &Say) {
-    let seconds = began.elapsed().as_secs_f32();
+pub(super) fn ready(home: &Home, url: &str, count: usize, took: Duration) -> String {
+    let seconds = took.as_secs_f32();
     let replicas = if count == 1 { "replica" } else { "replicas" };
-    say(&format!("{count} {replicas} ready after {seconds:.1} s"));
     let file = home.paths.admin_password();
     let place = home.paths.root().display();
-    say("");
-    say(&format!("  Majordomo    {url}"));
-    say(&format!("  user         {}", home.admin));
+    let mut lines = vec![
+        format!("{count} {replicas} ready after {seconds:.1} s"),
+        String::new(),
+        format!("  Majordomo    {url}"),
+        format!("  user         {}", home.admin),
+    ];
     match home.password() {
-        Some(password) if home.new => {
-            say(&format!("  password     {}   (also in {})", password.expose(), file.display()));
+        Some(password) if home.untold => {
+            lines.push(format!("  password     {}   (also in {})", password.expose(), file.display()));
         }
-        Some(_) => say(&format!("  password     in {}", file.display())),
+        Some(_) => lines.push(format!("  password     in {}", file.display())),
         None => {}
     }
-    say("");
-    say("  Try next, in another terminal:");
-    if home.new && home.no_example.is_none() {
+    lines.extend([String::new(), "  Try next, in another terminal:".to_owned()]);
+    if home.untold && home.example {
         let auth = format!("{}:$(cat '{}')", home.admin, file.display());
-        say(&format!("    curl -X POST -u \"{auth}\" {url}job/example/build"));
-        say(&format!("    curl -u \"{auth}\" {url}job/example/lastBuild/consoleText"));
+        lines.push(format!("    curl -X POST -u \"{auth}\" {url}job/example/build"));
+        lines.push(format!("    curl -u \"{auth}\" {url}job/example/lastBuild/consoleText"));
     }
-    say(&format!("    majordomo replicas --home '{place}'    # who does what; then kill -9 one of them"));
-    say("");
-    say("  Ctrl-C stops; builds that run go on at the next start.");
-    say("");
+    lines.extend([
+        format!("    majordomo replicas --home '{place}'    # who does what; then kill -9 one of them"),
+        String::new(),
+        "  Ctrl-C stops; builds that run go on at the next start.".to_owned(),
+        String::new(),
+    ]);
+    lines.join("\n")
 }
 
 /// What the user should know of an event.

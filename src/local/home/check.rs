@@ -62,6 +62,20 @@ pub fn ensure_usable(home: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// Refuses a database whose folder is not there: it may be on a disk that is not mounted, and a new one would be empty.
+pub(super) fn ensure_folder_of(database: &Path, home: &Path) -> Result<(), Error> {
+    let Some(folder) = database.parent().filter(|folder| *folder != home) else { return Ok(()) };
+    let place = folder.display();
+    match fs::metadata(folder) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(Error::Refused(format!("--store: {place} is not a folder"))),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(Error::Refused(format!("--store: there is no folder {place}; create it first")))
+        }
+        Err(error) => Err(Error::Refused(format!("--store: look at {place}: {error}"))),
+    }
+}
+
 /// The folder itself or the nearest one above it that exists.
 fn existing(folder: &Path) -> Result<PathBuf, Error> {
     for candidate in folder.ancestors() {

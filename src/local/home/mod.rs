@@ -1,6 +1,7 @@
 //! A home on disk: taken, completed when it is new or half made, left as it was when nothing comes of it.
 
 mod check;
+mod identity;
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -10,16 +11,15 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use security::{Keys, Password, hash_password, random_password};
-use serde::{Deserialize, Serialize};
 
 pub use check::ensure_usable;
+
+use identity::{FORMAT, Identity, identity};
 
 use crate::bootstrap::{Administrator, Bootstrap, BootstrapItem, BootstrapNode};
 use crate::files::{private_folder, read_json, read_text, write_json, write_whole};
 use crate::{Error, StoreUrl};
 
-/// Newest layout that this version knows.
-const FORMAT: u32 = 1;
 /// Everything that may be in a home whose first start was cut short.
 const OURS: &[&str] = &[
     "home.json",
@@ -38,18 +38,6 @@ const DATABASE: &str = "majordomo.db";
 const LOCK_MARK: &str = "majordomo up, process ";
 const ADMIN: &str = "admin";
 const EXECUTORS: u32 = 2;
-
-/// `home.json`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Identity {
-    format: u32,
-    /// Identity that the store has, too.
-    controller: String,
-    /// Name of the controller.
-    name: String,
-    /// `sqlite` or `postgres`.
-    store: String,
-}
 
 /// Where things are in a home.
 #[derive(Debug, Clone)]
@@ -93,6 +81,11 @@ impl Paths {
     /// Written by the replica of that name: [`crate::ReplicaRecord`].
     pub fn replica_record(&self, name: &str) -> PathBuf {
         self.run().join(format!("{name}.json"))
+    }
+
+    /// Why that replica waits for its store: [`crate::ReplicaWait`].
+    pub fn replica_wait(&self, name: &str) -> PathBuf {
+        self.run().join(format!("{name}.wait.json"))
     }
 
     /// Where that replica hands out the listening socket: [`crate::share`].
@@ -148,16 +141,20 @@ pub(crate) struct Home {
     pub(crate) admin: String,
     /// Made by this start.
     pub(crate) new: bool,
+    /// No start has told the user the first password yet: this one does.
+    pub(crate) untold: bool,
+    /// Whether replicas create the example.
+    pub(crate) example: bool,
     /// Why there is no example although one was wanted.
     pub(crate) no_example: Option<String>,
-    _lock: File,
+    _lock: Lock,
 }
 
 /// A home that this process has locked but not completed. Dropped, it leaves nothing of a home that was not there.
 pub(crate) struct Taken {
     paths: Paths,
     identity: Option<Identity>,
-    lock: Option<File>,
+    lock: Option<Lock>,
     made_root: bool,
     /// There is no home here yet: what was made goes again.
     undo: bool,
@@ -168,6 +165,9 @@ impl Taken {
     pub(crate) fn take(root: &Path, wanted: &Wanted) -> Result<Taken, Error> {
         ensure_usable(root)?;
         let root = std::path::absolute(root).map_err(Error::io("look at", root))?;
+        if let Some(database) = wanted.store.as_ref().and_then(StoreUrl::path) {
+            check::ensure_folder_of(database, &root)?;
+        }
         let made_root = !root.exists();
         if made_root {
             private_folder(&root)?;
@@ -226,17 +226,29 @@ impl Taken {
             }
         }
         bootstrap.write(&paths.bootstrap())?;
-        if new {
-            let controller = bootstrap.controller.clone();
-            let store = store.engine().to_owned();
-            write_json(
-                &paths.identity(),
-                &Identity { format: FORMAT, controller, name: name.clone(), store },
-            )?;
+        let place = store.place(paths.root());
+        let before = self.identity.take();
+        let identity = match before.clone() {
+            None => Identity {
+                format: FORMAT,
+                controller: bootstrap.controller.clone(),
+                name: name.clone(),
+                store: store.engine().to_owned(),
+                place: Some(place),
+                told: Some(false),
+            },
+            // a version that did not write it down is completed
+            Some(old) => Identity { place: Some(place), ..old },
+        };
+        if before.as_ref() != Some(&identity) {
+            write_json(&paths.identity(), &identity)?;
         }
+        let untold = identity.told == Some(false);
+        let example = !bootstrap.items.is_empty();
         self.undo = false;
         let lock = self.lock.take().ok_or_else(|| Error::Refused("the home is not locked".to_owned()))?;
-        Ok(Home { paths, name, store, keys, admin: bootstrap.admin.id, new, no_example, _lock: lock })
+        let admin = bootstrap.admin.id;
+        Ok(Home { paths, name, store, keys, admin, new, untold, example, no_example, _lock: lock })
     }
 }
 
@@ -255,15 +267,29 @@ impl Home {
         Some(Password::new(text.trim()))
     }
 
-    /// All is created: later starts don't create the example again.
+    /// All is created and told: later starts don't create the example again, and don't show the password.
     pub(crate) fn first_start_done(&self) -> Result<(), Error> {
         let path = self.paths.bootstrap();
         match Bootstrap::read(&path)? {
             Some(bootstrap) if !bootstrap.items.is_empty() => {
-                Bootstrap { items: Vec::new(), ..bootstrap }.write(&path)
+                Bootstrap { items: Vec::new(), ..bootstrap }.write(&path)?;
             }
-            _ => Ok(()),
+            Some(_) | None => {}
         }
+        let path = self.paths.identity();
+        match read_json::<Identity>(&path)? {
+            Some(identity) if identity.told == Some(false) => {
+                write_json(&path, &Identity { told: Some(true), ..identity })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Whether nothing outside belongs to this home: its database is in it, or no replica has joined, so that none can have
+    /// written the controller's identity into another one.
+    pub(crate) fn is_all(&self, names: &[String]) -> bool {
+        let own = self.store.path().is_some_and(|path| path.starts_with(self.paths.root()));
+        own || names.iter().all(|name| !self.paths.replica_record(name).exists())
     }
 
     /// Nothing came of the first start: leaves no home.
@@ -297,57 +323,17 @@ fn is_ours(name: &OsStr) -> bool {
     name.starts_with(DATABASE) || OURS.iter().any(|ours| name == *ours || unfinished(ours))
 }
 
-/// Whether there is nothing but what a first start that was cut short leaves. It begins with the lock, so a folder of
-/// somebody else that happens to have our names is not ours.
-fn is_half_made(paths: &Paths) -> Result<bool, Error> {
-    let entries = fs::read_dir(paths.root()).map_err(Error::io("read", paths.root()))?;
-    let names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
-    // killed between the making of the lock and the writing of its mark, a start leaves it empty
-    let mark = |text: String| text.is_empty() || text.starts_with(LOCK_MARK);
-    let began = || read_text(&paths.lock()).ok().flatten().is_some_and(mark);
-    Ok(names.is_empty() || (began() && names.iter().all(|name| is_ours(name))))
+/// The lock of a home, held.
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // closing is not enough: a child has the file, too, between its fork and its exec
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
 }
 
-/// What the home says it is, checked against what is wanted. `None`: a new one, or one that is half made.
-fn identity(paths: &Paths, wanted: &Wanted) -> Result<Option<Identity>, Error> {
-    let place = paths.root().display();
-    // the format first: a newer layout may have other fields
-    #[derive(Deserialize)]
-    struct Format {
-        format: u32,
-    }
-    let Some(Format { format }) = read_json(&paths.identity())? else {
-        if !is_half_made(paths)? {
-            return Err(Error::Refused(format!(
-                "{place} is not empty and no home of a controller; choose another --home"
-            )));
-        }
-        return Ok(None);
-    };
-    if format > FORMAT {
-        return Err(Error::Refused(format!(
-            "the home {place} has format {format} of a newer Majordomo, this one knows {FORMAT}; use the newer program"
-        )));
-    }
-    let identity: Option<Identity> = read_json(&paths.identity())?;
-    if let Some(Identity { name, store, .. }) = &identity {
-        if let Some(other) = wanted.name.as_ref().filter(|wanted| *wanted != name) {
-            return Err(Error::Refused(format!(
-                "the home {place} belongs to the controller {name}, not {other}; choose another --home"
-            )));
-        }
-        let engine = wanted.store.as_ref().map_or("sqlite", StoreUrl::engine);
-        if engine != store {
-            let what = if store == "sqlite" { "SQLite" } else { "PostgreSQL" };
-            return Err(Error::Refused(format!(
-                "the home {place} keeps its state in {what}; give the same --store as at its first start, or another --home"
-            )));
-        }
-    }
-    Ok(identity)
-}
-
-fn lock(paths: &Paths) -> Result<File, Error> {
+fn lock(paths: &Paths) -> Result<Lock, Error> {
     let path = paths.lock();
     let mut options = OpenOptions::new();
     let opened = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
@@ -363,7 +349,7 @@ fn lock(paths: &Paths) -> Result<File, Error> {
     }
     let written = file.set_len(0).and_then(|()| writeln!(file, "{LOCK_MARK}{}", std::process::id()));
     written.map_err(Error::io("write", &path))?;
-    Ok(file)
+    Ok(Lock(file))
 }
 
 fn keys(paths: &Paths, new: bool) -> Result<Keys, Error> {

@@ -85,6 +85,64 @@ fn a_home_that_is_held_foreign_newer_or_damaged_is_refused() {
 }
 
 #[test]
+fn a_home_has_one_database_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let of = |url: &str| Wanted { store: Some(StoreUrl::parse(url).unwrap()), ..wanted() };
+    let elsewhere = of(&format!("sqlite:{}", folder.path().join("x.db").display()));
+    let root = folder.path().join("own");
+    drop(start(&root, &wanted()).unwrap());
+    let said = refusal(&root, &elsewhere);
+    assert!(said.contains("in SQLite at majordomo.db, not at /"), "{said}");
+    // named, or moved with its home, it is the same
+    let named = of(&format!("sqlite:{}", root.join("majordomo.db").display()));
+    drop(start(&root, &named).unwrap());
+    let moved = folder.path().join("moved");
+    fs::rename(&root, &moved).unwrap();
+    drop(start(&moved, &wanted()).unwrap());
+
+    let root = folder.path().join("elsewhere");
+    drop(start(&root, &elsewhere).unwrap());
+    assert!(refusal(&root, &wanted()).contains("x.db, not at majordomo.db"));
+    drop(start(&root, &elsewhere).unwrap());
+
+    let root = folder.path().join("postgres");
+    drop(start(&root, &of("postgres://ci:hush-hush@h/ci")).unwrap());
+    drop(start(&root, &of("postgres://other:hash-hash@h:5432/ci")).unwrap());
+    assert!(
+        refusal(&root, &of("postgres://ci:hush-hush@h/other")).contains("h:5432/ci, not at h:5432/other")
+    );
+    let kept = fs::read_to_string(root.join("home.json")).unwrap();
+    assert!(!kept.contains("hush") && !kept.contains("ci:"), "{kept}");
+}
+
+#[test]
+fn a_home_of_a_version_that_kept_no_place_gets_one() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(start(folder.path(), &wanted()).unwrap());
+    let file = folder.path().join("home.json");
+    let old = r#"{"format": 1, "controller": "majordomo-x", "name": "majordomo", "store": "sqlite"}"#;
+    fs::write(&file, old).unwrap();
+    assert!(!start(folder.path(), &wanted()).unwrap().new);
+    let kept = fs::read_to_string(&file).unwrap();
+    assert!(kept.contains("majordomo-x") && kept.contains(r#""place": "majordomo.db""#), "{kept}");
+}
+
+#[test]
+fn the_folder_of_a_database_must_be_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let of = |path: &Path| {
+        let url = format!("sqlite:{}", path.display());
+        Wanted { store: Some(StoreUrl::parse(&url).unwrap()), ..wanted() }
+    };
+    let (root, missing) = (folder.path().join("home"), folder.path().join("missing"));
+    let said = refusal(&root, &of(&missing.join("x.db")));
+    assert!(said.contains(&format!("there is no folder {}", missing.display())), "{said}");
+    assert!(!root.exists() && !missing.exists());
+    // the home's own is made
+    drop(start(&root, &of(&root.join("x.db"))).unwrap());
+}
+
+#[test]
 fn a_folder_of_somebody_else_is_left_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("thesis.txt"), "x").unwrap();
@@ -115,6 +173,21 @@ fn nothing_is_left_when_nothing_comes_of_a_first_start() {
     drop(Taken::take(&root, &wanted()).unwrap());
     start(&root, &wanted()).unwrap().undo_first_start();
     assert!(root.join("home.json").exists());
+}
+
+#[test]
+fn a_home_is_all_there_is_until_another_database_may_know_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["majordomo-0".to_owned()];
+    let joined = |home: &Home| fs::write(home.paths.replica_record("majordomo-0"), "{}").unwrap();
+    let inside = start(&folder.path().join("a"), &wanted()).unwrap();
+    joined(&inside);
+    assert!(inside.is_all(&names));
+    let store = Some(StoreUrl::parse("postgres://h/d").unwrap());
+    let outside = start(&folder.path().join("b"), &Wanted { store, ..wanted() }).unwrap();
+    assert!(outside.is_all(&names));
+    joined(&outside);
+    assert!(!outside.is_all(&names));
 }
 
 #[test]

@@ -69,11 +69,12 @@ impl Compiler {
 
     fn call_method(&mut self, pos: Pos, name: &Expr, arguments: &Arguments) {
         match &name.kind {
-            ExprKind::Str(name) => {
+            ExprKind::Str(text) => {
                 let call = self.arguments(arguments);
-                let name = self.string(name);
-                self.pos = pos;
-                self.op(Op::CallMethod(name, call));
+                let text = self.string(text);
+                // Of a chain over several lines, the link that is called.
+                self.pos = name.pos;
+                self.op(Op::CallMethod(text, call));
             }
             _ => {
                 self.expr(name);

@@ -6,6 +6,9 @@ use super::code::{ClassDef, Method, Op};
 use super::{Compiler, FnState};
 use crate::ast::{Class, Field};
 
+/// Types of fields that hold something before anybody sets them.
+const PRIMITIVES: [&str; 7] = ["int", "long", "short", "byte", "double", "float", "boolean"];
+
 impl Compiler {
     /// All names first, so that classes may use each other.
     pub(super) fn classes(&mut self, classes: &[Class]) {
@@ -50,7 +53,10 @@ impl Compiler {
     }
 
     fn initializer(&mut self, class: &Class, number: Option<u32>, is_static: bool) -> Option<u32> {
-        let set = |f: &&Field| f.is_static == is_static && f.value.is_some();
+        let set = |f: &&Field| {
+            f.is_static == is_static
+                && (f.value.is_some() || f.ty.as_deref().is_some_and(|ty| PRIMITIVES.contains(&ty)))
+        };
         if !class.fields.iter().any(|f| set(&f)) {
             return None;
         }
@@ -58,8 +64,12 @@ impl Compiler {
         for field in class.fields.iter().filter(set) {
             self.pos = field.pos;
             self.op(Op::This);
-            if let Some(value) = &field.value {
-                self.expr(value);
+            match &field.value {
+                Some(value) => {
+                    self.expr(value);
+                    field.ty.iter().for_each(|ty| self.coerce(ty));
+                }
+                None => self.initial(field.ty.as_deref()),
             }
             let name = self.string(&field.name);
             self.op(Op::SetProperty(name));

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::ast::{BinaryOp, UnaryOp};
+use crate::ast::{BinaryOp, Pos, UnaryOp};
 use crate::vm::value::Value;
 
 /// One instruction. Numbers named `u32` are constants, code or addresses, `u16` are slots of locals.
@@ -83,6 +83,8 @@ pub(crate) enum Op {
     Throw,
     InstanceOf(u32),
     Cast(u32),
+    /// Makes a value fit a declared type.
+    Coerce(u32),
     Pointer(u32),
     /// subject, case → bool
     IsCase,
@@ -136,9 +138,9 @@ pub(crate) struct Code {
     pub(crate) boxed: Vec<u16>,
     pub(crate) captures: Vec<Capture>,
     pub(crate) ops: Vec<Op>,
-    pub(crate) lines: Vec<u32>,
+    pub(crate) places: Vec<Pos>,
     pub(crate) handlers: Vec<Handler>,
-    /// Part of Majordomo's own library: may use intrinsics, has no lines of the Jenkinsfile.
+    /// Part of Majordomo's own library: may use intrinsics, has no place in the Jenkinsfile.
     pub(crate) prelude: bool,
     pub(crate) class: Option<u32>,
 }
@@ -179,8 +181,8 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    pub(crate) fn function(&self, name: &str, argc: usize) -> Option<u32> {
-        pick(self, self.functions.iter().filter(|f| &*f.0 == name).map(|f| f.1), argc)
+    pub(crate) fn functions_named<'i>(&'i self, name: &'i str) -> impl Iterator<Item = u32> + 'i {
+        self.functions.iter().filter(move |f| &*f.0 == name).map(|f| f.1)
     }
 
     pub(crate) fn library(&self, name: &str) -> Option<u32> {
@@ -191,31 +193,21 @@ impl Image {
         self.classes.iter().find(|c| &*c.name == name)
     }
 
-    /// The method of the class or of one above it.
-    pub(crate) fn method(&self, class: &str, name: &str, argc: usize) -> Option<&Method> {
+    /// The method of the class or of one above it; which of several is the caller's choice.
+    pub(crate) fn method(
+        &self,
+        class: &str,
+        name: &str,
+        choose: &dyn Fn(Vec<u32>) -> Option<u32>,
+    ) -> Option<&Method> {
         let mut class = self.class(class)?;
         for _ in 0..64 {
-            let fits = class.methods.iter().filter(|m| &*m.name == name);
-            if let Some(code) = pick(self, fits.map(|m| m.code), argc) {
+            let named = class.methods.iter().filter(|m| &*m.name == name);
+            if let Some(code) = choose(named.map(|m| m.code).collect()) {
                 return class.methods.iter().find(|m| m.code == code);
             }
             class = self.class(class.parent.as_deref()?)?;
         }
         None
     }
-}
-
-/// The code whose parameters take so many arguments, else the first.
-fn pick(image: &Image, codes: impl Iterator<Item = u32>, argc: usize) -> Option<u32> {
-    let mut first = None;
-    for code in codes {
-        let params = &image.codes[code as usize].params;
-        let needed = params.iter().filter(|p| !p.optional && !p.varargs).count();
-        let open = params.last().is_some_and(|p| p.varargs);
-        if argc >= needed && (open || argc <= params.len()) {
-            return Some(code);
-        }
-        first = first.or(Some(code));
-    }
-    first
 }

@@ -1,6 +1,7 @@
 //! Declarative as a script: the checked model becomes one tree of maps, lists and closures, which the Groovy part
 //! of the library walks. There is one machine for both syntaxes.
 
+use super::references;
 use crate::ast::{
     AgentSpec, Arguments, Declarative, Expr, ExprKind, Options, Pos, Post, PostCondition, Script, StageBody,
     StageSpec, Stmt, StmtKind, WhenCondition,
@@ -83,18 +84,15 @@ impl Tree {
             None => self.null(),
             Some(AgentSpec::None) => self.map(vec![("kind", self.str("none"))]),
             Some(AgentSpec::Any) => self.map(vec![("kind", self.str("any"))]),
-            Some(AgentSpec::Label { label, custom_workspace }) => self.map(vec![
-                ("kind", self.str("label")),
-                ("label", self.later(label)),
-                ("customWorkspace", custom_workspace.as_ref().map_or_else(|| self.null(), |w| self.later(w))),
-            ]),
+            Some(AgentSpec::Label { label }) => {
+                self.map(vec![("kind", self.str("label")), ("label", self.later(label))])
+            }
         }
     }
 
     fn environment(self, pairs: &[(String, Expr)]) -> Expr {
-        self.list(
-            pairs.iter().map(|(name, value)| self.list(vec![self.str(name), self.later(value)])).collect(),
-        )
+        let pairs = references::ordered(pairs).into_iter();
+        self.list(pairs.map(|(name, value)| self.list(vec![self.str(name), self.later(value)])).collect())
     }
 
     fn options(self, options: &Options) -> Expr {

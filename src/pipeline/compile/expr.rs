@@ -175,10 +175,10 @@ impl Compiler {
         self.expr(object);
         let skip = safe.then(|| self.op(Op::JumpNull(0)));
         match &name.kind {
-            ExprKind::Str(name) => {
-                let name = self.string(name);
-                self.pos = whole.pos;
-                self.op(Op::Property(name));
+            ExprKind::Str(text) => {
+                let text = self.string(text);
+                self.pos = name.pos;
+                self.op(Op::Property(text));
             }
             _ => {
                 self.expr(name);

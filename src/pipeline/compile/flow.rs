@@ -26,8 +26,15 @@ const NORMAL: i64 = 0;
 const THROWN: i64 = 1;
 
 impl Compiler {
-    /// Leaves the function with the value on the stack.
+    /// Leaves the function with the value on the stack, as the declared type of the function wants it.
     pub(super) fn leave_function(&mut self) {
+        if let Some(ty) = self.f().returns.clone() {
+            self.coerce(&ty);
+        }
+        self.leave_as_is();
+    }
+
+    pub(super) fn leave_as_is(&mut self) {
         if self.f().control.iter().any(|c| matches!(c, Control::Finally { .. })) {
             let slot = self.returned();
             self.op(Op::SetLocal(slot));

@@ -9,7 +9,12 @@ use crate::ast::{Function, Parameter, Stmt};
 impl Compiler {
     pub(super) fn function(&mut self, function: &Function, class: Option<u32>) -> u32 {
         self.pos = function.pos;
-        let state = FnState { name: function.name.clone(), class, ..FnState::default() };
+        let state = FnState {
+            name: function.name.clone(),
+            class,
+            returns: function.returns.clone(),
+            ..FnState::default()
+        };
         self.body(state, Some(&function.parameters), &function.body)
     }
 
@@ -43,13 +48,15 @@ impl Compiler {
                 optional: parameter.default.is_some(),
                 varargs: parameter.varargs,
             });
-            self.declare(&parameter.name);
+            let ty = parameter.ty.as_deref().filter(|_| !parameter.varargs);
+            self.declare_typed(&parameter.name, ty);
         }
         for (at, parameter) in parameters.iter().enumerate() {
             if let Some(default) = &parameter.default {
                 let slot = super::slot(at);
                 let given = self.op(Op::IfGiven(slot, 0));
                 self.expr(default);
+                parameter.ty.iter().for_each(|ty| self.coerce(ty));
                 self.op(Op::SetLocal(slot));
                 self.patch(given);
             }
@@ -60,6 +67,6 @@ impl Compiler {
     pub(super) fn tail(&mut self, body: &[Stmt]) {
         self.tail_inner(body);
         self.op(Op::Null);
-        self.leave_function();
+        self.leave_as_is();
     }
 }

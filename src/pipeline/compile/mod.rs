@@ -11,8 +11,10 @@ mod expr;
 mod flow;
 mod function;
 mod prelude;
+mod references;
 mod stmt;
 mod target;
+mod types;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -43,9 +45,14 @@ struct FnState {
     pub(super) params: Vec<Param>,
     pub(super) implicit_it: bool,
     pub(super) ops: Vec<Op>,
-    pub(super) lines: Vec<u32>,
+    /// Where each instruction comes from.
+    pub(super) places: Vec<Pos>,
     pub(super) handlers: Vec<Handler>,
     pub(super) scopes: Vec<Vec<(String, u16)>>,
+    /// Declared types of locals, where they matter.
+    pub(super) types: HashMap<u16, Arc<str>>,
+    /// The declared type of what it returns.
+    pub(super) returns: Option<String>,
     pub(super) locals: usize,
     pub(super) captured: HashSet<u16>,
     pub(super) captures: Vec<(String, Capture)>,
@@ -153,7 +160,7 @@ impl Compiler {
             boxed,
             captures: state.captures.into_iter().map(|c| c.1).collect(),
             ops: state.ops,
-            lines: state.lines,
+            places: state.places,
             handlers: state.handlers,
             prelude: self.prelude,
             class: state.class,
@@ -164,10 +171,10 @@ impl Compiler {
     // -- writing ---------------------------------------------------------------------------------
 
     pub(super) fn op(&mut self, op: Op) -> usize {
-        let line = self.pos.line;
+        let pos = self.pos;
         let f = self.f();
         f.ops.push(op);
-        f.lines.push(line);
+        f.places.push(pos);
         f.ops.len() - 1
     }
 

@@ -89,47 +89,46 @@ impl Compiler {
     }
 
     fn define(&mut self, names: &[Local], tuple: bool, value: Option<&Expr>) {
+        if !tuple {
+            let Some(local) = names.first() else { return };
+            match value {
+                Some(value) => self.expr(value),
+                None => self.initial(local.ty.as_deref()),
+            }
+            self.redeclared(local);
+            if let Some(ty) = local.ty.as_deref().filter(|_| value.is_some()) {
+                self.pos = local.pos;
+                self.coerce(ty);
+            }
+            let slot = self.declare_typed(&local.name, local.ty.as_deref());
+            self.op(Op::InitLocal(slot));
+            return;
+        }
         match value {
             Some(value) => self.expr(value),
             None => {
                 self.op(Op::Null);
             }
         }
-        if !tuple {
-            if let Some(local) = names.first() {
-                self.redeclared(local);
-                if let Some(ty) = local.ty.as_deref().filter(|_| value.is_some()) {
-                    self.coerce(ty);
-                }
-                let slot = self.declare(&local.name);
-                self.op(Op::InitLocal(slot));
-            }
-            return;
-        }
         for (at, local) in names.iter().enumerate() {
             self.redeclared(local);
             self.op(Op::Dup);
             self.push_int(i64::try_from(at).unwrap_or(0));
             self.op(Op::Index);
-            let slot = self.declare(&local.name);
+            local.ty.iter().for_each(|ty| self.coerce(ty));
+            let slot = self.declare_typed(&local.name, local.ty.as_deref());
             self.op(Op::InitLocal(slot));
         }
         self.op(Op::Pop);
     }
 
     fn field(&mut self, name: &Local, value: Option<&Expr>) {
-        match (value, name.ty.as_deref()) {
-            (Some(value), ty) => {
+        match value {
+            Some(value) => {
                 self.expr(value);
-                ty.into_iter().for_each(|ty| self.coerce(ty));
+                name.ty.iter().for_each(|ty| self.coerce(ty));
             }
-            (None, Some("int" | "long" | "short" | "byte")) => self.push_int(0),
-            (None, Some("boolean")) => {
-                self.op(Op::False);
-            }
-            (None, _) => {
-                self.op(Op::Null);
-            }
+            None => self.initial(name.ty.as_deref()),
         }
         let name = self.string(&name.name);
         self.op(Op::SetName(name));
@@ -140,29 +139,6 @@ impl Compiler {
         if scopes.flatten().any(|v| v.0 == local.name) {
             self.pos = local.pos;
             self.error(format!("The current scope already contains a variable of the name {}", local.name));
-        }
-    }
-
-    /// What a declared type does to the value that is assigned.
-    fn coerce(&mut self, ty: &str) {
-        if matches!(
-            ty,
-            "String"
-                | "java.lang.String"
-                | "GString"
-                | "CharSequence"
-                | "Set"
-                | "LinkedHashSet"
-                | "boolean"
-                | "Boolean"
-                | "double"
-                | "Double"
-                | "float"
-                | "Float"
-                | "BigDecimal"
-        ) {
-            let ty = self.string(&format!("?{ty}"));
-            self.op(Op::Cast(ty));
         }
     }
 

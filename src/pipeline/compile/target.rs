@@ -16,6 +16,7 @@ impl Compiler {
                         self.combine(op, value);
                     }
                 }
+                self.coerce_for(name);
                 self.op(Op::Dup);
                 self.store(name);
             }
@@ -47,6 +48,7 @@ impl Compiler {
     /// Stores the value on the stack and drops it.
     fn store_kept(&mut self, target: &Expr) {
         if let ExprKind::Name(name) = &target.kind {
+            self.coerce_for(name);
             return self.store(name);
         }
         let slot = self.hidden();

@@ -1,7 +1,7 @@
 //! `agent any`, `agent none`, `agent { label 'x' }`, `agent { node { … } }`
 
 use super::Checker;
-use super::section::{Once, Section};
+use super::section::{Once, Section, block_of};
 use crate::ast::{AgentSpec, ExprKind, Stmt};
 
 const TYPES: &str = "[any, label, node, none]";
@@ -46,11 +46,11 @@ impl Checker<'_> {
             "any" => Some(AgentSpec::Any),
             "none" => Some(AgentSpec::None),
             "label" => {
-                let Some(label) = first.only() else {
+                let Some(label) = first.only().filter(|label| block_of(label).is_none()) else {
                     self.error(first.pos, "Expected a string for the label of the agent");
                     return None;
                 };
-                Some(AgentSpec::Label { label: label.clone(), custom_workspace: None })
+                Some(AgentSpec::Label { label: label.clone() })
             }
             "node" => self.node(first),
             name @ ("docker" | "dockerfile" | "kubernetes") => {
@@ -65,10 +65,10 @@ impl Checker<'_> {
         }
     }
 
-    /// `node { label 'x'; customWorkspace 'y' }`
+    /// `node { label 'x' }`: what else Jenkins takes would change where the steps run, so it is not passed over.
     fn node(&mut self, section: &Section<'_>) -> Option<AgentSpec> {
         let body = self.block(section)?;
-        let (mut label, mut custom_workspace) = (None, None);
+        let mut label = None;
         let mut once = Once::default();
         for option in self.sections(body, "Not a valid agent definition") {
             if !self.first_time(&mut once, &option) {
@@ -76,11 +76,13 @@ impl Checker<'_> {
             }
             match option.name {
                 "label" => label = option.only().cloned(),
-                "customWorkspace" => custom_workspace = option.only().cloned(),
+                name @ ("customWorkspace" | "retries") => {
+                    self.error(option.pos, format!("{name} does not run in Majordomo yet"));
+                }
                 name => {
                     let message = format!(
                         "Invalid config option \"{name}\" for agent type \"node\". \
-                         Valid config options are [label, customWorkspace]"
+                         Valid config options are [label]"
                     );
                     self.error(option.pos, message);
                 }
@@ -89,6 +91,6 @@ impl Checker<'_> {
         if label.is_none() {
             self.error(section.pos, "Missing required parameter for agent type \"node\": label");
         }
-        Some(AgentSpec::Label { label: label?, custom_workspace })
+        Some(AgentSpec::Label { label: label? })
     }
 }

@@ -28,6 +28,7 @@ const STEPS: &[Step] = &[
     step("fileExists", &["file"], 1),
     step("git", &["url", "branch", "changelog", "credentialsId", "poll"], 1),
     step("isUnix", &[], 0),
+    step("node", &["label"], 0),
     step("powershell", SHELL, 1),
     step("pwd", &["tmp"], 0),
     step("pwsh", SHELL, 1),
@@ -43,6 +44,11 @@ const STEPS: &[Step] = &[
     step("withEnv", &["overrides"], 1),
     step("writeFile", &["file", "text", "encoding"], 2),
 ];
+
+/// The named arguments that a step takes, if everybody uses it.
+pub(crate) fn keys(step: &str) -> Option<&'static [&'static str]> {
+    STEPS.iter().find(|known| known.name == step).map(|known| known.keys)
+}
 
 impl Checker<'_> {
     /// `positional`: the values without a name, apart from the block.

@@ -21,11 +21,12 @@ use std::collections::HashSet;
 
 use crate::ast::{AgentSpec, Declarative, Options, Pos, Script, Stmt};
 use crate::diagnostic::Diagnostic;
+pub(crate) use known::keys;
 use section::{Once, Section};
 
 /// Reads the `pipeline { … }` of a script. `Ok(None)` when there is none: the script is a scripted one.
 ///
-/// What stands before and after it (`def`, functions, `@Library`, calls) is ordinary Groovy and not looked at.
+/// What stands before and after it (`def`, functions, calls) is ordinary Groovy and not looked at.
 pub fn check(script: &Script) -> Result<Option<Declarative>, Vec<Diagnostic>> {
     let mut blocks = script.statements.iter().filter_map(pipeline_block);
     let Some(first) = blocks.next() else {

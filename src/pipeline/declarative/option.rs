@@ -102,11 +102,16 @@ impl Checker<'_> {
             "timeout" => options.timeout = self.timeout(option),
             "retry" => {
                 options.retry = option.only().or_else(|| option.named("count")).cloned();
-                if options.retry.is_none() {
-                    self.missing(option.pos, "count");
+                self.known_keys(option, &["count", "conditions"]);
+                match options.retry.clone() {
+                    Some(count) => self.number_or_later(&count, "count"),
+                    None => self.missing(option.pos, "count"),
                 }
             }
-            "timestamps" => options.timestamps = true,
+            "timestamps" => {
+                self.nothing(option);
+                options.timestamps = true;
+            }
             "skipDefaultCheckout" => options.skip_default_checkout = self.switch(option),
             "disableConcurrentBuilds" => {
                 self.known_keys(option, &["abortPrevious"]);
@@ -116,10 +121,23 @@ impl Checker<'_> {
                 }
             }
             "buildDiscarder" => options.build_discarder = self.build_discarder(option),
-            "parallelsAlwaysFailFast" => options.parallels_always_fail_fast = true,
-            "skipStagesAfterUnstable" => options.skip_stages_after_unstable = true,
+            "parallelsAlwaysFailFast" => {
+                self.nothing(option);
+                options.parallels_always_fail_fast = true;
+            }
+            "skipStagesAfterUnstable" => {
+                self.nothing(option);
+                options.skip_stages_after_unstable = true;
+            }
             name if HARMLESS.contains(&name) => {}
             name => self.not_yet(option.pos, "option", name),
+        }
+    }
+
+    /// An option that takes nothing was given something.
+    fn nothing(&mut self, option: &Section<'_>) {
+        if !option.arguments.positional.is_empty() || !option.arguments.named.is_empty() {
+            self.error(option.pos, format!("The option \"{}\" takes no parameters", option.name));
         }
     }
 
@@ -142,13 +160,18 @@ impl Checker<'_> {
             self.missing(option.pos, "time");
             return None;
         };
-        if let ExprKind::Str(_) | ExprKind::Bool(_) = time.kind {
-            self.constant_limit(time, "time");
-        }
+        self.number_or_later(time, "time");
         let unit = option.named("unit").map_or(Some("MINUTES".to_owned()), |unit| self.unit(unit));
         let activity =
             option.named("activity").map_or(Some(false), |value| self.constant_flag(value, "activity"));
         Some(Timeout { time: time.clone(), unit: unit?, activity: activity? })
+    }
+
+    /// What is known now must be a number.
+    fn number_or_later(&mut self, value: &Expr, key: &str) {
+        if matches!(value.kind, ExprKind::Str(_) | ExprKind::Bool(_) | ExprKind::List(_) | ExprKind::Map(_)) {
+            self.constant_limit(value, key);
+        }
     }
 
     fn unit(&mut self, unit: &Expr) -> Option<String> {

@@ -38,7 +38,7 @@ fn a_scripted_pipeline_is_not_declarative() {
 
 #[test]
 fn other_statements_may_stand_around_it() {
-    let source = format!("@Library('x') _\ndef a = 1\nprintln a\n{}\necho 'b'", pipeline("", STEPS));
+    let source = format!("import a.B\ndef a = 1\nprintln a\n{}\necho 'b'", pipeline("", STEPS));
     assert_eq!(accepted(&source).stages.len(), 1);
 }
 
@@ -73,11 +73,10 @@ fn agents_are_read() {
     };
     assert_eq!(agent("any"), AgentSpec::Any);
     assert_eq!(agent("none"), AgentSpec::None);
-    assert!(matches!(agent("{ label 'x' }"), AgentSpec::Label { custom_workspace: None, .. }));
-    let node = agent("{ node { label \"x-${y}\"\ncustomWorkspace '/z' } }");
-    let AgentSpec::Label { label, custom_workspace: Some(workspace) } = node else { panic!("{node:?}") };
+    assert!(matches!(agent("{ label 'x' }"), AgentSpec::Label { .. }));
+    let node = agent("{ node { label \"x-${y}\" } }");
+    let AgentSpec::Label { label } = node else { panic!("{node:?}") };
     assert!(matches!(label.kind, ExprKind::GString(_)));
-    assert_eq!(workspace.kind, ExprKind::Str("/z".to_owned()));
 }
 
 #[test]
@@ -89,10 +88,13 @@ fn wrong_agents_are_refused() {
     assert_eq!(agent("{ }"), "No agent type specified. Must be one of [any, label, node, none]");
     assert!(agent("{ foo 'x' }").starts_with("Invalid agent type \"foo\" specified."));
     assert!(agent("foo").contains("must be map of config options or bare [any, none]"));
-    assert!(
-        agent("{ node { customWorkspace 'x' } }")
-            .starts_with("Missing required parameter for agent type \"node\"")
+    assert!(agent("{ node { } }").starts_with("Missing required parameter for agent type \"node\""));
+    assert_eq!(
+        agent("{ node { label 'x'\ncustomWorkspace '/p' } }"),
+        "customWorkspace does not run in Majordomo yet"
     );
+    assert_eq!(agent("{ node { label 'x'\nretries 2 } }"), "retries does not run in Majordomo yet");
+    assert_eq!(agent("{ label { label 'x' } }"), "Expected a string for the label of the agent");
     assert!(agent("{ label 'x'\nlabel 'y' }").starts_with("Only one agent type"));
 }
 
@@ -151,6 +153,11 @@ fn wrong_options_are_refused() {
         option("timeout(time: 'soon')")
             .starts_with("Expecting \"int\" for parameter \"time\" but got \"soon\"")
     );
+    assert!(option("retry('x')").starts_with("Expecting \"int\" for parameter \"count\" but got \"x\""));
+    assert!(option("retry(true)").starts_with("Expecting \"int\" for parameter \"count\" but got \"true\""));
+    assert_eq!(option("retry()"), "Missing required parameter: \"count\"");
+    assert!(option("skipDefaultCheckout('x')").starts_with("Expecting \"boolean\""));
+    assert_eq!(option("timestamps(1)"), "The option \"timestamps\" takes no parameters");
     assert!(option("timeout(time: 1, unit: 'WEEKS')").starts_with("\"WEEKS\" is no unit of time"));
     assert_eq!(option("timestamps()\ntimestamps()"), "Duplicate option name: \"timestamps\"");
     let stage = refused(&pipeline("", &format!("options {{ skipStagesAfterUnstable() }}\n{STEPS}")));

@@ -98,6 +98,10 @@ const KNOWN: &[&str] = &[
     "groovy.json.JsonSlurper",
     "groovy.json.JsonSlurperClassic",
     "hudson.model.Result",
+    "jenkins.model.CauseOfInterruption",
+    class::USER,
+    class::TIMEOUT,
+    class::FAIL_FAST,
 ];
 
 /// Classes that scripts of Jenkins use to get at the controller or its machine, and the packages where such are. Naming
@@ -128,7 +132,7 @@ pub(crate) fn is_beyond(name: &str) -> bool {
 }
 
 pub(crate) fn simple(name: &str) -> &str {
-    name.rsplit('.').next().unwrap_or(name)
+    name.rsplit(['.', '$']).next().unwrap_or(name)
 }
 
 fn exception(name: &str) -> Option<&'static (&'static str, &'static str)> {
@@ -146,7 +150,9 @@ pub(crate) fn is_known(name: &str) -> bool {
 
 /// The simple name of a class that is written in full, when there is such a class.
 pub(crate) fn qualified(name: &str) -> Option<&str> {
-    let known = KNOWN.contains(&name) || EXCEPTIONS.iter().any(|e| e.0 == name);
+    // A class inside of another one is written with a point and called with a dollar.
+    let same = |known: &&str| known.replace('$', ".") == name.replace('$', ".");
+    let known = KNOWN.iter().any(same) || EXCEPTIONS.iter().any(|e| e.0 == name);
     known.then(|| simple(name))
 }
 
@@ -189,7 +195,8 @@ pub(crate) fn is_instance(vm: &Vm, value: &Value, ty: &str) -> bool {
                 None => break,
             }
         }
-        return extends(&at, ty);
+        let cause = || [class::USER, class::TIMEOUT, class::FAIL_FAST].contains(&&*at);
+        return extends(&at, ty) || ty == "CauseOfInterruption" && cause();
     }
     let own = vm.type_name(value);
     let own = simple(&own);

@@ -19,6 +19,15 @@ pub(crate) fn global(vm: &mut Vm, name: &str) -> Option<Value> {
     })
 }
 
+/// Why a name that Jenkins knows stands for nothing here.
+pub(crate) fn absent(name: &str) -> Option<Fault> {
+    if name == "scm" {
+        let message = "‘checkout scm’ is only available when using “Multibranch Pipeline” or “Pipeline script from SCM”";
+        return Some(Fault::abort(message));
+    }
+    super::steps::object(name).map(|message| Fault::new(class::UNSUPPORTED, message))
+}
+
 fn params(vm: &mut Vm) -> Value {
     if let Some(params) = &vm.globals.params {
         return params.clone();
@@ -27,7 +36,7 @@ fn params(vm: &mut Vm) -> Value {
     let pairs = began.params.iter().map(|(name, value)| {
         let value = match value {
             ParamValue::Flag(flag) => Value::Bool(*flag),
-            ParamValue::Text(text) => Value::str(text),
+            ParamValue::Text(text) | ParamValue::Secret { secret: text } => Value::str(text),
         };
         (name.clone(), value)
     });
@@ -75,6 +84,7 @@ pub(crate) fn property(vm: &mut Vm, global: Global, name: &str) -> Result<Value,
             }
             match vm.env(name) {
                 Some(value) => Ok(Value::from(value)),
+                None if let Some(fault) = absent(name) => Err(fault),
                 None => {
                     let message = format!("No such property: {name} for class: groovy.lang.Binding");
                     Err(Fault::new(class::PROPERTY, message))
@@ -92,8 +102,8 @@ fn current_build(vm: &mut Vm, name: &str) -> Result<Value, Fault> {
     let began = vm.began.clone();
     let at = || Value::Int(i64::try_from(began.at).unwrap_or(0));
     Ok(match name {
-        "result" => named(vm.globals.result),
-        "currentResult" => named(Some(vm.globals.result.unwrap_or(BuildResult::Success))),
+        "result" => named(vm.result_shown()),
+        "currentResult" => named(Some(vm.result_shown().unwrap_or(BuildResult::Success))),
         "resultIsBetterOrEqualTo" | "resultIsWorseOrEqualTo" => Value::Null,
         "number" => Value::Int(i64::try_from(began.number).unwrap_or(0)),
         "id" => Value::from(began.number.to_string()),
@@ -187,7 +197,7 @@ pub(crate) fn set_property(vm: &mut Vm, global: Global, name: &str, value: Value
 
 /// Makes the result of the build worse; better does not come back.
 pub(crate) fn set_result(vm: &mut Vm, result: BuildResult) -> Result<(), Fault> {
-    if vm.globals.result.is_some_and(|old| old >= result) {
+    if vm.result_shown().is_some_and(|old| old >= result) {
         vm.push(Value::Null);
         return Ok(());
     }
@@ -208,11 +218,11 @@ pub(crate) fn call(vm: &mut Vm, global: Global, name: &str, args: &[Value]) -> R
         }
         (Global::CurrentBuild, "resultIsBetterOrEqualTo") => {
             let other = result_of(&text(0))?;
-            Ok(Some(Value::Bool(vm.globals.result.unwrap_or(BuildResult::Success) <= other)))
+            Ok(Some(Value::Bool(vm.result_shown().unwrap_or(BuildResult::Success) <= other)))
         }
         (Global::CurrentBuild, "resultIsWorseOrEqualTo") => {
             let other = result_of(&text(0))?;
-            Ok(Some(Value::Bool(vm.globals.result.unwrap_or(BuildResult::Success) >= other)))
+            Ok(Some(Value::Bool(vm.result_shown().unwrap_or(BuildResult::Success) >= other)))
         }
         (Global::Script, "hasVariable") => Ok(Some(Value::Bool(vm.binding.contains_key(&*text(0))))),
         (Global::Script, "getVariable") => {

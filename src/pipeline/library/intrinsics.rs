@@ -13,10 +13,8 @@ pub(crate) fn call(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<(), Faul
     let mut next = || args.next().unwrap_or(Value::Null);
     let value = match name {
         "$node" => {
-            let (label, workspace) = (next(), next());
-            let label = optional(vm, &label);
-            let custom_workspace = optional(vm, &workspace);
-            return vm.want(ActKind::Node { label, custom_workspace });
+            let label = optional(vm, &next());
+            return vm.want(ActKind::Node { label, custom_workspace: None });
         }
         "$inNode" => return in_node(vm, &next(), next()),
         "$release" => {
@@ -36,10 +34,16 @@ pub(crate) fn call(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<(), Faul
             return vm.call_within(body, Vec::new(), context);
         }
         "$blockEnd" => return block_end(vm, &next(), &next(), &next()),
+        "$inPost" => {
+            let (error, body) = (next(), next());
+            let result = so_far(vm, &error);
+            let shown = Some(result).filter(|result| *result != BuildResult::Success);
+            return vm.call_within(body, Vec::new(), Context { shown, ..context(vm) });
+        }
         "$inDir" => {
             let (path, body) = (vm.text(&next()), next());
             let mut context = context(vm);
-            let unix = vm.node()?.grant.unix;
+            let unix = vm.node("dir")?.grant.unix;
             context.dir = joined(&context.dir, &path, unix);
             return vm.call_within(body, Vec::new(), context);
         }
@@ -72,7 +76,7 @@ pub(crate) fn call(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<(), Faul
         }
         "$setResult" => {
             let result = result_of(&vm.text(&next()))?;
-            if result == BuildResult::Success || vm.globals.result.is_some_and(|old| old >= result) {
+            if result == BuildResult::Success || vm.result_shown().is_some_and(|old| old >= result) {
                 Value::Null
             } else {
                 vm.globals.result = Some(result);
@@ -87,8 +91,14 @@ pub(crate) fn call(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<(), Faul
             return vm.fork(bodies, fail_fast);
         }
         "$checkoutScm" => {
-            let place = vm.place()?;
+            let place = vm.place("checkout")?;
             return vm.want(ActKind::Checkout { place, scm: Scm::Job });
+        }
+        "$step" => {
+            let (name, args, named) = (vm.text(&next()), next(), next());
+            let args = vm.list_items(&args).unwrap_or_default();
+            let named = vm.truth(&named);
+            return super::steps::run(vm, &name, args, named);
         }
         "$with" => return with(vm, next(), &next()),
         _ => return plain(vm, name, args.collect()),
@@ -111,25 +121,33 @@ fn plain(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<(), Fault> {
             Value::Null
         }
         "$resultOf" => Value::str(result_name(vm.thrown_result(&first))),
-        "$currentResult" => Value::str(result_name(vm.globals.result.unwrap_or(BuildResult::Success))),
+        "$currentResult" => Value::str(result_name(vm.result_shown().unwrap_or(BuildResult::Success))),
         "$interruption" => Value::Bool(vm.is_interruption(&first)),
         "$fatal" => Value::Bool(vm.is_fatal(&first)),
         "$shown" => {
             let words = vm.last_words(&first);
             Value::from(words)
         }
-        "$applies" => Value::Bool(applies(vm, &vm.text(&first), &second)),
+        "$applies" => {
+            let of_stage = args.get(2).is_some_and(|flag| vm.truth(flag));
+            Value::Bool(applies(vm, &vm.text(&first), &second, of_stage))
+        }
         "$hasScm" => Value::Bool(vm.began.has_scm),
         "$env" => vm.env(&vm.text(&first)).map_or(Value::Null, Value::from),
         "$text" => Value::from(vm.text(&first)),
-        "$arity" => Value::Int(match vm.heap.object(&first) {
+        "$arity" => match vm.heap.object(&first) {
             Some(Object::Closure(closure)) => {
                 let code = &vm.program.image.codes[closure.code as usize];
                 let params = if code.implicit_it { 1 } else { code.params.len() };
-                i64::try_from(params.saturating_sub(closure.bound.len())).unwrap_or(1)
+                Value::from(params.saturating_sub(closure.bound.len()))
             }
-            _ => 1,
-        }),
+            Some(Object::Pointer(Value::Global(_), name)) => {
+                let code = vm.program.image.functions_named(name).next();
+                let params = code.map(|code| vm.program.image.codes[code as usize].params.len());
+                params.map_or(Value::Int(1), Value::from)
+            }
+            _ => Value::Int(1),
+        },
         "$isCase" if methods::is_closure(vm, &first) => {
             return vm.call_value(first, vec![second], crate::vm::Ret::Truth);
         }
@@ -190,7 +208,8 @@ fn block_end(vm: &mut Vm, id: &Value, error: &Value, skipped: &Value) -> Result<
     let plain = if skipped { BuildResult::NotBuilt } else { BuildResult::Success };
     let result = kept.into_iter().chain(failed).max().unwrap_or(plain);
     let message = |text: Option<&str>| text.map_or_else(|| vm.text(error), str::to_owned);
-    let error = vm.thrown(error).map(|thrown| message(thrown.message.as_deref()));
+    let said = vm.is_abort(error);
+    let error = vm.thrown(error).filter(|_| !said).map(|thrown| message(thrown.message.as_deref()));
     let line = vm.line();
     vm.want_closing(ActKind::BlockEnd { start, result, error, skipped }, line)
 }
@@ -259,11 +278,19 @@ pub(super) fn millis(vm: &Vm, time: &Value, unit: &Value, default: &str) -> Resu
     Ok(millis as u64)
 }
 
-/// Whether a `post` condition holds now.
-fn applies(vm: &Vm, condition: &str, error: &Value) -> bool {
-    use BuildResult::{Aborted, Failure, NotBuilt, Success, Unstable};
+/// The result of the build together with the error that a `pipeline` or stage carries to its end.
+fn so_far(vm: &Vm, error: &Value) -> BuildResult {
     let failed = (!error.is_null()).then(|| vm.thrown_result(error));
-    let now = vm.globals.result.into_iter().chain(failed).max().unwrap_or(Success);
+    let aborted = (vm.globals.aborts > 0).then_some(BuildResult::Aborted);
+    vm.result_shown().into_iter().chain(failed).chain(aborted).max().unwrap_or(BuildResult::Success)
+}
+
+/// Whether a `post` condition holds now.
+fn applies(vm: &Vm, condition: &str, error: &Value, of_stage: bool) -> bool {
+    use BuildResult::{Aborted, Failure, NotBuilt, Success, Unstable};
+    let stage = vm.cur.context().stage.clone().filter(|_| of_stage);
+    let own = stage.and_then(|stage| vm.globals.stages.get(&stage).copied());
+    let now = so_far(vm, error).max(own.unwrap_or(Success));
     let before = vm.began.previous;
     match condition {
         "always" | "cleanup" => true,
@@ -289,5 +316,6 @@ pub(crate) fn cancelled() -> Fault {
         message: "The step was cancelled".into(),
         result: Some(BuildResult::Aborted),
         fatal: false,
+        why: None,
     }))
 }

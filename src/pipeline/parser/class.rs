@@ -1,6 +1,6 @@
 //! Classes, interfaces and enums.
 
-use super::{Parsed, Parser, scan};
+use super::{Parsed, Parser, declare, scan};
 use crate::ast::{Class, Field, Function, Pos};
 use crate::lexer::Tok;
 
@@ -131,14 +131,14 @@ impl Parser<'_> {
         }
         let ty = self.declared_type()?;
         if self.token(1).tok == Tok::Punct("(") {
-            return self.method(class, pos, is_static, ty.is_none());
+            return self.method(class, pos, is_static, ty);
         }
-        self.fields(class, is_static)
+        self.fields(class, is_static, ty)
     }
 
     /// A method; one without a body is a promise of an interface and is dropped.
-    fn method(&mut self, class: &mut Class, pos: Pos, is_static: bool, untyped: bool) -> Parsed<()> {
-        let constructor = untyped && self.at_word(&class.name);
+    fn method(&mut self, class: &mut Class, pos: Pos, is_static: bool, ty: Option<String>) -> Parsed<()> {
+        let constructor = ty.is_none() && self.at_word(&class.name);
         let (mut name, parameters) = self.signature()?;
         if constructor {
             "<init>".clone_into(&mut name);
@@ -147,11 +147,18 @@ impl Parser<'_> {
             return Ok(());
         }
         let body = self.block()?;
-        class.methods.push(Function { pos, name, parameters, body, is_static });
+        class.methods.push(Function {
+            pos,
+            name,
+            returns: declare::returned(ty),
+            parameters,
+            body,
+            is_static,
+        });
         Ok(())
     }
 
-    fn fields(&mut self, class: &mut Class, is_static: bool) -> Parsed<()> {
+    fn fields(&mut self, class: &mut Class, is_static: bool, ty: Option<String>) -> Parsed<()> {
         loop {
             let pos = self.pos();
             let name = self.name("the name of a field")?;
@@ -161,7 +168,7 @@ impl Parser<'_> {
             } else {
                 None
             };
-            class.fields.push(Field { pos, name, value, is_static });
+            class.fields.push(Field { pos, name, ty: ty.clone(), value, is_static });
             if !self.eat(",") {
                 return Ok(());
             }

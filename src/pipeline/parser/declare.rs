@@ -4,6 +4,8 @@ use super::{Parsed, Parser, scan};
 use crate::ast::{Function, Local, Parameter, Pos, Stmt, StmtKind};
 use crate::lexer::Tok;
 
+const LIBRARY: &str = "shared libraries (@Library) do not run in Majordomo yet";
+
 /// Which modifiers stood before a declaration.
 #[derive(Default)]
 pub(super) struct Modifiers {
@@ -27,12 +29,18 @@ impl Parser<'_> {
     /// `@Name(…)`, any number of them, also on lines of their own; says whether `@Field` is among them.
     pub(super) fn skip_annotations(&mut self) -> Parsed<bool> {
         let mut field = false;
-        while self.eat("@") {
+        while self.at("@") {
+            let pos = self.pos();
+            self.next();
             let mut name = self.name("the name of an annotation")?;
             while self.eat(".") {
                 name = self.name("the name of an annotation")?;
             }
             field |= name == "Field";
+            if name == "Library" {
+                // Without the library its names are missing, far from the line that is the reason.
+                return Err(self.refuse(pos, LIBRARY));
+            }
             if self.at("(") {
                 let after = self
                     .scan_brackets(0)
@@ -44,7 +52,7 @@ impl Parser<'_> {
         Ok(field)
     }
 
-    /// A statement with annotations before it; `@Library('x') _` is one without a statement.
+    /// A statement with annotations before it, or annotations alone.
     pub(super) fn annotated(&mut self, out: &mut Vec<Stmt>) -> Parsed<()> {
         let pos = self.pos();
         let field = self.skip_annotations()?;
@@ -105,7 +113,7 @@ impl Parser<'_> {
             if self.blocks > 0 {
                 return Err(self.error("a function can be defined at the top level and in classes only"));
             }
-            let function = self.function(pos, false)?;
+            let function = self.function(pos, ty)?;
             self.functions.push(function);
             return Ok(());
         }
@@ -178,10 +186,10 @@ impl Parser<'_> {
     }
 
     /// `name(parameters) throws X { … }`
-    pub(super) fn function(&mut self, pos: Pos, is_static: bool) -> Parsed<Function> {
+    fn function(&mut self, pos: Pos, ty: Option<String>) -> Parsed<Function> {
         let (name, parameters) = self.signature()?;
         let body = self.block()?;
-        Ok(Function { pos, name, parameters, body, is_static })
+        Ok(Function { pos, name, returns: returned(ty), parameters, body, is_static: false })
     }
 
     /// A function up to its body.
@@ -231,4 +239,9 @@ impl Parser<'_> {
             }
         }
     }
+}
+
+/// What a type before a function says of its value.
+pub(super) fn returned(ty: Option<String>) -> Option<String> {
+    ty.filter(|ty| ty != "void")
 }

@@ -79,7 +79,7 @@ impl Vm {
             BinaryOp::ShiftLeft => ("leftShift", Ret::Push),
             _ => return None,
         };
-        let code = self.own_method(left, name, 1)?;
+        let code = self.own_method(left, name, std::slice::from_ref(right))?;
         Some(self.call_code(code, vec![right.clone()], left.clone(), ret))
     }
 

@@ -7,7 +7,7 @@ use super::branch::{Frame, Ret};
 use super::fault::{Fault, class};
 use super::value::{Closure, Global, Object, Ref, Value};
 use super::{Context, Vm};
-use crate::compile::code::Code;
+use crate::compile::code::{Code, Method};
 use crate::library;
 
 /// Frames of one branch.
@@ -27,21 +27,21 @@ impl Vm {
         let (this, closure) = (frame.this.clone(), frame.closure.clone());
         let delegate = self.delegate(&closure);
         if let Some((delegate, true)) = &delegate
-            && self.responds(delegate, name, args.len())
+            && self.responds(delegate, name, &args)
         {
             return self.call_method(delegate.clone(), name, args, named);
         }
         let own = match &this {
             Value::Class(class) => {
-                let method = self.program.image.method(class, name, args.len());
+                let method = self.method_of(class, name, &args);
                 method.filter(|m| m.is_static).map(|m| m.code)
             }
-            this => self.own_method(this, name, args.len()),
+            this => self.own_method(this, name, &args),
         };
         if let Some(code) = own {
             return self.call_code(code, args, this, Ret::Push);
         }
-        if let Some(code) = self.program.image.function(name, args.len()) {
+        if let Some(code) = self.function(name, &args) {
             return self.call_code(code, args, Value::Global(Global::Script), Ret::Push);
         }
         if let Some(value) = self.variable_named(&this, name)
@@ -51,7 +51,7 @@ impl Vm {
         }
         if let Some((delegate, false)) = delegate
             && !library::steps::is_step(name)
-            && self.responds(&delegate, name, args.len())
+            && self.responds(&delegate, name, &args)
         {
             return self.call_method(delegate, name, args, named);
         }
@@ -79,11 +79,11 @@ impl Vm {
         }
     }
 
-    fn responds(&self, object: &Value, name: &str, argc: usize) -> bool {
+    fn responds(&self, object: &Value, name: &str, args: &[Value]) -> bool {
         match object {
             Value::Global(Global::Script | Global::Steps) => false,
             object => {
-                self.own_method(object, name, argc).is_some()
+                self.own_method(object, name, args).is_some()
                     || library::methods::has(self, object, name)
                     || matches!(self.heap.object(object), Some(Object::Map(map)) if map.get_str(name).is_some())
             }
@@ -91,18 +91,20 @@ impl Vm {
     }
 
     /// The method that the class of an object of the script defines.
-    pub(crate) fn own_method(&self, object: &Value, name: &str, argc: usize) -> Option<u32> {
+    pub(crate) fn own_method(&self, object: &Value, name: &str, args: &[Value]) -> Option<u32> {
         match self.heap.object(object)? {
-            Object::Instance(instance) => {
-                self.program.image.method(&instance.class, name, argc).map(|m| m.code)
-            }
+            Object::Instance(instance) => self.method_of(&instance.class, name, args).map(|m| m.code),
             _ => None,
         }
     }
 
+    pub(super) fn method_of(&self, class: &str, name: &str, args: &[Value]) -> Option<&Method> {
+        self.program.image.method(class, name, &|codes| self.choose(codes.into_iter(), args))
+    }
+
     fn is_callable(&self, value: &Value) -> bool {
         matches!(self.heap.object(value), Some(Object::Closure(_) | Object::Pointer(..)))
-            || self.own_method(value, "call", 0).is_some()
+            || self.own_method(value, "call", &[]).is_some()
     }
 
     // -- methods ---------------------------------------------------------------------------------
@@ -122,7 +124,7 @@ impl Vm {
                 return match name {
                     "getClass" | "toString" | "hashCode" | "getBinding" | "hasVariable" | "getVariable"
                     | "getVariables" | "setVariable"
-                        if self.program.image.function(name, args.len()).is_none() =>
+                        if self.function(name, &args).is_none() =>
                     {
                         library::methods::call(self, object, name, args)
                     }
@@ -130,16 +132,14 @@ impl Vm {
                 };
             }
             Value::Class(class) => {
-                if let Some(method) =
-                    self.program.image.method(class, name, args.len()).filter(|m| m.is_static)
-                {
+                if let Some(method) = self.method_of(class, name, &args).filter(|m| m.is_static) {
                     let code = method.code;
                     return self.call_code(code, args, object, Ret::Push);
                 }
             }
             _ => {}
         }
-        if let Some(code) = self.own_method(&object, name, args.len()) {
+        if let Some(code) = self.own_method(&object, name, &args) {
             return self.call_code(code, args, object, Ret::Push);
         }
         let called = match self.heap.object(&object) {
@@ -172,16 +172,45 @@ impl Vm {
             }
             Some(Object::Pointer(object, name)) => {
                 let (object, name) = (object.clone(), name.clone());
-                self.call_method(object, &name, args, false)
+                self.call_pointer(object, &name, args, ret)
             }
             _ => {
-                if let Some(code) = self.own_method(&callee, "call", args.len()) {
+                if let Some(code) = self.own_method(&callee, "call", &args) {
                     return self.call_code(code, args, callee, ret);
                 }
                 let what = self.type_name(&callee);
                 Err(Fault::new(class::METHOD, format!("No signature of method: {what}.call() is applicable")))
             }
         }
+    }
+
+    /// `object.&name`: means the same wherever it is called, also in the library, whose own names it does not see.
+    fn call_pointer(&mut self, object: Value, name: &str, args: Vec<Value>, ret: Ret) -> Result<(), Fault> {
+        let before = self.cur.frames.len();
+        if matches!(object, Value::Global(Global::Script | Global::Steps)) {
+            if let Some(code) = self.function(name, &args) {
+                let program = self.program.clone();
+                let args = self.spread_args(&program.image.codes[code as usize], args);
+                return self.call_code(code, args, Value::Global(Global::Script), ret);
+            }
+            match self.binding.get(name).cloned().filter(|value| self.is_callable(value)) {
+                Some(value) => return self.call_value(value, args, ret),
+                None => library::steps::call(self, name, args, false)?,
+            }
+        } else {
+            self.call_method(object, name, args, false)?;
+        }
+        if self.cur.frames.len() > before
+            && let Some(frame) = self.cur.frames.last_mut()
+        {
+            frame.ret = ret;
+            return Ok(());
+        }
+        if self.cur.state != super::State::Ready {
+            return Ok(());
+        }
+        let value = self.pop();
+        self.hand_back(value, ret)
     }
 
     fn enter_closure(
@@ -226,7 +255,18 @@ impl Vm {
     }
 
     /// Arguments become the first locals.
-    fn bind(&mut self, code: &Code, mut args: Vec<Value>) -> Result<Vec<Value>, Fault> {
+    fn bind(&mut self, code: &Code, args: Vec<Value>) -> Result<Vec<Value>, Fault> {
+        if !code.params.iter().any(|p| p.ty.is_some()) {
+            return self.placed(code, args);
+        }
+        let shown = args.clone();
+        let args = self.placed(code, args)?;
+        let typed = self.typed(&code.params, args);
+        typed.map_err(|fault| fault.unwrap_or_else(|| self.no_signature(code, &shown)))
+    }
+
+    /// Each argument at the place of its parameter, the rest in a list, and gaps for what is left out.
+    fn placed(&mut self, code: &Code, mut args: Vec<Value>) -> Result<Vec<Value>, Fault> {
         if code.implicit_it {
             if args.len() > 1 {
                 return Err(self.no_signature(code, &args));
@@ -235,8 +275,7 @@ impl Vm {
             return Ok(args);
         }
         let wanted = code.params.len();
-        if let Some(rest) = code.params.last().filter(|p| p.varargs) {
-            let _ = rest;
+        if code.params.last().is_some_and(|p| p.varargs) {
             let one_list = args.len() == wanted && self.list_items(&args[wanted - 1]).is_some();
             if !one_list && args.len() + 1 >= wanted {
                 let rest = args.split_off(wanted - 1);
@@ -334,7 +373,12 @@ impl Vm {
             self.branch_ends(Ok(value));
             return Ok(());
         }
-        let value = match frame.ret {
+        self.hand_back(value, frame.ret)
+    }
+
+    /// Makes of a value what the caller wants of it.
+    fn hand_back(&mut self, value: Value, ret: Ret) -> Result<(), Fault> {
+        let value = match ret {
             Ret::Push => value,
             Ret::Discard => return Ok(()),
             Ret::Truth => Value::Bool(self.truth(&value)),

@@ -20,7 +20,7 @@ impl Vm {
             "this" => (&def.name, "<init>"),
             name => (&parent, name),
         };
-        if let Some(code) = self.program.image.method(from, method, args.len()).map(|m| m.code) {
+        if let Some(code) = self.method_of(from, method, &args).map(|m| m.code) {
             return self.call_code(code, args, this, Ret::Push);
         }
         if method == "<init>" {
@@ -56,15 +56,16 @@ impl Vm {
         let object =
             self.heap.add(Object::Instance(Instance { class: chain[0].name.clone(), fields, thrown }));
         self.push(object.clone());
-        let constructor = program.image.method(name, "<init>", args.len()).map(|m| m.code);
+        let constructor = self.method_of(name, "<init>", &args).map(|m| m.code);
         match constructor {
             Some(code) => self.call_code(code, args, object.clone(), Ret::Discard)?,
             None if named
                 || matches!(args.as_slice(), [one] if matches!(self.heap.object(one), Some(Object::Map(_)))) =>
             {
-                for (key, value) in self.pairs(&args[0]) {
-                    let key = self.text(&key);
-                    self.put_field(&object, &key, value);
+                // Below the frames that set the fields to what the class says, so it comes after them.
+                if let Some(code) = self.program.image.library("$fill") {
+                    let script = Value::Global(super::value::Global::Script);
+                    self.call_code(code, vec![object.clone(), args[0].clone()], script, Ret::Discard)?;
                 }
             }
             None => self.set_thrown(&object, &args),

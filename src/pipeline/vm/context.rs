@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Vm;
 use super::fault::{Fault, class};
-use crate::act::{Granted, Place, StepId};
+use crate::act::{BuildResult, Granted, Place, StepId};
 
 /// Handed from frame to frame; a block changes a copy, so leaving it restores everything.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +16,8 @@ pub(crate) struct Context {
     pub(crate) env: Arc<BTreeMap<String, String>>,
     pub(crate) timers: Vec<StepId>,
     pub(crate) stage: Option<StepId>,
+    /// Inside a `post` condition: the result that the build has there, with the error that is still to be thrown.
+    pub(crate) shown: Option<BuildResult>,
 }
 
 #[derive(Debug, Clone)]
@@ -41,18 +43,24 @@ const NODE_VARIABLES: [&str; 5] =
     ["EXECUTOR_NUMBER", "NODE_LABELS", "NODE_NAME", "WORKSPACE", "WORKSPACE_TMP"];
 
 impl Vm {
-    pub(crate) fn place(&self) -> Result<Place, Fault> {
+    /// Where the step with this name would do its work.
+    pub(crate) fn place(&self, step: &str) -> Result<Place, Fault> {
         let context = self.cur.context();
         match &context.node {
             Some(node) => {
                 Ok(Place { node: node.act.clone(), name: node.grant.node.clone(), dir: context.dir.clone() })
             }
-            None => Err(missing("hudson.FilePath")),
+            None => Err(missing(step)),
         }
     }
 
-    pub(crate) fn node(&self) -> Result<Arc<NodeContext>, Fault> {
-        self.cur.context().node.clone().ok_or_else(|| missing("hudson.FilePath"))
+    pub(crate) fn node(&self, step: &str) -> Result<Arc<NodeContext>, Fault> {
+        self.cur.context().node.clone().ok_or_else(|| missing(step))
+    }
+
+    /// The result of the build as the code that runs sees it.
+    pub(crate) fn result_shown(&self) -> Option<BuildResult> {
+        self.globals.result.max(self.cur.context().shown)
     }
 
     /// A variable as `env.X` sees it.
@@ -112,10 +120,10 @@ impl Vm {
     }
 }
 
-fn missing(what: &str) -> Fault {
+fn missing(step: &str) -> Fault {
     let message = format!(
-        "Required context class {what} is missing\n\
-         Perhaps you forgot to surround the step with a step that provides this, such as: node"
+        "Required context class hudson.FilePath is missing\n\
+         Perhaps you forgot to surround the {step} step with a step that provides this, such as: node"
     );
     Fault::new(class::CONTEXT, message)
 }

@@ -155,6 +155,11 @@ impl Vm {
                 let value = self.cast(value, &ty)?;
                 self.push(value);
             }
+            Op::Coerce(at) => {
+                let (ty, value) = (self.name(at), self.pop());
+                let value = self.coerce(value, &ty)?;
+                self.push(value);
+            }
             Op::Pointer(at) => {
                 let (name, object) = (self.name(at), self.pop());
                 let pointer = self.heap.add(Object::Pointer(object, name));
@@ -252,7 +257,7 @@ impl Vm {
     /// A class of the script may have a `toString` of its own.
     fn show(&mut self) -> Result<(), Fault> {
         let value = self.pop();
-        if let Some(code) = self.own_method(&value, "toString", 0) {
+        if let Some(code) = self.own_method(&value, "toString", &[]) {
             return self.call_code(code, Vec::new(), value, Ret::Push);
         }
         let text = self.text(&value);

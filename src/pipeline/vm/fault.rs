@@ -16,11 +16,19 @@ pub(crate) struct Raise {
     pub(crate) message: String,
     pub(crate) result: Option<crate::act::BuildResult>,
     pub(crate) fatal: bool,
+    /// What an interruption comes from.
+    pub(crate) why: Option<super::Why>,
 }
 
 impl Fault {
     pub(crate) fn new(class: &'static str, message: impl Into<String>) -> Fault {
-        Fault::Raised(Box::new(Raise { class, message: message.into(), result: None, fatal: false }))
+        Fault::Raised(Box::new(Raise {
+            class,
+            message: message.into(),
+            result: None,
+            fatal: false,
+            why: None,
+        }))
     }
 
     pub(crate) fn argument(message: impl Into<String>) -> Fault {
@@ -48,6 +56,7 @@ pub(crate) mod class {
     pub(crate) const CONTEXT: &str = "org.jenkinsci.plugins.workflow.steps.MissingContextVariableException";
     pub(crate) const ELEMENT: &str = "java.util.NoSuchElementException";
     pub(crate) const ERROR: &str = "java.lang.Error";
+    pub(crate) const FAIL_FAST: &str = "org.jenkinsci.plugins.workflow.cps.steps.ParallelStep$FailFastCause";
     pub(crate) const FILE: &str = "java.nio.file.NoSuchFileException";
     pub(crate) const INTERRUPTED: &str = "org.jenkinsci.plugins.workflow.steps.FlowInterruptedException";
     pub(crate) const IO: &str = "java.io.IOException";
@@ -61,5 +70,8 @@ pub(crate) mod class {
     pub(crate) const STACK: &str = "java.lang.StackOverflowError";
     pub(crate) const STATE: &str = "java.lang.IllegalStateException";
     pub(crate) const STRING_BOUNDS: &str = "java.lang.StringIndexOutOfBoundsException";
+    pub(crate) const TIMEOUT: &str =
+        "org.jenkinsci.plugins.workflow.steps.TimeoutStepExecution$ExceededTimeout";
     pub(crate) const UNSUPPORTED: &str = "java.lang.UnsupportedOperationException";
+    pub(crate) const USER: &str = "jenkins.model.CauseOfInterruption$UserInterruption";
 }

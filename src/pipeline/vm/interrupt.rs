@@ -1,8 +1,11 @@
 //! How a branch is stopped from outside: abort, time-out, a sibling that failed.
 
+use std::sync::Arc;
+
 use super::branch::State;
 use super::fault::{Fault, Raise, class};
-use super::value::Value;
+use super::ordered::OrderedMap;
+use super::value::{Instance, Object, Value};
 use super::{Branch, CLOSING, Vm};
 use crate::act::{BuildResult, Class, StepId};
 
@@ -50,7 +53,32 @@ impl Vm {
             message: interrupt.message(),
             result: Some(BuildResult::Aborted),
             fatal: interrupt.fatal,
+            why: Some(interrupt.why.clone()),
         }))
+    }
+
+    /// The cause of an interruption, as `e.causes` lists it.
+    pub(super) fn cause(&mut self, why: &Why) -> Option<Value> {
+        let (class, shown, more) = match why {
+            Why::Abort(by) => (class::USER, format!("Aborted by {by}"), Some(("user", by))),
+            Why::Timeout(_) => (class::TIMEOUT, "Timeout has been exceeded".to_owned(), None),
+            Why::FailFast(name) => {
+                (class::FAIL_FAST, format!("Failed in branch {name}"), Some(("branch", name)))
+            }
+            Why::Limit(..) => return None,
+        };
+        let mut fields = OrderedMap::default();
+        fields.put_str("shortDescription", Value::from(shown));
+        more.into_iter().for_each(|(name, value)| fields.put_str(name, Value::str(value)));
+        Some(self.heap.add(Object::Instance(Instance { class: Arc::from(class), fields, thrown: None })))
+    }
+
+    /// Whether somebody's abort is what was thrown. The log has said so when it came.
+    pub(crate) fn is_abort(&self, value: &Value) -> bool {
+        let Some(Object::Instance(instance)) = self.heap.object(value) else { return false };
+        let causes = instance.fields.get_str("causes").and_then(|causes| self.list_items(causes));
+        instance.thrown.is_some()
+            && causes.unwrap_or_default().iter().any(|cause| self.type_name(cause) == class::USER)
     }
 
     /// Abort: all branches.

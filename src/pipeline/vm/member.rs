@@ -47,6 +47,9 @@ impl Vm {
         {
             return self.get_property(&object.clone(), name);
         }
+        if let Some(fault) = globals::absent(name) {
+            return Err(fault);
+        }
         if classes::is_beyond(name) {
             return Err(classes::refused(name));
         }
@@ -88,8 +91,8 @@ impl Vm {
     fn getter(&self, object: &Value, name: &str) -> Option<u32> {
         let mut chars = name.chars();
         let tail = chars.next()?.to_uppercase().chain(chars).collect::<String>();
-        self.own_method(object, &format!("get{tail}"), 0)
-            .or_else(|| self.own_method(object, &format!("is{tail}"), 0))
+        self.own_method(object, &format!("get{tail}"), &[])
+            .or_else(|| self.own_method(object, &format!("is{tail}"), &[]))
     }
 
     fn has_property(&self, object: &Value, name: &str) -> bool {
@@ -225,7 +228,9 @@ impl Vm {
         let inside = self.cur.frames.last().is_some_and(|f| f.this == *object);
         let mut chars = name.chars();
         let tail: String = chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default();
-        if !inside && let Some(code) = self.own_method(object, &format!("set{tail}"), 1) {
+        if !inside
+            && let Some(code) = self.own_method(object, &format!("set{tail}"), std::slice::from_ref(&value))
+        {
             self.push(value.clone());
             return self.call_code(code, vec![value], object.clone(), Ret::Discard);
         }
@@ -234,6 +239,14 @@ impl Vm {
         }
         self.set_plain_property(object, name, value.clone())?;
         self.push(value);
+        Ok(())
+    }
+
+    /// What the build was given does not change.
+    pub(crate) fn writable(&self, object: &Value) -> Result<(), Fault> {
+        if self.globals.params.as_ref() == Some(object) {
+            return Err(Fault::new(class::UNSUPPORTED, "params is read-only: use a variable or env instead"));
+        }
         Ok(())
     }
 
@@ -266,6 +279,7 @@ impl Vm {
             }
             _ => {}
         }
+        self.writable(object)?;
         let first = name == "delegate";
         match self.heap.object_mut(object) {
             Some(Object::Map(_)) => {

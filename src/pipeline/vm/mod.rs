@@ -7,6 +7,7 @@ mod arithmetic;
 mod branch;
 mod build;
 mod call;
+mod coerce;
 pub(crate) mod compare;
 mod construct;
 mod context;
@@ -26,6 +27,7 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::act::{Act, ActKind, Began, BuildResult, Granted, StepId};
+use crate::ast::Pos;
 use crate::program::Program;
 pub(crate) use branch::{Branch, Ret, State};
 pub(crate) use context::{Context, NodeContext};
@@ -271,12 +273,17 @@ impl Vm {
 
     /// The line of the Jenkinsfile that runs; 0 when there is none.
     pub(crate) fn line(&self) -> u32 {
+        self.pos().line
+    }
+
+    /// What runs of the Jenkinsfile; all 0 when nothing does.
+    pub(crate) fn pos(&self) -> Pos {
         let codes = &self.program.image.codes;
-        let lines = self.cur.frames.iter().rev().map(|f| (&codes[f.code as usize], f.pc));
-        let mut own = lines.filter(|(code, _)| !code.prelude);
+        let frames = self.cur.frames.iter().rev().map(|f| (&codes[f.code as usize], f.pc));
+        let mut own = frames.filter(|(code, _)| !code.prelude);
         own.next()
-            .and_then(|(code, pc)| code.lines.get((pc as usize).saturating_sub(1)).copied())
-            .unwrap_or(0)
+            .and_then(|(code, pc)| code.places.get((pc as usize).saturating_sub(1)).copied())
+            .unwrap_or_default()
     }
 
     /// Frees what nothing refers to; the bytes that live.

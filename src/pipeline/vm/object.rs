@@ -187,6 +187,7 @@ impl Vm {
 
     pub(crate) fn set_index(&mut self, object: &Value, index: &Value, value: Value) -> Result<(), Fault> {
         let at = compare::whole(index);
+        self.writable(object)?;
         self.heap.charge(24);
         match self.heap.object_mut(object) {
             Some(Object::List(items)) => {
@@ -237,15 +238,13 @@ impl Vm {
 
     // -- conversions -----------------------------------------------------------------------------
 
-    /// `value as Type`, `(Type) value`. A leading `?` is the gentle conversion of a declaration.
+    /// `value as Type`, `(Type) value`
     pub(crate) fn cast(&mut self, value: Value, ty: &str) -> Result<Value, Fault> {
-        let gentle = ty.starts_with('?');
-        let ty = classes::simple(ty.trim_start_matches('?'));
+        let ty = classes::simple(ty);
         if value.is_null() {
             return Ok(if ty == "boolean" { Value::Bool(false) } else { Value::Null });
         }
         match ty {
-            "String" | "GString" | "CharSequence" if gentle && self.thrown(&value).is_some() => Ok(value),
             "String" | "GString" | "CharSequence" => Ok(Value::from(self.text(&value))),
             "boolean" | "Boolean" => Ok(Value::Bool(self.truth(&value))),
             "int" | "Integer" | "long" | "Long" | "short" | "Short" | "byte" | "Byte" | "BigInteger" => {
@@ -284,7 +283,7 @@ impl Vm {
                 Ok(self.set_of(items))
             }
             "Pattern" => Ok(Value::Pattern(self.regex(&value)?)),
-            ty if !gentle && self.program.image.class(ty).is_some() && !self.instance_of(&value, ty) => {
+            ty if self.program.image.class(ty).is_some() && !self.instance_of(&value, ty) => {
                 if let Some(constant) = self.class_constant(ty, &self.text(&value)) {
                     return Ok(constant);
                 }
@@ -302,11 +301,6 @@ impl Vm {
             Value::Str(text) => text.trim().parse().map(Value::Int).map_err(|_| number_error(text)),
             value => Err(self.cast_error(value, ty)),
         }
-    }
-
-    fn cast_error(&self, value: &Value, ty: &str) -> Fault {
-        let (text, what) = (self.text(value), self.type_name(value));
-        Fault::new(class::CAST, format!("Cannot cast object '{text}' with class '{what}' to class '{ty}'"))
     }
 
     /// What an operation over all of a value costs, in instructions.

@@ -155,6 +155,7 @@ impl Vm {
                 Object::Instance(instance) => return instance.class.to_string(),
                 Object::Matcher(_) => "java.util.regex.Matcher",
                 Object::Builder(_) => "java.lang.StringBuilder",
+                Object::Iterator(_) => "java.util.Iterator",
                 _ => "org.jenkinsci.plugins.workflow.cps.CpsClosure2",
             },
         };

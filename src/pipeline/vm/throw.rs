@@ -9,6 +9,7 @@ use super::interrupt::{Interrupt, Why};
 use super::ordered::OrderedMap;
 use super::value::{Instance, Object, Thrown, Value};
 use crate::act::BuildResult;
+use crate::ast::Pos;
 use crate::library::classes;
 
 impl Vm {
@@ -52,11 +53,17 @@ impl Vm {
                 let thrown = Thrown {
                     message: Some(Arc::from(raise.message)),
                     cause: Value::Null,
-                    line: self.line(),
+                    pos: self.pos(),
                     fatal: raise.fatal,
                     result: raise.result,
                 };
-                self.exception(raise.class, thrown)
+                let exception = self.exception(raise.class, thrown);
+                if let Some(why) = &raise.why {
+                    let causes = self.cause(why).into_iter().collect();
+                    let causes = self.heap.list(causes);
+                    self.put_field(&exception, "causes", causes);
+                }
+                exception
             }
         }
     }
@@ -93,7 +100,7 @@ impl Vm {
     }
 
     pub(crate) fn empty_thrown(&self) -> Thrown {
-        Thrown { message: None, cause: Value::Null, line: self.line(), fatal: false, result: None }
+        Thrown { message: None, cause: Value::Null, pos: self.pos(), fatal: false, result: None }
     }
 
     /// What a constructor of an exception is given: a message, a cause, or both.
@@ -145,8 +152,11 @@ impl Vm {
             return format!("ERROR: {}", message.unwrap_or("null"));
         }
         let mut text = self.text(value);
-        if thrown.line > 0 {
-            text.push_str(&format!("\n\tat WorkflowScript.run(WorkflowScript:{})", thrown.line));
+        let Pos { line, column } = thrown.pos;
+        if line > 0 {
+            text.push_str(&format!(
+                "\n\tat WorkflowScript.run(WorkflowScript:{line}) @ line {line}, column {column}."
+            ));
         }
         text
     }

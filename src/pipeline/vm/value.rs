@@ -90,8 +90,8 @@ pub(crate) struct Instance {
 pub(crate) struct Thrown {
     pub(crate) message: Option<Arc<str>>,
     pub(crate) cause: Value,
-    /// Line of the Jenkinsfile.
-    pub(crate) line: u32,
+    /// Where in the Jenkinsfile it was made; all 0 when nowhere.
+    pub(crate) pos: crate::ast::Pos,
     /// The second abort: no `catch` or `finally` of the script sees it.
     pub(crate) fatal: bool,
     /// The result that an interruption gives the build.

@@ -77,6 +77,9 @@ pub struct AgentInfo {
 pub struct Welcome {
     pub replica: String,
     pub link: i64,
+    /// Identity of the controller; empty while the replica does not know it yet. Ids of builds mean something in it only.
+    #[serde(default)]
+    pub controller: String,
 }
 
 /// Why a message is not a frame.

@@ -42,7 +42,7 @@ fn samples() -> Vec<Frame> {
     ];
     let mut all = vec![
         Frame::Hello(Box::new(AgentInfo { instance: "i".into(), ..AgentInfo::default() })),
-        Frame::Welcome(Welcome { replica: "r-0".into(), link: 8 }),
+        Frame::Welcome(Welcome { replica: "r-0".into(), link: 8, controller: "c".into() }),
         Frame::Ping(1),
         Frame::Pong(1),
         Frame::Interval { millis: 2000 },

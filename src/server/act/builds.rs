@@ -18,6 +18,7 @@ const MAX_DELAY: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// `build`: 201 and the queue item. What a job without parameters is sent is ignored.
 pub(crate) async fn build(look: &Look<'_>, asked: &Asked, name: &JobName) -> Reply {
+    look.app.commands.buildable(name).await?;
     let parameterized = !look.effective(name).await?.parameters.is_empty();
     let given = match asked.form.get("json").or_else(|| asked.query.get("json")) {
         _ if !parameterized => None,
@@ -29,6 +30,7 @@ pub(crate) async fn build(look: &Look<'_>, asked: &Asked, name: &JobName) -> Rep
 
 /// `buildWithParameters`: 201, or 303 when an equal item waits already.
 pub(crate) async fn with_parameters(look: &Look<'_>, asked: &Asked, name: &JobName) -> Reply {
+    look.app.commands.buildable(name).await?;
     if look.effective(name).await?.parameters.is_empty() {
         return Err(Error::bad(format!("{name} is not parameterized")));
     }
@@ -55,6 +57,10 @@ async fn enqueue(
         },
     };
     let queued = look.app.commands.build(name, given, cause, delay).await?;
+    if asked.headers.get("sec-fetch-mode").is_some_and(|mode| mode == "navigate") {
+        // A form of a page: browsers don't go where a 201 points to.
+        return reply::to(StatusCode::SEE_OTHER, &look.base.item(name));
+    }
     let status = if queued.existing { existing } else { StatusCode::CREATED };
     reply::to(status, &format!("{}queue/item/{}/", look.base.root(), queued.id.0))
 }
@@ -141,10 +147,15 @@ pub(crate) async fn number(look: &Look<'_>, name: &JobName, which: Which) -> Rep
 pub(crate) async fn cancel(look: &Look<'_>, asked: &Asked) -> Reply {
     let id = asked.param("id").ok_or_else(|| Error::bad("parameter 'id' is required"))?;
     let id = id.parse().map_err(|_| Error::bad("parameter 'id' is not a number"))?;
-    cancel_item(look, QueueId(id)).await
+    cancel_item(look, asked, QueueId(id)).await
 }
 
-pub(crate) async fn cancel_item(look: &Look<'_>, id: QueueId) -> Reply {
+/// A build that waits leaves the queue; the build of a step that waits is stopped.
+pub(crate) async fn cancel_item(look: &Look<'_>, asked: &Asked, id: QueueId) -> Reply {
+    if let Some(wait) = crate::api::waiting_step(look, id).await? {
+        look.app.commands.stop(&wait.job, wait.number, asked.by()).await?;
+        return Ok(reply::empty(StatusCode::NO_CONTENT));
+    }
     match look.app.commands.cancel_queued(id).await? {
         true => Ok(reply::empty(StatusCode::NO_CONTENT)),
         false => Err(Error::missing(format!("queue item {} does not wait", id.0))),

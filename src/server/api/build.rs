@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{Cause, JobName, Millis, ParamValue};
+use model::{Cause, JobName, Millis, ParamValue, ParameterDefinition, ParameterKind};
 use store::{Artifact, Build, Which};
 
 use super::item::parameter_value;
@@ -93,6 +93,16 @@ pub(super) async fn actions(
     Ok(actions)
 }
 
+/// Values in the order of the definitions; those that have none (any more) come last.
+pub(super) fn in_order<'a>(
+    definitions: &'a [ParameterDefinition],
+    values: &'a BTreeMap<String, ParamValue>,
+) -> impl Iterator<Item = (&'a String, &'a ParamValue)> {
+    let defined = definitions.iter().filter_map(|d| values.get_key_value(&d.name));
+    let left = values.iter().filter(|(name, _)| !definitions.iter().any(|d| d.name == **name));
+    defined.chain(left)
+}
+
 async fn parameters(
     look: &Look<'_>,
     job: &JobName,
@@ -101,10 +111,16 @@ async fn parameters(
 ) -> Result<Vec<Value>, Error> {
     let effective = look.effective(job).await?;
     let passwords = passwords(&effective);
-    let values = params.iter().map(|(name, value)| {
+    let long = |name: &str| {
+        let of = effective.parameters.iter().find(|p| p.name == name);
+        of.is_some_and(|p| matches!(p.kind, ParameterKind::Text { .. }))
+    };
+    let values = in_order(&effective.parameters, params).map(|(name, value)| {
         let (class, value) = match value {
+            ParamValue::Secret { .. } => ("hudson.model.PasswordParameterValue", None),
             _ if passwords.contains(name.as_str()) => ("hudson.model.PasswordParameterValue", None),
             ParamValue::Flag(_) => ("hudson.model.BooleanParameterValue", Some(value.clone())),
+            ParamValue::Text(_) if long(name) => ("hudson.model.TextParameterValue", Some(value.clone())),
             ParamValue::Text(_) => ("hudson.model.StringParameterValue", Some(value.clone())),
         };
         parameter_value(class, name, value, select)

@@ -319,6 +319,8 @@ pub(super) fn parameter_value(
     shape.put("name", 3, name.to_owned());
     match value {
         Some(ParamValue::Flag(flag)) => shape.put("value", 4, flag),
+        // Not a value to show.
+        Some(ParamValue::Secret { .. }) => shape.put("value", 4, Value::Null),
         Some(ParamValue::Text(text)) => shape.put("value", 4, text),
         None => &mut shape,
     };

@@ -19,6 +19,7 @@ use crate::request::Asked;
 
 pub(crate) use computer::{BUILT_IN_NAMES, node_named};
 pub(crate) use item::color;
+pub(crate) use queue::waiting_step;
 
 /// The answer to `…/api/FORMAT`.
 pub(crate) async fn export(

@@ -1,9 +1,10 @@
-//! The queue and its items.
+//! The queue and its items: builds that are to begin, and `node` steps of running builds that wait for an executor.
 
+use engine::allocate;
 use model::{JobName, ParamValue, QueueId};
-use store::{ItemKind, Left, QueueItem};
+use store::{ItemKind, Left, QueueItem, Wait};
 
-use super::build::{BUILD, actions};
+use super::build::{BUILD, actions, in_order};
 use super::item::{JOB, color};
 use crate::error::Error;
 use crate::export::{ALWAYS, PLAIN, Select, Shape, Value};
@@ -13,10 +14,15 @@ pub(super) async fn queue(look: &Look<'_>, select: &Select) -> Result<Value, Err
     let mut shape = Shape::new("hudson.model.Queue", select);
     shape.put("discoverableItems", PLAIN, Vec::new());
     if let Some(inner) = shape.wants_inline("items", PLAIN) {
-        let items = look.queue().await?.items.iter().rev().collect();
+        let waits = look.seen().await?.waits.iter().rev().map(Row::Step);
+        let rows = look.queue().await?.items.iter().rev().map(Row::Build).chain(waits).collect();
         let mut shown = Vec::new();
-        for found in inner.range().cut(items) {
-            match item(look, found, &inner).await {
+        for row in inner.range().cut(rows) {
+            let row = match row {
+                Row::Build(found) => item(look, found, &inner).await,
+                Row::Step(wait) => step(look, wait, &inner).await,
+            };
+            match row {
                 // its job was deleted meanwhile
                 Err(Error::NotFound(_)) => {}
                 other => shown.push(other?),
@@ -27,7 +33,46 @@ pub(super) async fn queue(look: &Look<'_>, select: &Select) -> Result<Value, Err
     look.done(shape)
 }
 
+/// What stands in the queue.
+enum Row<'a> {
+    Build(&'a QueueItem),
+    Step(&'a Wait),
+}
+
+/// Numbers of steps in the queue begin here, so that they are never those of builds.
+const STEPS: i64 = 1 << 40;
+
+/// The waiting step that a number of the queue names.
+pub(crate) async fn waiting_step<'a>(look: &'a Look<'_>, id: QueueId) -> Result<Option<&'a Wait>, Error> {
+    let Some(wait) = id.0.checked_sub(STEPS).filter(|wait| *wait > 0) else { return Ok(None) };
+    Ok(look.seen().await?.waits.iter().find(|w| w.id == wait))
+}
+
+async fn step(look: &Look<'_>, wait: &Wait, select: &Select) -> Result<Value, Error> {
+    let seen = look.seen().await?;
+    let mut shape = Shape::new("hudson.model.Queue$BuildableItem", select);
+    shape.put("actions", PLAIN, Vec::new());
+    shape.put("blocked", PLAIN, false).put("buildable", PLAIN, true);
+    shape.put("id", PLAIN, STEPS + wait.id).put("inQueueSince", PLAIN, wait.since.0);
+    shape.put("params", PLAIN, String::new());
+    shape.put("stuck", PLAIN, allocate::stuck(wait, seen));
+    if let Some(inner) = shape.wants("task", PLAIN) {
+        let class = "org.jenkinsci.plugins.workflow.support.steps.ExecutorStepExecution$PlaceholderTask";
+        let mut task = Shape::new(class, &inner);
+        task.put("name", ALWAYS, format!("part of {} #{}", wait.job, wait.number));
+        task.put("url", ALWAYS, look.base.build(&wait.job, wait.number));
+        shape.set("task", task.done());
+    }
+    shape.put("url", PLAIN, format!("queue/item/{}/", STEPS + wait.id));
+    shape.put("why", PLAIN, allocate::why(wait, seen));
+    shape.put("buildableStartMilliseconds", PLAIN, wait.since.0).put("pending", PLAIN, false);
+    look.done(shape)
+}
+
 pub(super) async fn by_id(look: &Look<'_>, id: QueueId, select: &Select) -> Result<Value, Error> {
+    if let Some(wait) = waiting_step(look, id).await? {
+        return step(look, wait, select).await;
+    }
     let found = look.store().queue_item(id).await?;
     let found = found.ok_or_else(|| Error::missing(format!("there is no queue item {}", id.0)))?;
     item(look, &found, select).await
@@ -109,7 +154,7 @@ fn why(look: &Look<'_>, item: &QueueItem, waiting: &Waiting) -> String {
     match waiting {
         Waiting::QuietPeriod => {
             let left = item.buildable_at.since(look.app.commands.now());
-            format!("In the quiet period. Expires in {:.1} sec", left.as_secs_f64())
+            format!("In the quiet period. Expires in {} sec", left.as_millis().div_ceil(1000))
         }
         Waiting::Blocked => format!("Build of {} is already in progress", item.job),
         Waiting::Buildable => "Waiting for a replica to take it".to_owned(),
@@ -123,11 +168,12 @@ async fn params(look: &Look<'_>, item: &QueueItem) -> Result<String, Error> {
     }
     let effective = look.effective(&item.job).await?;
     let passwords = passwords(&effective);
-    let line = |(name, value): (&String, &ParamValue)| match passwords.contains(name.as_str()) {
-        true => format!("\n{name}='****'"),
-        false => format!("\n{name}={value}"),
+    let line = |(name, value): (&String, &ParamValue)| match value {
+        ParamValue::Secret { .. } => format!("\n{name}='****'"),
+        _ if passwords.contains(name.as_str()) => format!("\n{name}='****'"),
+        ParamValue::Flag(_) | ParamValue::Text(_) => format!("\n{name}={value}"),
     };
-    Ok(item.params.iter().map(line).collect())
+    Ok(in_order(&effective.parameters, &item.params).map(line).collect())
 }
 
 async fn task(look: &Look<'_>, job: &JobName, select: &Select) -> Result<Value, Error> {

@@ -1,6 +1,6 @@
 //! The first page: jobs and replicas. And the queue.
 
-use engine::allocate::{Seen, why};
+use engine::allocate::why;
 use store::{ItemKind, ItemSummary};
 
 use super::html::{link, mark, page, table};
@@ -101,22 +101,17 @@ async fn lock(look: &Look<'_>) -> Result<String, Error> {
 
 /// `node` steps without an executor, and why.
 async fn waits(look: &Look<'_>) -> Result<String, Error> {
-    let waits = look.store().waits().await?;
-    let seen = Seen {
-        waits: Vec::new(),
-        nodes: look.nodes().await?.to_vec(),
-        links: look.live_links().await?,
-        busy: Vec::new(),
-    };
+    let seen = look.seen().await?;
     // the reason is looked for among all nodes and links
     let most = if seen.nodes.len() > 1_000 { 5 } else { ROWS as usize };
-    let rows: Vec<Vec<String>> = waits
+    let rows: Vec<Vec<String>> = seen
+        .waits
         .iter()
         .take(most)
         .map(|wait| {
             let address = format!("{}{}/", path_of(look.base, &wait.job), wait.number);
             let build = link(&address, &format!("{} #{}", wait.job, wait.number));
-            vec![build, escape(&why(wait, &seen)), moment(wait.since)]
+            vec![build, escape(&why(wait, seen)), moment(wait.since)]
         })
         .collect();
     Ok(table("waits", &["Build", "Why", "Since"], &rows, "No step waits."))

@@ -20,7 +20,7 @@ impl Params {
                 Some((name, value)) => (name, value.get(1..).unwrap_or_default()),
                 None => (pair, &b""[..]),
             };
-            params.push(decode(name), decode(value))?;
+            params.push(decode(name)?, decode(value)?)?;
         }
         Ok(params)
     }
@@ -42,9 +42,11 @@ impl Params {
     }
 }
 
-fn decode(bytes: &[u8]) -> String {
+fn decode(bytes: &[u8]) -> Result<String, Error> {
     let spaced: Vec<u8> = bytes.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect();
-    percent_decode(&spaced).decode_utf8_lossy().into_owned()
+    let text =
+        percent_decode(&spaced).decode_utf8().map_err(|_| Error::bad("a parameter is not in UTF-8"))?;
+    Ok(text.into_owned())
 }
 
 #[cfg(test)]
@@ -53,13 +55,14 @@ mod tests {
 
     #[test]
     fn a_query_is_decoded_and_the_first_of_a_name_counts() {
-        let params = Params::parse(b"a=1+2%2B3&b&a=x&=y&c=%C3%A9%ff&&d=a=b").unwrap();
+        let params = Params::parse(b"a=1+2%2B3&b&a=x&=y&c=%C3%A9&&d=a=b").unwrap();
         assert_eq!(params.get("a"), Some("1 2+3"));
         assert_eq!(params.get("b"), Some(""));
-        assert_eq!(params.get("c"), Some("é\u{fffd}"));
+        assert_eq!(params.get("c"), Some("é"));
         assert_eq!(params.get("d"), Some("a=b"));
         assert_eq!(params.get("e"), None);
         assert_eq!(params.iter().filter(|(n, _)| *n == "a").count(), 2);
+        assert!(Params::parse(b"a=%ff").is_err() && Params::parse(b"%c3=1").is_err(), "no UTF-8");
         assert!(Params::parse("a&".repeat(2_001).as_bytes()).is_err());
     }
 }

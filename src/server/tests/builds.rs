@@ -273,3 +273,78 @@ async fn builds_know_their_neighbours_and_depth_opens_them() {
     );
     assert!(xml.text().contains(&format!("<build _class='{class}'><number>3</number></build>")));
 }
+
+#[tokio::test]
+async fn a_step_that_waits_for_an_executor_stands_in_the_queue_and_is_cancelled_there() {
+    let site = Site::new().await;
+    site.create("", "hello", PIPELINE).await;
+    let admin = site.admin();
+    assert_eq!(admin.json("/queue/api/json").await["items"], json!([]));
+    admin.post("/job/hello/build").await;
+    let taken = site.take().await;
+    let wait =
+        store::Effect::WaitNode { step: "0".into(), label: Some("mac".into()), since: model::Millis(5) };
+    site.progress(&taken, 0, "", vec![wait]).await;
+    let items = admin.json("/queue/api/json").await["items"].clone();
+    let item = &items[0];
+    assert_eq!(items.as_array().unwrap().len(), 1);
+    assert_eq!(item["_class"], "hudson.model.Queue$BuildableItem");
+    let class = "org.jenkinsci.plugins.workflow.support.steps.ExecutorStepExecution$PlaceholderTask";
+    assert_eq!((&item["task"]["_class"], &item["task"]["name"]), (&json!(class), &json!("part of hello #1")));
+    assert_eq!(
+        (&item["why"], &item["stuck"]),
+        (&json!("There are no nodes with the label ‘mac’"), &json!(true))
+    );
+    let id = item["id"].as_i64().unwrap();
+    assert_eq!(admin.json(&format!("/queue/item/{id}/api/json")).await["inQueueSince"], 5);
+    assert_eq!(admin.get(&format!("/queue/item/{}/api/json", id + 1)).await.status, 404);
+    assert_eq!(admin.post(&format!("/queue/cancelItem?id={id}")).await.status, 204);
+    assert_eq!(site.store.inbox(taken.build).await.unwrap().len(), 1, "its build is asked to stop");
+}
+
+#[tokio::test]
+async fn a_password_stays_one_when_its_parameter_becomes_something_else() {
+    let site = Site::new().await;
+    let job = |kind: &str| {
+        let definition = format!("<hudson.model.{kind}><name>P</name></hudson.model.{kind}>");
+        let list = format!("<parameterDefinitions>{definition}</parameterDefinitions>");
+        let property = format!(
+            "<hudson.model.ParametersDefinitionProperty>{list}</hudson.model.ParametersDefinitionProperty>"
+        );
+        PIPELINE
+            .replace("<properties/>", "")
+            .replace("<definition", &format!("<properties>{property}</properties><definition"))
+    };
+    site.create("", "p", &job("PasswordParameterDefinition")).await;
+    let admin = site.admin();
+    assert_eq!(admin.form("/job/p/buildWithParameters", "P=hush").await.status, 201);
+    assert_eq!(admin.xml("/job/p/config.xml", &job("StringParameterDefinition")).await.status, 200);
+    assert_eq!(admin.json("/queue/item/1/api/json").await["params"], "\nP='****'");
+    site.take().await;
+    let build = admin.json("/job/p/1/api/json?tree=actions[parameters[name,value]]").await;
+    let parameter = json!({"_class": "hudson.model.PasswordParameterValue", "name": "P"});
+    assert_eq!(build["actions"][0]["parameters"], json!([parameter]));
+}
+
+#[tokio::test]
+async fn a_build_that_a_page_asks_for_leads_back_to_the_page() {
+    let site = Site::new().await;
+    site.create("", "hello", PIPELINE).await;
+    let browser = site.admin().with("sec-fetch-mode", "navigate").with("sec-fetch-site", "same-origin");
+    let answer = browser.post("/job/hello/build").await;
+    assert_eq!((answer.status.as_u16(), answer.header("location")), (303, "http://ci:8080/job/hello/"));
+}
+
+#[tokio::test]
+async fn what_can_not_be_built_says_so_before_it_asks_for_parameters() {
+    let site = Site::new().await;
+    let disabled = PIPELINE.replace("<definition", "<disabled>true</disabled><definition");
+    site.create("", "off", &disabled).await;
+    let admin = site.admin();
+    assert_eq!(admin.post("/job/off/build").await.status, 409);
+    assert_eq!(admin.post("/job/off/buildWithParameters?A=1").await.status, 409);
+    let folder = "<com.cloudbees.hudson.plugins.folder.Folder/>";
+    site.create("", "folder", folder).await;
+    assert_eq!(admin.post("/job/folder/build").await.status, 404);
+    assert_eq!(admin.xml("/createItem?name=%ff", PIPELINE).await.status, 400);
+}

@@ -39,6 +39,7 @@ pub async fn a_build_is_taken_from_the_queue<S: Store>(store: &S) {
         fence,
         seq: 0,
         log_end: 0,
+        epoch: 1,
         behaviour: 4,
     };
     assert_eq!(store.running(None).await.unwrap(), [row]);

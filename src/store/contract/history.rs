@@ -111,3 +111,27 @@ pub async fn garbage_is_listed_until_forgotten<S: Store>(store: &S) {
     assert_eq!(store.garbage(10).await.unwrap(), ["o/b", "o/c"]);
     assert_eq!(ok(store, Write::ForgetObjects { keys: vec![] }).await, Answer::Unit);
 }
+
+/// More than one transaction should delete.
+pub async fn a_large_build_is_erased_piece_by_piece<S: Store>(store: &S) {
+    let me = join(store, "r-0").await;
+    pipeline(store, "app").await;
+    let mut build = start(store, "app", &me).await;
+    for _ in 0..10 {
+        build.journal(store, &["{}"; 500]).await;
+        build.say(store, &"x".repeat(900_000)).await;
+    }
+    build.finish(store, BuildResult::Success).await;
+    let small = built(store, "app", &me, BuildResult::Success).await;
+    ok(store, delete(1)).await;
+    assert_eq!(store.build_by_id(build.build).await.unwrap(), None);
+    assert_eq!(store.log(build.build, 0, 10).await.unwrap(), None);
+    let mut pieces = 0;
+    while claim(store, Write::Erase).await {
+        pieces += 1;
+        assert!(pieces < 100, "it comes to an end");
+    }
+    assert_eq!(store.journal(build.build, 0).await.unwrap(), Vec::<bytes::Bytes>::new());
+    assert!(store.build_by_id(small.build).await.unwrap().is_some());
+    declined(store, Write::Erase).await;
+}

@@ -106,6 +106,7 @@ async fn forget(write: &impl AsyncFn(Write) -> Answer, b: &ReplicaId) {
     }
     write(Write::DeleteBuild { job: name("f/app"), number: 1 }).await;
     write(Write::ForgetObjects { keys: vec!["o/1".into(), "o/3".into()] }).await;
+    write(Write::Erase).await;
     let Answer::Linked { number } = write(link_up("mac", b)).await else { panic!() };
     write(Write::LinkDown { node: node_name("mac"), number, reason: "drained".into(), at: Millis(9_500) })
         .await;
@@ -146,9 +147,10 @@ pub fn kind(write: &Write) -> &'static str {
         Write::Deliver { .. } => "Deliver",
         Write::DeleteBuild { .. } => "DeleteBuild",
         Write::KeepBuild { .. } => "KeepBuild",
+        Write::Erase => "Erase",
         Write::ForgetObjects { .. } => "ForgetObjects",
     }
 }
 
 /// How many variants [`kind`] knows.
-pub const KINDS: usize = 30;
+pub const KINDS: usize = 31;

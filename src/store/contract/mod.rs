@@ -185,6 +185,7 @@ macro_rules! contract_suite {
                 deleting_the_newest_build_shows_the_one_before,
                 a_running_or_kept_build_is_not_deleted,
                 garbage_is_listed_until_forgotten,
+                a_large_build_is_erased_piece_by_piece,
             }
         }
     };
@@ -215,6 +216,7 @@ macro_rules! contract_suite_of_objects {
                 an_upload_exists_once_it_is_finished,
                 a_dropped_upload_leaves_nothing,
                 a_deleted_object_is_gone,
+                only_what_is_kept_stays_below_a_prefix,
                 a_key_out_of_bounds_is_refused,
             }
         }

@@ -73,3 +73,24 @@ pub async fn a_key_out_of_bounds_is_refused<O: Objects>(objects: &O) {
     }
     objects.put("a..b/.c", text("x")).await.unwrap();
 }
+
+pub async fn only_what_is_kept_stays_below_a_prefix<O: Objects>(objects: &O) {
+    for key in ["b/1/x/kept", "b/1/x/gone", "b/1/gone", "b/10/x", "b/1.txt"] {
+        objects.put(key, text(key)).await.unwrap();
+    }
+    objects.keep_only("b/1", &["b/1/x/kept".to_owned()].into()).await.unwrap();
+    for (key, there) in [
+        ("b/1/x/kept", true),
+        ("b/1/x/gone", false),
+        ("b/1/gone", false),
+        ("b/10/x", true),
+        ("b/1.txt", true),
+    ] {
+        assert_eq!(objects.get(key, 0, 1).await.unwrap().is_some(), there, "{key}");
+    }
+    objects.keep_only("b/1", &[].into()).await.unwrap();
+    assert_eq!(objects.get("b/1/x/kept", 0, 1).await.unwrap(), None);
+    objects.keep_only("none", &[].into()).await.unwrap();
+    assert!(objects.keep_only("../b", &[].into()).await.is_err());
+    objects.put("b/1/again", text("x")).await.unwrap();
+}

@@ -181,6 +181,8 @@ impl State {
             Write::Deliver { build, key, body } => self.deliver(*build, key, body),
             Write::DeleteBuild { job, number } => self.delete_build(job, *number),
             Write::KeepBuild { job, number, keep } => self.keep_build(job, *number, *keep),
+            // Here all of a build goes with it.
+            Write::Erase => Ok(Answer::Bool(false)),
             Write::ForgetObjects { keys } => Ok(self.forget_objects(keys)),
         }
     }

@@ -1,6 +1,6 @@
 //! Objects in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -52,6 +52,13 @@ impl Objects for MemoryObjects {
 
     async fn delete(&self, key: &str) -> Result<()> {
         self.kept.lock().remove(key);
+        Ok(())
+    }
+
+    async fn keep_only(&self, prefix: &str, keep: &BTreeSet<String>) -> Result<()> {
+        check_key(prefix)?;
+        let below = format!("{prefix}/");
+        self.kept.lock().retain(|key, _| !key.starts_with(&below) || keep.contains(key));
         Ok(())
     }
 }

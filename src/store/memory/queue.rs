@@ -97,6 +97,7 @@ impl State {
             fence,
             seq: 0,
             log_end: 0,
+            epoch: fence.epoch(),
             behaviour,
         };
         if let Some(queued) = self.leave(id, Left::Built { number }, at) {

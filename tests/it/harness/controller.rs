@@ -134,7 +134,7 @@ pub(crate) struct Controller {
     pub(crate) home: PathBuf,
     _up: Child,
     pub(crate) admin: Client,
-    pids: BTreeMap<String, u64>,
+    pub(crate) pids: BTreeMap<String, u64>,
     _guard: Guard,
 }
 
@@ -174,7 +174,7 @@ impl Controller {
         it
     }
 
-    fn pids_now(&self) -> BTreeMap<String, u64> {
+    pub(crate) fn pids_now(&self) -> BTreeMap<String, u64> {
         let replicas = self.admin.json("/replicas/api/json");
         let replicas = replicas["replicas"].as_array().unwrap();
         let pid = |r: &Value| (r["name"].as_str().unwrap().to_owned(), r["pid"].as_u64().unwrap());

@@ -1,7 +1,9 @@
 //! Whoever shows the highest fence commands, also after the agent was killed.
 
+use futures_util::SinkExt;
 use remoting::native::Frame;
-use remoting::ops::{Command, OpRequest, Report};
+use remoting::ops::{Command, OpRequest, Report, ToAgent};
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::process::{Agent, alive, read_pid, until};
 use crate::support::{Controller, build, fence, sh};
@@ -66,8 +68,54 @@ async fn a_forgotten_build_leaves_nothing_behind() {
     assert!(!alive(read_pid(&path).unwrap()), "what runs is ended first");
     assert!(!link.step("0").await.state.ended());
     link.start(build(1), fence(4), "1", "true", &agent.workspace()).await;
-    assert_eq!(link.report().await.report, Report::Refused { held: fence(0) });
+    assert_eq!(link.report().await.report, Report::Refused { held: fence(4) });
     assert!(link.claim(build(1), fence(5)).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_former_owner_does_not_get_a_build_that_was_forgotten_under_a_newer_one() {
+    let mut controller = Controller::start().await;
+    let mut agent = Agent::started(&controller);
+    let mut link = controller.link().await;
+    link.claim(build(1), fence(3)).await;
+    link.claim(build(1), fence(4)).await;
+    link.tell(build(1), fence(4), Command::Forget).await;
+    let gone = agent.work_dir().join("majordomo/builds/1");
+    until("it is forgotten", || !gone.exists()).await;
+    for again in [false, true] {
+        if again {
+            agent.kill();
+            agent.start();
+            link = controller.link().await;
+        }
+        link.tell(build(1), fence(3), Command::Claim).await;
+        assert_eq!(link.report().await.report, Report::Refused { held: fence(4) });
+        assert!(!gone.exists());
+    }
+}
+
+#[tokio::test]
+async fn what_another_controller_has_left_is_gone_before_builds_of_the_same_numbers_come() {
+    let mut controller = Controller::start().await;
+    let agent = Agent::started(&controller);
+    let mut link = controller.link().await;
+    link.claim(build(1), fence(9)).await;
+    link.start(build(1), fence(9), "0", "echo $$ >pid; exec sleep 1000", &agent.workspace()).await;
+    let path = agent.workspace().join("pid");
+    until("the step has begun", || read_pid(&path).is_some()).await;
+    *controller.identity.lock().unwrap() = "d".to_owned();
+    drop(link);
+    // while the step is being ended, the other controller is not served
+    let known = loop {
+        let mut link = controller.link().await;
+        let claim = ToAgent { build: build(1), fence: fence(1), command: Command::Claim };
+        let _may_be_closed = link.socket.send(Message::Binary(Frame::Command(claim).encode())).await;
+        if let Some(Frame::Report(from)) = link.next().await {
+            break from.report;
+        }
+    };
+    assert_eq!(known, Report::Claimed { steps: Vec::new(), rebooted: false });
+    assert!(!alive(read_pid(&path).unwrap()));
 }
 
 #[tokio::test]

@@ -39,6 +39,8 @@ type Refusal = Arc<Mutex<Option<(u16, &'static str)>>>;
 pub(crate) struct Controller {
     pub(crate) address: SocketAddr,
     pub(crate) refusal: Refusal,
+    /// What its welcome says.
+    pub(crate) identity: Arc<Mutex<String>>,
     links: mpsc::UnboundedReceiver<Link>,
     pub(crate) attempts: mpsc::UnboundedReceiver<Instant>,
     task: tokio::task::JoinHandle<()>,
@@ -58,14 +60,17 @@ impl Controller {
         let (accepted, links) = mpsc::unbounded_channel();
         let (attempted, attempts) = mpsc::unbounded_channel();
         let refuse = refusal.clone();
+        let identity = Arc::new(Mutex::new("c".to_owned()));
+        let who = Arc::clone(&identity);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let answer = *refuse.lock().unwrap();
                 let (accepted, attempted) = (accepted.clone(), attempted.clone());
-                tokio::spawn(async move { serve(stream, answer, accepted, attempted).await });
+                let who = who.lock().unwrap().clone();
+                tokio::spawn(async move { serve(stream, answer, who, accepted, attempted).await });
             }
         });
-        Controller { address, refusal, links, attempts, task }
+        Controller { address, refusal, identity, links, attempts, task }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -81,6 +86,7 @@ impl Controller {
 async fn serve(
     mut stream: TcpStream,
     refusal: Option<(u16, &'static str)>,
+    controller: String,
     accepted: mpsc::UnboundedSender<Link>,
     attempted: mpsc::UnboundedSender<Instant>,
 ) {
@@ -112,7 +118,7 @@ async fn serve(
     let Ok(mut socket) = accept_hdr_async(stream, check).await else { return };
     let Some(Ok(Message::Binary(hello))) = socket.next().await else { return };
     let Ok(Frame::Hello(info)) = Frame::decode(hello) else { panic!("no hello") };
-    let welcome = Frame::Welcome(Welcome { replica: "r-0".into(), link: 1 });
+    let welcome = Frame::Welcome(Welcome { replica: "r-0".into(), link: 1, controller });
     socket.send(Message::Binary(welcome.encode())).await.unwrap();
     let headers = headers.lock().unwrap().clone();
     let _ = accepted.send(Link { info: *info, headers, socket });

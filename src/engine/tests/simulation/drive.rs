@@ -14,9 +14,6 @@ use crate::replica::{ReplicaDo, Token};
 use crate::workload::SOURCES;
 use crate::world::{MS, World};
 
-/// In what a build begins with: the epoch of its first fence, of one digit here.
-const EPOCH: &str = "EPOCH";
-
 impl World {
     // -- start -------------------------------------------------------------------------------
 
@@ -59,6 +56,7 @@ impl World {
             fence: row.fence,
             seq: row.seq,
             log_end: row.log_end,
+            journal: 0,
             raw: raw.into_iter().collect(),
             scm: None,
             rules,
@@ -67,7 +65,7 @@ impl World {
         let hash = self.programs.hash(pipeline).to_owned();
         // Whoever does not know the behaviour takes it for its own.
         let program = self.programs.of(&hash, row.behaviour.min(known));
-        let driver = if journal.is_empty() {
+        let mut driver = if journal.is_empty() {
             let began = began(&row, &hash, now.wall);
             Driver::begin(facts, &program, began, SOURCES[pipeline].to_owned(), "Started\n", now)
         } else {
@@ -81,17 +79,14 @@ impl World {
             let Record::Began(began) = records.remove(0) else {
                 return self.fail(format!("the journal of build {build} does not begin with its beginning"));
             };
-            let set_back = began.env.get(EPOCH).is_some_and(|epoch| *epoch < row.fence.epoch().to_string());
             match Driver::resume(facts, &program, &began, records) {
-                Ok(mut driver) => {
-                    if set_back {
-                        driver.start_nothing_unknown();
-                    }
-                    driver
-                }
+                Ok(driver) => driver,
                 Err(why) => return self.fail(format!("build {build} can't be resumed: {why}")),
             }
         };
+        if row.epoch < row.fence.epoch() {
+            driver.start_nothing_unknown();
+        }
         if let Some(actor) = self.actor(at, build, id) {
             actor.driver = Some(driver);
         }
@@ -187,7 +182,7 @@ fn began(row: &Running, hash: &str, wall: model::Millis) -> Began {
         job: row.job.to_string(),
         number: row.number,
         params: BTreeMap::new(),
-        env: BTreeMap::from([(EPOCH.to_owned(), row.fence.epoch().to_string())]),
+        env: BTreeMap::new(),
         previous: None,
         has_scm: false,
         at: u64::try_from(wall.0).unwrap_or(0),

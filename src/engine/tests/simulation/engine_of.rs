@@ -144,7 +144,20 @@ impl World {
         };
         if Some(&owner) == self.replicas[at].me.as_ref() {
             let (job, owner) = (item.job, owner.incarnation);
-            self.drive(at, Running { build, job, number, owner, fence, seq: 0, log_end: 0, behaviour });
+            self.drive(
+                at,
+                Running {
+                    build,
+                    job,
+                    number,
+                    owner,
+                    fence,
+                    seq: 0,
+                    log_end: 0,
+                    epoch: fence.epoch(),
+                    behaviour,
+                },
+            );
         } else {
             self.hint(at, Some(owner.incarnation), &PeerMessage::Running);
         }

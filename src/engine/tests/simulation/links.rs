@@ -9,6 +9,7 @@ use store::{Answer, Error, Write};
 
 use crate::agent::AgentDo;
 use crate::home::Reply;
+use crate::mutation::Mutation;
 use crate::replica::{ReplicaDo, Token};
 use crate::world::{Event, MS, SEC, Time, World};
 
@@ -24,6 +25,7 @@ pub(crate) struct Link {
     pub(crate) down_last: Time,
     pub(crate) up_last: Time,
     pub(crate) cut: bool,
+    pub(crate) since: Time,
     /// What is still delivered after the cut comes so much later.
     pub(crate) late: Time,
 }
@@ -127,6 +129,7 @@ impl World {
             down_last,
             up_last,
             cut: false,
+            since: self.now,
             late: 0,
         });
         let due = self.down_due(link);
@@ -174,8 +177,26 @@ impl World {
             );
         }
         for (build, node) in gone {
+            let local = self.replicas[at].actors[&build].nodes[&node].is_some_and(|path| path.peer.is_none());
             self.path_changed(at, build, node, None);
+            if local && !self.is(Mutation::PeersNotAsked) {
+                let fence = self.replicas[at].actors[&build].fence();
+                self.hint(at, None, &PeerMessage::Attach { build, fence, node });
+            }
             self.read_mail(at, build);
+        }
+    }
+
+    /// A step counts as lost because its agent has no connection.
+    pub(crate) fn lost_while_linked(&mut self, why: &str) {
+        let Some(agent) = self.agents.iter().position(|a| why.contains(&format!("Agent {} ", a.name))) else {
+            return;
+        };
+        let Some(link) = self.agents[agent].link.map(|link| &self.links[link]) else { return };
+        let holder = &self.replicas[link.holder];
+        if !link.cut && holder.ready && self.now > link.since + 60 * SEC {
+            let stood = (self.now - link.since) / SEC;
+            self.fail(format!("a step is lost, and its agent has been linked for {stood} s: {why}"));
         }
     }
 

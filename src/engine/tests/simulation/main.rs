@@ -126,6 +126,11 @@ fn rule_6_a_program_starts_once() {
 }
 
 #[test]
+fn an_agent_that_comes_back_anywhere_is_found_by_its_builds() {
+    noticed(&[Mutation::PeersNotAsked]);
+}
+
+#[test]
 fn rule_7_acts_are_done_again_or_wait_as_their_class_says() {
     noticed(&[Mutation::NotRepeated, Mutation::NoDeadlines]);
 }

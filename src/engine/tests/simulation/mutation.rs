@@ -33,6 +33,8 @@ pub(crate) enum Mutation {
     RebootHidden,
     /// §4.6 and §4.10: an agent forgets that a build was forgotten.
     NoTombstones,
+    /// D8: whoever held an agent's link does not ask for it elsewhere when that ends.
+    PeersNotAsked,
     /// §4.7: repeatable acts are not done again.
     NotRepeated,
     /// §4.7: waiting acts have no recorded deadline.

@@ -9,6 +9,9 @@ use store::{Answer, Error, Progress, Write};
 
 use crate::world::{SEC, Time, World};
 
+/// More in one write would be a write without bounds.
+const MOST_RECORDS: usize = 300;
+
 /// What is committed of a build, as the oracle heard it. Goes back in time with the store.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Told {
@@ -162,6 +165,17 @@ impl World {
         };
         if let Err(why) = heard(&mut told, progress) {
             self.fail(format!("build {}: {why}", progress.build));
+        }
+        if progress.records.len() > MOST_RECORDS {
+            self.fail(format!("build {}: {} records in one write", progress.build, progress.records.len()));
+        }
+        for record in &progress.records {
+            if let Ok(Record::Outcome { outcome: Outcome::Failed(failure), .. }) =
+                serde_json::from_slice(record)
+                && failure.message.contains("no connection for")
+            {
+                self.lost_while_linked(&failure.message);
+            }
         }
         self.oracle.builds.insert(progress.build, told);
     }

@@ -151,7 +151,11 @@ impl World {
             }
             Do::Attach(node) => self.attach(at, build, agent_of(&node)),
             Do::Send(node, message) if may_send => self.send(at, build, agent_of(&node), message),
-            Do::Send(..) => actor.muted = true,
+            Do::Send(..) => {
+                if !std::mem::replace(&mut actor.muted, true) {
+                    actor.mail.push_back(DriverEvent::Unsure);
+                }
+            }
             Do::Object(object) => self.object(at, build, id, object),
             Do::Again => actor.again = true,
             Do::WakeAt(due) => actor.wake = Some(actor.wake.map_or(due, |wake| wake.min(due))),

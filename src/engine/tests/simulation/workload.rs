@@ -9,7 +9,7 @@ use std::sync::Arc;
 use pipeline::program::Program;
 
 /// Pipelines of the builds. `v1` in them is `v2` in a build of the second behaviour.
-pub(crate) const SOURCES: [&str; 14] = [
+pub(crate) const SOURCES: [&str; 15] = [
     "echo 'v1'\nnode('linux') {\n  sh 'p 3 300 0 30'\n  sh 'p 2 700 0 61'\n}\n",
     "echo 'v1'\nparallel a: { node { sh 'p 6 400 0 45' } }, b: { node { sh 'p 4 500 0 31'; sh 'p 1 100 0 10' } }\n",
     "echo 'v1'\nnode {\n  try {\n    timeout(time: 3, unit: 'SECONDS') { sh 'p 60 500 0 20' }\n  } catch (e) { echo 'too long' }\n  sh 'p 2 200 0 25'\n}\n",
@@ -23,6 +23,7 @@ pub(crate) const SOURCES: [&str; 14] = [
     "echo 'v1'\nnode {\n  writeFile file: 'b.bin', text: 'artifact'\n  archiveArtifacts artifacts: '**'\n  stash name: 's', includes: '**'\n  sh 'p 2 800 0 30'\n  unstash 's'\n}\nnode { sh 'p 1 50 0 21' }\n",
     "pipeline {\n  agent none\n  options { timeout(time: 40, unit: 'SECONDS') }\n  stages {\n    stage('v1') {\n      parallel {\n        stage('l') { agent { label 'linux' }\n steps { sh 'p 8 700 0 29' } }\n        stage('r') { agent any\n steps { sh 'p 3 200 0 29'; sleep 3 } }\n      }\n    }\n  }\n}\n",
     "echo 'v1'\ntry {\n  node { sh 'p 20 1000 0 26' }\n} finally {\n  node { sh 'p 1 200 0 26' }\n}\n",
+    "echo 'v1'\nparallel a: { node { sh 'p 2 300 0 20' } }, b: { for (int i = 0; i < 700; i++) { echo 'n' + i } }\nnode { sh 'p 1 50 0 9' }\n",
     "echo 'v1'\nfor (int i = 0; i < 3; i++) {\n  node { sh 'p 2 150 0 ' + (11 + i) }\n}\n",
 ];
 

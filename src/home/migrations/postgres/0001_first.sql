@@ -120,6 +120,7 @@ CREATE TABLE running (
     seq BIGINT NOT NULL,
     log_end BIGINT NOT NULL,
     records BIGINT NOT NULL,
+    epoch BIGINT NOT NULL,
     behaviour BIGINT NOT NULL
 ) WITH (fillfactor = 50);
 CREATE INDEX running_owner ON running (owner);
@@ -140,6 +141,11 @@ CREATE TABLE log (
     written_at BIGINT NOT NULL,
     body BYTEA NOT NULL,
     PRIMARY KEY (build, start)
+);
+
+-- Builds that are deleted and of which journal or log is left: too much for one transaction.
+CREATE TABLE erased (
+    build BIGINT PRIMARY KEY
 );
 
 CREATE TABLE raw (

@@ -120,6 +120,7 @@ CREATE TABLE running (
     seq INTEGER NOT NULL,
     log_end INTEGER NOT NULL,
     records INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
     behaviour INTEGER NOT NULL
 );
 CREATE INDEX running_owner ON running (owner);
@@ -140,6 +141,11 @@ CREATE TABLE log (
     written_at INTEGER NOT NULL,
     body BLOB NOT NULL,
     PRIMARY KEY (build, start)
+);
+
+-- Builds that are deleted and of which journal or log is left: too much for one transaction.
+CREATE TABLE erased (
+    build INTEGER PRIMARY KEY
 );
 
 CREATE TABLE raw (

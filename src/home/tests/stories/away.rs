@@ -45,6 +45,27 @@ async fn an_unknown_commit_is_answered_rightly_when_it_is_written_again() {
     }
 }
 
+/// What waited while a standby that had not heard all was put in the server's place.
+#[tokio::test]
+async fn what_was_asked_for_before_the_store_was_set_back_is_refused() {
+    let Some(server) = Server::start() else { return };
+    let home = open(&server.database()).await;
+    let me = join(&home, "a").await;
+    home.write(create("app")).await.unwrap();
+    let Answer::Queued { id, .. } = home.write(enqueue("app")).await.unwrap() else { panic!() };
+    let take = Write::TakeBuild { id, owner: me.clone(), exclusive: true, behaviour: 1, at: Millis(3) };
+    for _ in 0..3 {
+        home.write(Write::Beat { me: me.clone(), load: store::Load::default() }).await.unwrap();
+    }
+    server.sql("home0", "UPDATE meta SET tick = tick - 1");
+    let others = "pg_stat_activity WHERE application_name = 'majordomo'";
+    server.sql("home0", &format!("SELECT pg_terminate_backend(pid) FROM {others}"));
+    assert_eq!(home.write(take).await, Err(Error::Fenced { current: None }));
+    let beat = Write::Beat { me, load: store::Load::default() };
+    assert_eq!(home.write(beat).await, Err(Error::Fenced { current: None }));
+    home.write(Write::RaiseEpoch { above: 1 }).await.unwrap();
+}
+
 async fn unknown_then_again(home: &home::Home, proxy: &Proxy, next: Next, write: Write) -> Answer {
     proxy.next_commit(next);
     let error = home.write(write.clone()).await.unwrap_err();

@@ -2,7 +2,7 @@
 
 use super::{Native, int, is_closure, text};
 use crate::vm::ordered::OrderedMap;
-use crate::vm::value::{Object, Value};
+use crate::vm::value::{Cursor, Object, Value};
 use crate::vm::{Fault, Vm, class, compare};
 
 pub(super) const NAMES: &[&str] = &[
@@ -233,9 +233,7 @@ fn look(vm: &mut Vm, me: &Value, items: &[Value], name: &str, args: &[Value]) ->
             found.cloned().ok_or_else(message)?
         }
         "getAt" => return vm.get_index(me, &first).map(Some),
-        "first" | "head" | "getFirst" | "iterator" if name != "iterator" => {
-            items.first().cloned().ok_or_else(|| empty("first"))?
-        }
+        "first" | "head" | "getFirst" => items.first().cloned().ok_or_else(|| empty("first"))?,
         "last" | "getLast" => items.last().cloned().ok_or_else(|| empty("last"))?,
         "peek" => items.last().cloned().unwrap_or(Value::Null),
         "contains" => Value::Bool(items.iter().any(|i| vm.equal(i, &first))),
@@ -307,8 +305,10 @@ fn derive(vm: &mut Vm, me: &Value, items: Vec<Value>, name: &str, args: &[Value]
     let len = items.len();
     let made: Vec<Value> = match name {
         "toList" | "asList" | "toArray" | "collect" | "stream" | "asImmutable" | "asUnmodifiable"
-        | "clone" | "iterator" | "asCollection" | "asSynchronized" => items,
+        | "clone" | "asCollection" | "asSynchronized" => items,
         "toSet" | "asSet" => return Ok(Some(vm.set_of(items))),
+        "iterator" => return Ok(Some(vm.heap.add(Object::Iterator(Cursor::Items(items, 0))))),
+        "step" if n > 0 => items.into_iter().step_by(n).collect(),
         "reverse" => items.into_iter().rev().collect(),
         "plus" => return vm.add(me, &first).map(Some),
         "minus" => {

@@ -2,7 +2,7 @@
 
 use super::{Native, int};
 use crate::vm::Vm;
-use crate::vm::value::{Object, Value};
+use crate::vm::value::{Cursor, Object, Value};
 
 pub(super) const NAMES: &[&str] = &[
     "clear",
@@ -28,12 +28,17 @@ pub(super) fn call(vm: &mut Vm, me: &Value, name: &str, args: &[Value]) -> Nativ
     ) {
         vm.heap.work += vm.weight(me);
     }
+    if matches!(name, "put" | "putAt" | "putAll" | "putIfAbsent" | "leftShift" | "remove" | "clear") {
+        vm.writable(me)?;
+    }
+    let read_only = vm.writable(me).is_err();
     let Some(Object::Map(map)) = vm.heap.object(me) else { return Ok(None) };
     Ok(Some(match name {
         "size" => Value::from(map.len()),
         "isEmpty" => Value::Bool(map.is_empty()),
         "get" => match (map.get(&key).cloned(), second) {
             (Some(value), _) => value,
+            (None, Some(default)) if read_only => default,
             (None, Some(default)) => {
                 vm.map_put(me, first, default.clone());
                 default
@@ -55,7 +60,11 @@ pub(super) fn call(vm: &mut Vm, me: &Value, name: &str, args: &[Value]) -> Nativ
             let values = map.iter().map(|p| p.1.clone()).collect();
             vm.heap.list(values)
         }
-        "entrySet" | "toList" | "iterator" => {
+        "iterator" => {
+            let entries = vm.items(me)?;
+            vm.heap.add(Object::Iterator(Cursor::Items(entries, 0)))
+        }
+        "entrySet" | "toList" => {
             let entries = vm.items(me)?;
             vm.heap.list(entries)
         }

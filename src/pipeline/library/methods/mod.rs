@@ -93,6 +93,7 @@ fn object_method(vm: &mut Vm, object: &Value, name: &str, args: &[Value]) -> Nat
         Some(Object::Instance(_)) => other::instance(vm, object, name, args),
         Some(Object::Matcher(_)) => other::matcher(vm, object, name, args),
         Some(Object::Builder(_)) => other::builder(vm, object, name, args),
+        Some(Object::Iterator(_)) => other::iterator(vm, object, name),
         _ => Ok(None),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Native, int, string, text};
 use crate::library::regex::{Regex, next_start};
 use crate::library::{classes, date};
-use crate::vm::value::{Object, Value};
+use crate::vm::value::{Cursor, Object, Value};
 use crate::vm::{Fault, Ret, Vm, class};
 
 pub(super) const BUILDER: &[&str] = &["append", "insert", "length", "reverse", "setLength"];
@@ -122,6 +122,19 @@ pub(super) fn pattern(vm: &mut Vm, regex: &Arc<Regex>, name: &str, args: &[Value
     }))
 }
 
+pub(super) fn iterator(vm: &mut Vm, me: &Value, name: &str) -> Native {
+    let Some(Object::Iterator(Cursor::Items(items, at))) = vm.heap.object_mut(me) else { return Ok(None) };
+    match name {
+        "hasNext" => Ok(Some(Value::Bool(*at < items.len()))),
+        "next" => {
+            let item = items.get(*at).cloned();
+            *at += 1;
+            item.map(Some).ok_or_else(|| Fault::new(class::ELEMENT, "there is no next element"))
+        }
+        _ => Ok(None),
+    }
+}
+
 pub(super) fn entry(vm: &Vm, me: &Value, name: &str) -> Native {
     let Some(Object::Entry(key, value)) = vm.heap.object(me) else { return Ok(None) };
     Ok(match name {
@@ -168,6 +181,9 @@ pub(super) fn instance(vm: &mut Vm, me: &Value, name: &str, args: &[Value]) -> N
             "getCause" => return Ok(Some(thrown.cause.clone())),
             "initCause" | "addSuppressed" | "printStackTrace" | "setStackTrace" => {
                 return Ok(Some(Value::Null));
+            }
+            "getCauses" if let Some(causes) = instance.fields.get_str("causes") => {
+                return Ok(Some(causes.clone()));
             }
             "getStackTrace" | "getSuppressed" | "getCauses" => return Ok(Some(vm.heap.list(Vec::new()))),
             "getResult" => {

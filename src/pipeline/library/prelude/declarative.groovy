@@ -1,26 +1,42 @@
 // Declarative: `pipeline { }` comes as one tree of maps, lists and closures, and is walked here.
 
+// The result of the build is never set by an error here: the error is carried, `post` looks at it, and it is thrown at the
+// end. So what is tried again leaves nothing behind, and a branch does not fail because of another one.
+
+// What fails before the stages begin, or is aborted there, finds no agent, and its `post` runs on none.
 def $pipeline(p) {
-    $wrapped(p.options, {
+    def state = [begun: false]
+    try {
         $withAgent(p.agent, p, true, {
             $environment(p.environment, {
-                def error = null
-                try {
-                    $stages(p.stages, p)
-                } catch (Throwable e) {
-                    if ($fatal(e)) {
-                        throw e
-                    }
-                    $setResult($resultOf(e))
-                    error = e
-                }
-                error = $postStage(p.post, error)
-                if (error != null) {
-                    throw error
-                }
+                $wrapped(p.options, {
+                    state.begun = true
+                    $stagesAndPost(p)
+                })
             })
         })
-    })
+    } catch (Throwable e) {
+        if ($fatal(e) || state.begun) {
+            throw e
+        }
+        throw $postStage(p.post, e)
+    }
+}
+
+def $stagesAndPost(p) {
+    def error = null
+    try {
+        $stages(p.stages, p)
+    } catch (Throwable e) {
+        if ($fatal(e)) {
+            throw e
+        }
+        error = e
+    }
+    error = $postStage(p.post, error)
+    if (error != null) {
+        throw error
+    }
 }
 
 def $wrapped(options, body) {
@@ -43,16 +59,12 @@ def $withAgent(agent, root, top, body) {
         return body()
     }
     def label = agent.label == null ? null : agent.label()
-    def workspace = agent.customWorkspace == null ? null : agent.customWorkspace()
-    return node([label: label, customWorkspace: workspace], {
-        if ($hasScm() && !root.skipCheckout) {
-            if (top) {
-                stage([name: 'Declarative: Checkout SCM'], { $checkoutScm() })
-            } else {
-                $checkoutScm()
-            }
+    return node([label: label], {
+        if (!$hasScm() || root.skipCheckout) {
+            return body()
         }
-        return body()
+        def found = top ? stage([name: 'Declarative: Checkout SCM'], { $checkoutScm() }) : $checkoutScm()
+        return $inEnv(found.collect { name, value -> "${name}=${value}" }, body)
     })
 }
 
@@ -83,20 +95,11 @@ def $stages(stages, root) {
             if ($fatal(e)) {
                 throw e
             }
-            $setResultOf(e)
             error = error ?: e
         }
     }
     if (error != null) {
         throw error
-    }
-}
-
-// An interruption goes on to whoever caused it, who knows what it means: a branch that was ended because another one has
-// failed does not make the build an aborted one.
-def $setResultOf(e) {
-    if (!$interruption(e)) {
-        $setResult($resultOf(e))
     }
 }
 
@@ -117,13 +120,11 @@ def $stage(s, root, skip) {
                     return $skip(s, root, 'when conditional')
                 }
                 $withAgent(s.agent, [skipCheckout: root.skipCheckout || s.skipCheckout], false, {
-                    $environment(s.environment, {
-                        if (s.when != null && !s.beforeAgent && !$holds(s.when)) {
-                            state.skipped = true
-                            return $skip(s, root, 'when conditional')
-                        }
-                        $stageBody(s, root)
-                    })
+                    if (s.when != null && !s.beforeAgent && !$holds(s.when)) {
+                        state.skipped = true
+                        return $skip(s, root, 'when conditional')
+                    }
+                    $environment(s.environment, { $stageBody(s, root) })
                 })
             })
         })
@@ -156,10 +157,9 @@ def $stageBody(s, root) {
         if ($fatal(e)) {
             throw e
         }
-        $setResultOf(e)
         error = e
     }
-    error = $post(s.post, error)
+    error = $post(s.post, error, true)
     if (error != null) {
         throw error
     }
@@ -207,16 +207,16 @@ def $condition(c) {
     }
 }
 
-def $post(post, error) {
+// The body sees in `currentBuild` what the condition has looked at. A stage also looks at what its own steps gave it.
+def $post(post, error, ofStage) {
     for (p in post) {
-        if ($applies(p.condition, error)) {
+        if ($applies(p.condition, error, ofStage)) {
             try {
-                p.body()
+                $inPost(error, p.body)
             } catch (Throwable e) {
                 if ($fatal(e)) {
                     throw e
                 }
-                $setResult($resultOf(e))
                 $note("Error when executing ${p.condition} post condition:")
                 $note($shown(e))
                 error = error ?: e
@@ -229,14 +229,14 @@ def $post(post, error) {
 def $postStage(post, error) {
     def any = false
     for (p in post) {
-        any = any || $applies(p.condition, error)
+        any = any || $applies(p.condition, error, false)
     }
     if (!any) {
         return error
     }
     try {
         stage([name: 'Declarative: Post Actions'], {
-            def later = $post(post, error)
+            def later = $post(post, error, false)
             if (error == null && later != null) {
                 throw later
             }

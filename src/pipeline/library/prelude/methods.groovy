@@ -11,6 +11,13 @@ def $spread(self, c) {
     return out
 }
 
+// `new Name(field: value)`
+def $fill(self, pairs) {
+    for (p in pairs) {
+        self."${p.key}" = p.value
+    }
+}
+
 def m_each(self, c) {
     for (x in self) {
         c(x)

@@ -2,12 +2,17 @@
 // What closes something stands in `finally`: it runs for every way out, also for the second abort.
 
 def node(args, body) {
-    def granted = $node(args.label, args.customWorkspace)
+    def granted = $node(args.label)
     try {
         return $inNode(granted, body)
     } finally {
         $release(granted)
     }
+}
+
+def $warned(text, name, args, named) {
+    $note(text)
+    return $step(name, args, named)
 }
 
 def stage(args, body) {

@@ -6,7 +6,7 @@ use crate::vm::value::Value;
 use crate::vm::{Fault, Vm};
 
 pub(super) fn run(vm: &mut Vm, name: &str, given: &Given) -> Result<(), Fault> {
-    let place = vm.place()?;
+    let place = vm.place(name)?;
     let act = match name {
         "readFile" => ActKind::ReadFile {
             place,

@@ -1,9 +1,11 @@
 //! Steps by name. Those with a body go to the Groovy part of the library, the others become acts at once.
 
 mod files;
+mod later;
 mod outcome;
 mod process;
 mod scm;
+mod unknown;
 
 use std::fmt::Write;
 
@@ -11,6 +13,7 @@ use crate::act::ActKind;
 use crate::vm::value::{Object, Value};
 use crate::vm::{Fault, Ret, Vm, class};
 
+pub(crate) use later::object;
 pub(crate) use outcome::finish;
 
 /// Steps of the Groovy part: name, name of the plain argument, and whether there must be a body.
@@ -29,6 +32,9 @@ const BLOCKS: &[(&str, &str, bool)] = &[
     ("warnError", "message", true),
     ("withEnv", "overrides", true),
 ];
+
+/// Those of them that cannot do without the plain argument.
+const NEEDING: &[&str] = &["dir", "retry", "stage", "timeout", "unstable", "warnError", "withEnv"];
 
 /// Steps that become acts or values: name and name of the plain argument.
 const PLAIN: &[(&str, &str)] = &[
@@ -56,66 +62,6 @@ const PLAIN: &[(&str, &str)] = &[
     ("stash", "name"),
     ("unstash", "name"),
     ("writeFile", "file"),
-];
-
-/// Steps that Jenkins users know and Majordomo does not run yet.
-const LATER: &[&str] = &[
-    "archive",
-    "build",
-    "configFileProvider",
-    "container",
-    "copyArtifacts",
-    "cucumber",
-    "discoverGitReferenceBuild",
-    "emailext",
-    "fingerprint",
-    "getContext",
-    "httpRequest",
-    "input",
-    "jacoco",
-    "junit",
-    "library",
-    "libraryResource",
-    "load",
-    "lock",
-    "mail",
-    "milestone",
-    "nodesByLabel",
-    "podTemplate",
-    "properties",
-    "publishChecks",
-    "publishHTML",
-    "readMavenPom",
-    "readProperties",
-    "readTrusted",
-    "readYaml",
-    "recordIssues",
-    "resolveScm",
-    "slackSend",
-    "sshagent",
-    "step",
-    "tm",
-    "tool",
-    "validateDeclarativePipeline",
-    "withChecks",
-    "withContext",
-    "withCredentials",
-    "withDockerContainer",
-    "withDockerRegistry",
-    "withGroovy",
-    "withMaven",
-    "wrap",
-    "writeJSON",
-    "writeYaml",
-    "ws",
-    "zip",
-    "unzip",
-    "tar",
-    "untar",
-    "findFiles",
-    "touch",
-    "sha1",
-    "sha256",
 ];
 
 /// What a step was given.
@@ -147,10 +93,22 @@ pub(crate) fn is_step(name: &str) -> bool {
     name == "parallel"
         || BLOCKS.iter().any(|b| b.0 == name)
         || PLAIN.iter().any(|p| p.0 == name)
-        || LATER.contains(&name)
+        || later::STEPS.contains(&name)
 }
 
 pub(crate) fn call(vm: &mut Vm, name: &str, args: Vec<Value>, named: bool) -> Result<(), Fault> {
+    if let Some(warning) = unknown::warning(vm, name, &args)
+        && let Some(code) = vm.program.image.library("$warned")
+    {
+        let args = vm.heap.list(args);
+        let args = vec![Value::from(warning), Value::str(name), args, Value::Bool(named)];
+        return vm.call_code(code, args, Value::Global(crate::vm::value::Global::Script), Ret::Push);
+    }
+    run(vm, name, args, named)
+}
+
+/// A step whose arguments were looked at.
+pub(crate) fn run(vm: &mut Vm, name: &str, args: Vec<Value>, named: bool) -> Result<(), Fault> {
     if name == "parallel" {
         return parallel(vm, &args);
     }
@@ -159,8 +117,14 @@ pub(crate) fn call(vm: &mut Vm, name: &str, args: Vec<Value>, named: bool) -> Re
         if *needs_body && given.body.is_none() {
             return Err(Fault::argument(format!("the step {name} needs a body: {name}(…) {{ … }}")));
         }
+        if NEEDING.contains(&name) {
+            given.need(vm, name, plain)?;
+        }
+        if name == "withEnv" && given.get(plain).is_some_and(|list| !vm.is_collection(list)) {
+            return Err(Fault::argument("withEnv takes a list: withEnv(['NAME=value']) { … }"));
+        }
         let map = vm.map_from(given.named);
-        let Some(code) = vm.program.image.library(name) else { return Err(unknown(name)) };
+        let Some(code) = vm.program.image.library(name) else { return Err(unknown_step(name)) };
         let script = Value::Global(crate::vm::value::Global::Script);
         return vm.call_code(code, vec![map, given.body.unwrap_or(Value::Null)], script, Ret::Push);
     }
@@ -171,11 +135,18 @@ pub(crate) fn call(vm: &mut Vm, name: &str, args: Vec<Value>, named: bool) -> Re
         let given = given(vm, name, plain, args, named)?;
         return plain_step(vm, name, &given);
     }
-    Err(unknown(name))
+    if later::SYMBOLS.contains(&name) {
+        let given = given(vm, name, "value", args, named)?;
+        let symbol = vm.map_from(given.named);
+        vm.map_put(&symbol, Value::str("$symbol"), Value::str(name));
+        vm.push(symbol);
+        return Ok(());
+    }
+    Err(unknown_step(name))
 }
 
-fn unknown(name: &str) -> Fault {
-    if LATER.contains(&name) {
+fn unknown_step(name: &str) -> Fault {
+    if later::STEPS.contains(&name) {
         return Fault::new(class::UNSUPPORTED, format!("step \"{name}\" does not run in Majordomo yet"));
     }
     if matches!(name, "evaluate" | "run") {
@@ -242,12 +213,12 @@ fn plain_step(vm: &mut Vm, name: &str, given: &Given) -> Result<(), Fault> {
             vm.want(ActKind::Sleep { millis })
         }
         "isUnix" => {
-            let unix = vm.node()?.grant.unix;
+            let unix = vm.node(name)?.grant.unix;
             vm.push(Value::Bool(unix));
             Ok(())
         }
         "pwd" => {
-            let place = vm.place()?;
+            let place = vm.place(name)?;
             let tmp = given.flag(vm, "tmp", false);
             vm.push(Value::from(if tmp { format!("{}@tmp", place.dir) } else { place.dir }));
             Ok(())

@@ -12,7 +12,7 @@ pub(super) fn run(vm: &mut Vm, name: &str, given: &Given) -> Result<(), Fault> {
         "pwsh" => Shell::Pwsh,
         _ => Shell::Sh,
     };
-    let place = vm.place()?;
+    let place = vm.place(name)?;
     let (stdout, status) = (given.flag(vm, "returnStdout", false), given.flag(vm, "returnStatus", false));
     let returns = match (stdout, status) {
         (true, true) => {

@@ -22,7 +22,7 @@ pub(super) fn run(vm: &mut Vm, name: &str, given: &Given) -> Result<(), Fault> {
                 poll: given.flag(vm, "poll", true),
                 shallow: false,
             };
-            let place = vm.place()?;
+            let place = vm.place(name)?;
             vm.want(ActKind::Checkout { place, scm })
         }
         _ => checkout(vm, given),
@@ -36,7 +36,7 @@ fn checkout(vm: &mut Vm, given: &Given) -> Result<(), Fault> {
         Value::Global(Global::Scm) => Scm::Job,
         source => git(vm, source, given)?,
     };
-    let place = vm.place()?;
+    let place = vm.place("checkout")?;
     vm.want(ActKind::Checkout { place, scm })
 }
 

@@ -55,6 +55,14 @@ fn what_cannot_be_read_is_said_with_its_place() {
             "x = 1\n{\n}",
             "error: WorkflowScript: 2: ambiguous: a '{' at the begin of a statement is neither a block nor a closure; put it on the line of what it belongs to, give it parameters ('{ -> …'), or a label @ line 2, column 1.",
         ),
+        (
+            "a()\n  @Library(['x', 'y@main']) _\nb()",
+            "error: WorkflowScript: 2: shared libraries (@Library) do not run in Majordomo yet @ line 2, column 3.",
+        ),
+        (
+            "@Library('x')\nimport a.B\nc()",
+            "error: WorkflowScript: 1: shared libraries (@Library) do not run in Majordomo yet @ line 1, column 1.",
+        ),
         ("if a { }", "error: WorkflowScript: 1: expecting '(', found 'a' @ line 1, column 4."),
         (
             "def class = 1",

@@ -99,8 +99,6 @@ fn classes_are_hoisted() {
         ("interface A { void f(); def g(int x) }", "class A {}"),
         ("@X class A { @Y def b; class C { } }", "class C {}; class A {b}"),
         ("import a.b.C\nimport static a.b.*\nimport a.B as D;\npackage e.f\ng()", "g()"),
-        ("@Library('x') _\na()", "a()"),
-        ("@Library(['x', 'y']) _", ""),
-        ("@Library('x')\nimport a.B\nc()", "c()"),
+        ("@Grab('x') _\na()", "a()"),
     ]);
 }

@@ -30,4 +30,7 @@ pub(crate) const CORPUS: &[&str] = &[
     "class Counter { int n = 0\n def next() { n++ ; n } }\ndef c = new Counter()\nnode { parallel a: { c.next(); sh 'a'; c.next() }, b: { c.next(); sh 'b' }\n echo \"${c.n}\" }",
     "def deploy(where) { stage(\"to $where\") { sh \"deploy $where\" } }\nnode { for (w in ['a', 'b']) { try { deploy(w) } catch (e) { echo \"$e\" } } }",
     "node { try { error 'x' } catch (e) { currentBuild.result = 'FAILURE'\n throw e } finally { sh 'mail' } }",
+    "def n = 0\npipeline { agent any\n environment { B = \"${env.A}b\"\n A = 'a' }\n options { timeout(9)\n retry(2) }\n stages { stage('P') { parallel { stage('x') { steps { sh 'x' }\n post { success { sh 'sx' }\n aborted { sh 'ax' } } }\n stage('y') { steps { script { n++\n if (n < 2) { error 'y' } } }\n post { failure { sh 'fy' } } } } } }\n post { always { sh 'p' }\n unsuccessful { echo \"${currentBuild.currentResult}\" } } }",
+    "pipeline { agent { label 'l' }\n environment { A = readFile('nope') }\n stages { stage('A') { steps { sh 'a' } } }\n post { failure { node('z') { sh 'f' } }\n aborted { node('z') { sh 'ab' } } } }",
+    "def f(int n) { sh \"n$n\" }\ndef f(String s) { sh(script: \"s$s\", foo: 1) }\ndef g(x) { f(x) }\nnode { try { [1, 'a'].each(this.&g)\n timeout(1) { sh 'hang' } } catch (e) { echo \"${e.causes*.shortDescription}\"\n int r = sh(script: 'exit 3', returnStatus: true)\n echo \"$r\" } }",
 ];

@@ -61,7 +61,6 @@ fn after_a_failure_stages_are_skipped_and_post_runs() {
             "node any",
             "{ A",
             "sh exit 1",
-            "result Failure",
             "a failed",
             "} Failure",
             "{ B",
@@ -182,9 +181,9 @@ fn post_follows_the_result_and_the_build_before() {
     );
     assert_eq!(
         echoes("bad", Some(BuildResult::Success)),
-        ["always", "changed", "regression", "unstable", "unsuccessful", "cleanup"]
+        ["always", "changed", "regression", "unsuccessful", "unstable", "cleanup"]
     );
-    assert_eq!(echoes("bad", Some(BuildResult::Unstable)), ["always", "unstable", "unsuccessful", "cleanup"]);
+    assert_eq!(echoes("bad", Some(BuildResult::Unstable)), ["always", "unsuccessful", "unstable", "cleanup"]);
 }
 
 #[test]
@@ -204,19 +203,18 @@ fn options_wrap_pipeline_and_stages() {
     assert_eq!(
         build.story(),
         [
-            "timer 3600000",
             "node any",
+            "timer 3600000",
             "{ A",
             "timer 5000",
             "sh exit 1",
-            "result Failure",
             "ERROR: script returned exit code 1",
             "Retrying",
             "sh exit 1",
             "cancel timer",
             "} Failure",
-            "release",
             "cancel timer",
+            "release",
         ]
     );
 }

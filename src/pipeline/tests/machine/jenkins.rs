@@ -340,7 +340,7 @@ fn maps_switches_and_texts_are_used_as_in_jenkins() {
             &["[a, b] null"],
         ),
         (
-            "import static java.util.UUID.randomUUID\n@Library('lib') _\nimport java.text.SimpleDateFormat\ndef d = new Date(); echo d.format('yyyy-MM-dd') + ' ' + new Date().getTime() + ' ' + System.currentTimeMillis().toString().length()",
+            "import static java.util.UUID.randomUUID\nimport java.text.SimpleDateFormat\ndef d = new Date(); echo d.format('yyyy-MM-dd') + ' ' + new Date().getTime() + ' ' + System.currentTimeMillis().toString().length()",
             &["1970-01-01 1000000 7"],
         ),
         (

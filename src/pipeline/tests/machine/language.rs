@@ -1,6 +1,7 @@
 //! Groovy: what small scripts print.
 
 use crate::support::Build;
+use crate::types::echoes;
 
 /// Runs each script and compares what it echoes.
 fn table(rows: &[(&str, &[&str])]) {
@@ -312,4 +313,32 @@ fn json_and_other_library_classes_are_there() {
             &["7 SUCCESS null null"],
         ),
     ]);
+}
+
+#[test]
+fn pointers_to_functions_of_the_script_work_in_methods_of_the_library() {
+    echoes(
+        "def fact(n) { n < 2 ? 1 : n * fact(n - 1) }\ndef odd(n) { n % 2 == 1 }\ndef pair(k, v) { \"$k$v\" }\ndef m = this.&fact; echo \"${[1, 2, 3].collect(m)} ${m(4)} ${[1, 2, 3].findAll(this.&odd)} ${[1, 2, 3].any(this.&odd)}\"\necho \"${[a: 1].collect(this.&pair)}\"\n['x', 'y'].each(this.&echo)\ndef c = { it + 1 }; twice = c.&call; echo \"${[1].collect(twice)} ${['a'].collect('b'.&plus)}\"",
+        &["[1, 2, 6] 24 [1, 3] true", "[a1]", "x", "y", "[2] [ba]"],
+    );
+}
+
+#[test]
+fn iterators_and_steps_of_ranges() {
+    echoes(
+        "def i = [1, 2].iterator(); def n = 0; while (i.hasNext()) { n += i.next() }; echo \"$n ${(1..10).step(3)} ${[a: 1].iterator().next().key} ${[3].iterator().collect { it }}\"\ntry { i.next() } catch (NoSuchElementException e) { echo 'end' }",
+        &["3 [1, 4, 7, 10] a [3]", "end"],
+    );
+}
+
+#[test]
+fn parameters_cannot_be_set() {
+    for source in ["params.X = 1", "params['X'] = 1", "params.put('X', 1)", "params.remove('WHO')"] {
+        echoes(
+            &format!(
+                "try {{ {source} }} catch (UnsupportedOperationException e) {{ echo 'no' }}\necho \"${{params.get('X', 2)}} ${{params.X}} ${{params.WHO}}\""
+            ),
+            &["no", "2 null world"],
+        );
+    }
 }

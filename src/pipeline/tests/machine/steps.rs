@@ -43,7 +43,10 @@ fn sh_gives_status_or_output_or_fails_the_build() {
 #[test]
 fn an_uncaught_exception_names_its_line() {
     let build = Build::of("echo 'a'\n\nthrow new Exception('boom')");
-    assert_eq!(build.error(), "java.lang.Exception: boom\n\tat WorkflowScript.run(WorkflowScript:3)");
+    assert_eq!(
+        build.error(),
+        "java.lang.Exception: boom\n\tat WorkflowScript.run(WorkflowScript:3) @ line 3, column 7."
+    );
     assert_eq!(build.result(), BuildResult::Failure);
 }
 

@@ -77,6 +77,27 @@ impl Build {
         build
     }
 
+    /// A build that stands still, is aborted there by alice, and ends.
+    pub(crate) fn aborted(source: &str) -> Build {
+        let program = program(source);
+        let mut build = Build::new(&program, &began());
+        build.finish();
+        assert!(build.ended.is_none(), "{source}\nended: {:#?}", build.story());
+        build.abort("alice");
+        build.finish();
+        build.replays(&program);
+        build
+    }
+
+    /// A build that ends, however often its journal changes hands.
+    pub(crate) fn told(source: &str) -> Build {
+        let program = program(source);
+        let mut build = Build::new(&program, &began());
+        build.finish();
+        build.replays(&program);
+        build
+    }
+
     /// A build whose journal is this one, so far.
     pub(crate) fn replayed(program: &Arc<Program>, journal: &[Record]) -> Result<Build, Divergence> {
         let Record::Began(began) = &journal[0] else { panic!("a journal begins with Began") };
@@ -175,6 +196,7 @@ impl Build {
             return Some(Outcome::Cancelled);
         }
         Some(Outcome::Done(match &act.kind {
+            ActKind::Node { label, .. } if label.as_deref() == Some("nowhere") => return None,
             ActKind::Node { label, .. } => Data::Granted(granted(label.as_deref())),
             ActKind::Process(process) => {
                 let mut words = process.script.trim().splitn(2, ' ');
@@ -213,6 +235,18 @@ impl Build {
             ActKind::FileExists { path, .. } => Data::Flag(self.files.contains_key(path)),
             _ => Data::None,
         }))
+    }
+
+    /// Whoever takes the journal over, after any of its records, comes to the same end by the same acts.
+    pub(crate) fn replays(&self, program: &Arc<Program>) {
+        for cut in 1..=self.journal.len() {
+            let mut other = Build::replayed(program, &self.journal[..cut]).unwrap();
+            for record in &self.journal[cut..] {
+                other.feed(record.clone());
+            }
+            assert_eq!(other.ended, self.ended, "cut at {cut}\n{:#?}", self.story());
+            assert_eq!(other.acts, self.acts, "cut at {cut}");
+        }
     }
 
     // -- what the log would show -----------------------------------------------------------------

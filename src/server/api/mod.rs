@@ -19,7 +19,7 @@ use crate::request::Asked;
 
 pub(crate) use computer::{BUILT_IN_NAMES, node_named};
 pub(crate) use item::color;
-pub(crate) use queue::waiting_step;
+pub(crate) use queue::{waiting_step, why_waits};
 
 /// The answer to `…/api/FORMAT`.
 pub(crate) async fn export(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::StatusCode;
-use model::{Cause, JobName, QueueId};
+use model::{Cause, JobName, ParameterDefinition, ParameterKind, QueueId};
 use serde_json::Value;
 use store::{Build, Which};
 
@@ -38,6 +38,9 @@ pub(crate) async fn with_parameters(look: &Look<'_>, asked: &Asked, name: &JobNa
     for (key, value) in asked.query.iter().chain(asked.form.iter()) {
         given.entry(key.to_owned()).or_insert_with(|| value.to_owned());
     }
+    if navigates(asked) {
+        as_typed(&look.effective(name).await?.parameters, &mut given);
+    }
     enqueue(look, asked, name, Some(&given), StatusCode::SEE_OTHER).await
 }
 
@@ -57,12 +60,37 @@ async fn enqueue(
         },
     };
     let queued = look.app.commands.build(name, given, cause, delay).await?;
-    if asked.headers.get("sec-fetch-mode").is_some_and(|mode| mode == "navigate") {
-        // A form of a page: browsers don't go where a 201 points to.
+    if navigates(asked) {
+        // Browsers don't go where a 201 points to.
         return reply::to(StatusCode::SEE_OTHER, &look.base.item(name));
     }
     let status = if queued.existing { existing } else { StatusCode::CREATED };
     reply::to(status, &format!("{}queue/item/{}/", look.base.root(), queued.id.0))
+}
+
+/// A form of a page was sent.
+fn navigates(asked: &Asked) -> bool {
+    asked.headers.get("sec-fetch-mode").is_some_and(|mode| mode == "navigate")
+}
+
+/// What a browser makes of fields: lines end with CR LF, and a password that nobody has typed is empty.
+fn as_typed(parameters: &[ParameterDefinition], given: &mut BTreeMap<String, String>) {
+    for parameter in parameters {
+        match &parameter.kind {
+            ParameterKind::Password { .. } if given.get(&parameter.name).is_some_and(String::is_empty) => {
+                given.remove(&parameter.name);
+            }
+            ParameterKind::Text { .. } => {
+                if let Some(text) = given.get_mut(&parameter.name) {
+                    *text = text.replace("\r\n", "\n");
+                }
+            }
+            ParameterKind::Password { .. }
+            | ParameterKind::String { .. }
+            | ParameterKind::Boolean { .. }
+            | ParameterKind::Choice { .. } => {}
+        }
+    }
 }
 
 /// `{"parameter": [{name, value}]}`, or one object instead of the list.
@@ -157,6 +185,7 @@ pub(crate) async fn cancel_item(look: &Look<'_>, asked: &Asked, id: QueueId) -> 
         return Ok(reply::empty(StatusCode::NO_CONTENT));
     }
     match look.app.commands.cancel_queued(id).await? {
+        true if navigates(asked) => reply::to(StatusCode::SEE_OTHER, &format!("{}queue/", look.base.root())),
         true => Ok(reply::empty(StatusCode::NO_CONTENT)),
         false => Err(Error::missing(format!("queue item {} does not wait", id.0))),
     }

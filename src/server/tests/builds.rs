@@ -348,3 +348,33 @@ async fn what_can_not_be_built_says_so_before_it_asks_for_parameters() {
     assert_eq!(admin.post("/job/folder/build").await.status, 404);
     assert_eq!(admin.xml("/createItem?name=%ff", PIPELINE).await.status, 400);
 }
+
+#[tokio::test]
+async fn a_parameterised_job_is_built_from_its_page() {
+    let site = Site::new().await;
+    let text = "<hudson.model.TextParameterDefinition><name>T</name></hudson.model.TextParameterDefinition></parameterDefinitions>";
+    site.create("", "p", &PARAMETERIZED.replace("</parameterDefinitions>", text)).await;
+    let browser = site.admin().with("sec-fetch-mode", "navigate").with("sec-fetch-site", "same-origin");
+    let page = browser.get("/job/p/").await.text();
+    assert!(page.contains("action=\"/job/p/buildWithParameters\"") && page.contains("name=\"C\""), "{page}");
+    assert!(!page.contains("secret") && !page.contains("Queued"), "{page}");
+    // as a browser sends it: nothing ticked, no password typed
+    let form = "A=x%26&B=false&C=two&P=&T=a%0D%0Ab";
+    let answer = browser.form("/job/p/buildWithParameters", form).await;
+    assert_eq!((answer.status.as_u16(), answer.header("location")), (303, "http://ci:8080/job/p/"));
+    let queued = site.store.queue().await.unwrap().remove(0);
+    let value = |name: &str| queued.params[name].to_string();
+    assert_eq!(["A", "B", "C", "P", "T"].map(value), ["x&", "false", "two", "secret", "a\nb"]);
+    let page = browser.get("/job/p/").await.text();
+    assert!(page.contains("Queued") && page.contains("/queue/item/1/cancelQueue"), "{page}");
+    assert!(page.contains(" UTC</time>"), "{page}");
+    let cancelled = browser.post("/queue/item/1/cancelQueue").await;
+    assert_eq!((cancelled.status.as_u16(), cancelled.header("location")), (303, "http://ci:8080/queue/"));
+    // what scripts send is taken as it is
+    site.admin().form("/job/p/buildWithParameters", "P=&T=a%0D%0Ab").await;
+    let queued = site.store.queue().await.unwrap().remove(0);
+    assert_eq!(
+        (queued.params["P"].to_string(), queued.params["T"].to_string()),
+        (String::new(), "a\r\nb".to_owned())
+    );
+}

@@ -45,7 +45,7 @@ async fn act(look: &Look<'_>, asked: &Asked, action: &Action) -> Reply {
         Action::BuildNumber(name, which) => act::builds::number(look, name, *which).await,
         Action::QueueCancel => act::builds::cancel(look, asked).await,
         Action::QueueItemCancel(id) => act::builds::cancel_item(look, asked, *id).await,
-        Action::ConsoleText(name, which) => log::console_text(look, asked, name, *which).await,
+        Action::ConsoleText(name, which) => log::console_text(look, name, *which).await,
         Action::ProgressiveText(name, which) => log::progressive(look, asked, name, *which, false).await,
         Action::ProgressiveHtml(name, which) => log::progressive(look, asked, name, *which, true).await,
         Action::Console(name, which) => pages::console(look, name, *which).await,

@@ -26,6 +26,7 @@ pub(crate) async fn page(look: &Look<'_>, asked: &Asked, thing: &Thing) -> Reply
         Thing::Computers => node::all(look).await?,
         Thing::Computer(name) => node::one(look, name).await?,
         Thing::WhoAmI | Thing::Me | Thing::User(_) => person(look, asked, thing).await?,
+        Thing::Plugins => html::page(look.base.path(), "Plugins", &[], "<p>There are no plugins.</p>"),
         Thing::CrumbIssuer => return Err(Error::missing("see crumbIssuer/api/json")),
     };
     Ok(reply::html(text))

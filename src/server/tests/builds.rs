@@ -86,6 +86,9 @@ async fn a_log_is_read_by_offset() {
     assert_eq!(whole.header("content-type"), "text/plain;charset=utf-8");
     let head = admin.send("HEAD", "/job/hello/1/consoleText", Body::empty()).await;
     assert_eq!((head.body.len(), head.header("content-length")), (0, "11"));
+    let head = admin.send("HEAD", "/job/hello/1/logText/progressiveText?start=0", Body::empty()).await;
+    assert_eq!((head.body.len(), head.header("x-text-size")), (0, "11"));
+    assert!(head.headers.get("content-length").is_none());
     assert!(admin.get("/job/hello/1/console").await.text().contains("/job/hello/1/logText/progressiveText"));
 }
 
@@ -272,6 +275,13 @@ async fn builds_know_their_neighbours_and_depth_opens_them() {
             .starts_with("<workflowJob _class='org.jenkinsci.plugins.workflow.job.WorkflowJob'><build ")
     );
     assert!(xml.text().contains(&format!("<build _class='{class}'><number>3</number></build>")));
+    // as Spinnaker's igor asks
+    let path = "/job/hello/api/xml?tree=name,builds[number],property[x]&exclude=/*/build[number=3]&exclude=/*/property[not(parameterDefinition)]";
+    let xml = admin.get(path).await.text();
+    assert!(xml.contains("<number>2</number>") && !xml.contains("<number>3</number>"), "{xml}");
+    let bad = admin.get("/job/hello/api/xml?exclude=//a&exclude=sum(b)").await;
+    assert_eq!(bad.status, 400);
+    assert!(bad.header("x-error").starts_with("exclude number 2 is not understood"));
 }
 
 #[tokio::test]

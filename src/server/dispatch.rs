@@ -50,6 +50,9 @@ async fn act(look: &Look<'_>, asked: &Asked, action: &Action) -> Reply {
         Action::ProgressiveHtml(name, which) => log::progressive(look, asked, name, *which, true).await,
         Action::Console(name, which) => pages::console(look, name, *which).await,
         Action::Artifact(name, which, path) => artifact::serve(look, asked, name, *which, path).await,
+        Action::ArtifactZip(name, which, folder) => {
+            artifact::archive::serve(look, name, *which, folder).await
+        }
         Action::NodeCreate => act::nodes::create(look, asked).await,
         Action::NodeConfig(name) => act::nodes::config(look, asked, name).await,
         Action::NodeDelete(name) => act::nodes::delete(look, name).await,

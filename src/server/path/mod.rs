@@ -89,6 +89,8 @@ pub(crate) enum Action {
     Console(JobName, Which),
     /// Path of the file; empty for the list.
     Artifact(JobName, Which, String),
+    /// All in the folder of that path as a zip; empty for all.
+    ArtifactZip(JobName, Which, String),
     QueueCancel,
     QueueItemCancel(QueueId),
     NodeCreate,
@@ -169,6 +171,7 @@ impl Action {
             | Action::ConsoleText(..)
             | Action::Console(..)
             | Action::Artifact(..)
+            | Action::ArtifactZip(..)
             | Action::NodeJnlp(_) => "GET, HEAD",
         }
     }

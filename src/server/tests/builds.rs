@@ -237,7 +237,61 @@ async fn artifacts_are_listed_and_served() {
     assert!(admin.get("/job/hello/1/artifact/").await.text().contains("z.txt"));
     assert_eq!(admin.get("/job/hello/1/artifact/nothing").await.status, 404);
     assert_eq!(admin.get("/job/hello/1/artifact/../../x").await.status, 404);
-    assert_eq!(admin.get("/job/hello/1/artifact/*zip*/archive.zip").await.status, 501);
+    assert!(admin.get("/job/hello/1/artifact/").await.text().contains("artifact/*zip*/archive.zip"));
+    assert_eq!(admin.get("/job/hello/1/artifact/*fingerprint*/").await.status, 501);
+}
+
+#[tokio::test]
+async fn artifacts_come_as_one_zip() {
+    let site = Site::new().await;
+    site.create("", "hello", PIPELINE).await;
+    site.admin().post("/job/hello/build").await;
+    let taken = site.take().await;
+    let admin = site.admin();
+    assert_eq!(admin.get("/job/hello/1/artifact/*zip*/archive.zip").await.status, 404);
+    let large: Vec<u8> =
+        (0..1_000_000u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    site.objects.put("a/large", Bytes::from(large.clone())).await.unwrap();
+    site.objects.put("a/small", Bytes::from_static(b"small")).await.unwrap();
+    site.objects.put("a/empty", Bytes::new()).await.unwrap();
+    let artifact = |path: &str, size: usize, object: &str| Effect::Artifact {
+        path: path.into(),
+        size: size as u64,
+        object: object.into(),
+    };
+    let mut files = vec![
+        artifact("out/é large.bin", large.len(), "a/large"),
+        artifact("out/sub/empty", 0, "a/empty"),
+        artifact("out-of-it", 5, "a/small"),
+    ];
+    // more than one page of the index
+    files.extend((0..700).map(|n| artifact(&format!("out/many/{n:04}"), 5, "a/small")));
+    site.progress(&taken, 0, "", files).await;
+    let names = |body: &Bytes| {
+        let zip = zip::ZipArchive::new(std::io::Cursor::new(body.clone())).unwrap();
+        let mut names: Vec<String> = zip.file_names().map(|n| n.unwrap().into_owned()).collect();
+        names.sort();
+        names
+    };
+    let answer = admin.get("/job/hello/lastBuild/artifact/*zip*/archive.zip").await;
+    assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, "application/zip"));
+    let all = names(&answer.body);
+    assert_eq!((all.len(), all[0].as_str()), (703, "archive/out-of-it"));
+    let answer = admin.get("/job/hello/1/artifact/out/*zip*/out.zip/").await;
+    assert_eq!(names(&answer.body).len(), 702);
+    let mut zip = zip::ZipArchive::new(std::io::Cursor::new(answer.body)).unwrap();
+    for (name, content) in
+        [("out/é large.bin", large.as_slice()), ("out/sub/empty", b""), ("out/many/0699", b"small")]
+    {
+        let mut read = Vec::new();
+        std::io::Read::read_to_end(&mut zip.by_name(name).unwrap(), &mut read).unwrap();
+        assert!(read == content, "{name}");
+    }
+    assert_eq!(names(&admin.get("/job/hello/1/artifact/out/sub/*zip*/sub.zip").await.body), ["sub/empty"]);
+    assert_eq!(admin.get("/job/hello/1/artifact/nothing/*zip*/nothing.zip").await.status, 404);
+    let head = admin.send("HEAD", "/job/hello/1/artifact/*zip*/archive.zip", Body::empty()).await;
+    assert_eq!((head.status.as_u16(), head.body.len()), (200, 0));
+    assert!(head.headers.get("content-length").is_none());
 }
 
 #[tokio::test]

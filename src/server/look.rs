@@ -168,8 +168,12 @@ impl<'a> Look<'a> {
     }
 
     async fn load_seen(&self) -> Result<Seen, Error> {
+        let waits = self.store().waits().await?;
+        if waits.is_empty() {
+            return Ok(Seen::default());
+        }
         Ok(Seen {
-            waits: self.store().waits().await?,
+            waits,
             nodes: self.nodes().await?.to_vec(),
             links: self.live_links().await?,
             busy: Vec::new(),

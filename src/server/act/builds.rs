@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{StatusCode, header};
 use model::{Cause, JobName, ParameterDefinition, ParameterKind, QueueId};
 use serde_json::Value;
 use store::{Build, Which};
@@ -68,9 +68,16 @@ async fn enqueue(
     reply::to(status, &format!("{}queue/item/{}/", look.base.root(), queued.id.0))
 }
 
-/// A form of a page was sent.
+/// A form of a page was sent. Over plain HTTP browsers say that to this machine only; from elsewhere they are known by
+/// the page's origin and by what they want to see, which together no REST client sends.
 fn navigates(asked: &Asked) -> bool {
-    asked.headers.get("sec-fetch-mode").is_some_and(|mode| mode == "navigate")
+    match asked.headers.get("sec-fetch-mode") {
+        Some(mode) => mode == "navigate",
+        None => {
+            let accept = asked.headers.get(header::ACCEPT).and_then(|a| a.to_str().ok()).unwrap_or_default();
+            asked.headers.contains_key(header::ORIGIN) && accept.starts_with("text/html")
+        }
+    }
 }
 
 /// What a browser makes of fields: lines end with CR LF, and a password that nobody has typed is empty.

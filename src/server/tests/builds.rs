@@ -397,6 +397,13 @@ async fn a_build_that_a_page_asks_for_leads_back_to_the_page() {
     let browser = site.admin().with("sec-fetch-mode", "navigate").with("sec-fetch-site", "same-origin");
     let answer = browser.post("/job/hello/build").await;
     assert_eq!((answer.status.as_u16(), answer.header("location")), (303, "http://ci:8080/job/hello/"));
+    // over plain HTTP, a browser on another machine sends no such headers
+    let far = site.admin().with("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
+    assert_eq!(far.clone().with("origin", "http://ci:8080").post("/job/hello/build").await.status, 303);
+    // neither alone is a browser: this is what Java sends of itself
+    assert_eq!(far.post("/job/hello/build").await.status, 201);
+    let script = site.admin().with("origin", "http://ci:8080").with("accept", "*/*");
+    assert_eq!(script.post("/job/hello/build").await.status, 201);
 }
 
 #[tokio::test]

@@ -150,7 +150,7 @@ impl Test<'_> {
             Test::All(tests) => tests.iter().all(|test| test.holds(place)),
             Test::Not(test) => !test.holds(place),
             Test::At(position) => place.position as f64 == *position,
-            Test::Equal(a, b) => pairs(a, b, place, |a, b| same(a, b)),
+            Test::Equal(a, b) => pairs(a, b, place, same),
             Test::Unequal(a, b) => pairs(a, b, place, |a, b| !same(a, b)),
             Test::Contains(a, b) => first(a, place).contains(&first(b, place)),
             Test::Begins(a, b) => first(a, place).starts_with(&first(b, place)),

@@ -72,8 +72,9 @@ fn suitable(label: Option<&str>) -> Result<Suits, crate::label::LabelError> {
 /// Whether no executor would suit a `node` step even if all were free.
 pub fn stuck(wait: &Wait, seen: &Seen) -> bool {
     let Ok(suits) = suitable(wait.label.as_deref()) else { return true };
-    let linked = |n: &Node| n.offline.is_none() && seen.links.iter().any(|l| l.node == n.name);
-    !seen.nodes.iter().any(|n| n.executors > 0 && suits(n) && linked(n))
+    let linked: BTreeSet<&NodeName> = seen.links.iter().map(|l| &l.node).collect();
+    let online = |n: &Node| n.offline.is_none() && linked.contains(&n.name);
+    !seen.nodes.iter().any(|n| n.executors > 0 && suits(n) && online(n))
 }
 
 /// Why a `node` step waits, in the words of Jenkins.
@@ -86,10 +87,11 @@ pub fn why(wait: &Wait, seen: &Seen) -> String {
         Err(error) => return error.to_string(),
     };
     let nodes: Vec<&Node> = seen.nodes.iter().filter(|n| suits(n)).collect();
-    let linked = |n: &&&Node| n.offline.is_none() && seen.links.iter().any(|l| l.node == n.name);
+    let linked: BTreeSet<&NodeName> = seen.links.iter().map(|l| &l.node).collect();
+    let online = |n: &&Node| n.offline.is_none() && linked.contains(&n.name);
     match nodes.as_slice() {
         [] => format!("There are no nodes with the label ‘{text}’"),
-        all if all.iter().filter(linked).count() == 0 => format!("All nodes of label ‘{text}’ are offline"),
+        all if !all.iter().any(online) => format!("All nodes of label ‘{text}’ are offline"),
         _ => format!("Waiting for next available executor on ‘{text}’"),
     }
 }

@@ -28,7 +28,7 @@ pub(crate) fn of_given(error: &io::Error) -> String {
         io::ErrorKind::PermissionDenied => "permission denied; let this user read it".to_owned(),
         io::ErrorKind::IsADirectory => "it is a folder".to_owned(),
         io::ErrorKind::InvalidData => "it is not text in UTF-8".to_owned(),
-        _ => error.to_string(),
+        _ => words(error),
     }
 }
 
@@ -40,6 +40,19 @@ fn plain(error: &io::Error) -> String {
         io::ErrorKind::PermissionDenied => {
             "permission denied; choose another --home or run as its owner".to_owned()
         }
-        _ => error.to_string(),
+        _ => words(error),
     }
+}
+
+/// What the system says, without its number.
+fn words(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::NotADirectory {
+        return "a part of the way there is a file, not a folder".to_owned();
+    }
+    if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
+        return "its symbolic links lead in a circle".to_owned();
+    }
+    let text = error.to_string();
+    let plain = text.split(" (os error").next().unwrap_or_default();
+    plain.to_lowercase()
 }

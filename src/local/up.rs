@@ -94,6 +94,12 @@ fn plan(options: &Options, say: &Say) -> Result<(LocalPlan, Wanted), Error> {
             (plan, Some(name), place.to_string())
         }
     };
+    if plan.replicas == 0 && options.replicas.is_none() {
+        return Err(Error::Refused(format!(
+            "{place}: spec.replicas: with 0 replicas nothing would run here; start some with --replicas 1 to \
+             {MAX_REPLICAS}, or stop a controller that runs with Ctrl-C"
+        )));
+    }
     plan.replicas = options.replicas.unwrap_or(plan.replicas);
     if !(1..=MAX_REPLICAS).contains(&plan.replicas) {
         let n = plan.replicas;

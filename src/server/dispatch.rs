@@ -45,11 +45,14 @@ async fn act(look: &Look<'_>, asked: &Asked, action: &Action) -> Reply {
         Action::BuildNumber(name, which) => act::builds::number(look, name, *which).await,
         Action::QueueCancel => act::builds::cancel(look, asked).await,
         Action::QueueItemCancel(id) => act::builds::cancel_item(look, asked, *id).await,
-        Action::ConsoleText(name, which) => log::console_text(look, asked, name, *which).await,
+        Action::ConsoleText(name, which) => log::console_text(look, name, *which).await,
         Action::ProgressiveText(name, which) => log::progressive(look, asked, name, *which, false).await,
         Action::ProgressiveHtml(name, which) => log::progressive(look, asked, name, *which, true).await,
         Action::Console(name, which) => pages::console(look, name, *which).await,
         Action::Artifact(name, which, path) => artifact::serve(look, asked, name, *which, path).await,
+        Action::ArtifactZip(name, which, folder) => {
+            artifact::archive::serve(look, name, *which, folder).await
+        }
         Action::NodeCreate => act::nodes::create(look, asked).await,
         Action::NodeConfig(name) => act::nodes::config(look, asked, name).await,
         Action::NodeDelete(name) => act::nodes::delete(look, name).await,

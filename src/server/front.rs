@@ -7,7 +7,7 @@ use axum::body::{Body, HttpBody};
 use axum::extract::State;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use futures_util::{FutureExt, TryFutureExt};
+use futures_util::{FutureExt, TryFutureExt, stream};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use model::ReplicaState;
@@ -65,10 +65,15 @@ async fn handle(State(front): State<Arc<Front>>, request: Request<Body>) -> Resp
 /// An answer to `HEAD`: as to `GET`, but for the body.
 fn without_body(mut response: Response<Body>) -> Response<Body> {
     let length = response.body().size_hint().exact();
-    if let Some(length) = length.filter(|_| !response.headers().contains_key(header::CONTENT_LENGTH)) {
+    let told = response.headers().contains_key(header::CONTENT_LENGTH);
+    if let Some(length) = length.filter(|_| !told) {
         response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
-    *response.body_mut() = Body::empty();
+    // the router would tell the length 0 of an empty body where none is known
+    *response.body_mut() = match length {
+        None if !told => Body::from_stream(stream::empty::<Result<bytes::Bytes, Error>>()),
+        _ => Body::empty(),
+    };
     response
 }
 

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use config::ItemConfig;
 use engine::Effective;
-use engine::allocate::Seen;
+use engine::allocate::{self, Seen};
 use futures_util::TryFutureExt;
 use model::{JobName, NodeName, ParameterKind, ReplicaId};
 use parking_lot::Mutex;
-use store::{Build, Busy, Item, Link, Member, Node, QueueItem, Running, Store};
+use store::{Build, Busy, Item, Link, Member, Node, QueueItem, Running, Store, Wait};
 use tokio::sync::OnceCell;
 
 use crate::error::Error;
@@ -33,6 +33,7 @@ pub(crate) struct Look<'a> {
     values: AtomicUsize,
     queue: OnceCell<Queue>,
     seen: OnceCell<Seen>,
+    reasons: Mutex<HashMap<Option<String>, Reason>>,
     busy: OnceCell<Vec<Busy>>,
     running: OnceCell<Vec<Running>>,
     building: OnceCell<HashSet<JobName>>,
@@ -48,6 +49,14 @@ pub(crate) struct Look<'a> {
 pub(crate) struct Queue {
     pub(crate) items: Vec<QueueItem>,
     by_job: HashMap<JobName, usize>,
+}
+
+/// Why a `node` step waits.
+#[derive(Debug, Clone)]
+pub(crate) struct Reason {
+    pub(crate) why: String,
+    /// Waiting alone helps nothing.
+    pub(crate) stuck: bool,
 }
 
 /// The connections of agents, and which is a node's.
@@ -93,6 +102,7 @@ impl<'a> Look<'a> {
             values: AtomicUsize::new(0),
             queue: OnceCell::new(),
             seen: OnceCell::new(),
+            reasons: Mutex::default(),
             busy: OnceCell::new(),
             running: OnceCell::new(),
             building: OnceCell::new(),
@@ -145,9 +155,25 @@ impl<'a> Look<'a> {
         self.seen.get_or_try_init(|| self.load_seen()).await
     }
 
+    /// Why a step waits. Looked for once for each label: the queue may hold thousands of steps, and there may be
+    /// thousands of nodes.
+    pub(crate) async fn reason(&self, wait: &Wait) -> Result<Reason, Error> {
+        if let Some(known) = self.reasons.lock().get(&wait.label) {
+            return Ok(known.clone());
+        }
+        let seen = self.seen().await?;
+        let reason = Reason { why: allocate::why(wait, seen), stuck: allocate::stuck(wait, seen) };
+        self.reasons.lock().insert(wait.label.clone(), reason.clone());
+        Ok(reason)
+    }
+
     async fn load_seen(&self) -> Result<Seen, Error> {
+        let waits = self.store().waits().await?;
+        if waits.is_empty() {
+            return Ok(Seen::default());
+        }
         Ok(Seen {
-            waits: self.store().waits().await?,
+            waits,
             nodes: self.nodes().await?.to_vec(),
             links: self.live_links().await?,
             busy: Vec::new(),

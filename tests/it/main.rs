@@ -14,6 +14,7 @@ mod builds;
 mod disks;
 mod jobs;
 mod nodes;
+mod queue;
 mod refusals;
 mod replicas;
 mod starts;

@@ -61,10 +61,6 @@ impl HAController {
     /// What types can't say.
     fn check(&self) -> Result<(), ConfigError> {
         check_name(&self.metadata.name)?;
-        if self.spec.replicas > MAX_REPLICAS {
-            let n = self.spec.replicas;
-            return Err(ConfigError(format!("spec.replicas: {n} is not between 0 and {MAX_REPLICAS}")));
-        }
         if let Some(store) = &self.spec.store {
             check_store(store)?;
         }

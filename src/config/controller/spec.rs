@@ -45,6 +45,7 @@ pub struct Metadata {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Spec {
     /// 0 to 9.
+    #[serde(deserialize_with = "replicas")]
     pub replicas: u32,
     pub image: Option<String>,
     pub image_pull_policy: Option<String>,
@@ -63,6 +64,50 @@ pub struct Spec {
     pub security: Option<Free>,
     pub monitoring: Option<Free>,
     pub network_policy: Option<Free>,
+}
+
+/// A number within its bounds, or a sentence: what a type can't hold would be told in the words of the type.
+fn replicas<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    struct Replicas;
+    impl serde::de::Visitor<'_> for Replicas {
+        type Value = u32;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "a whole number from 0 to {MAX_REPLICAS}")
+        }
+
+        fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<u32, E> {
+            let fits = u32::try_from(number).ok().filter(|n| *n <= MAX_REPLICAS);
+            fits.ok_or_else(|| refused(&number.to_string()))
+        }
+
+        fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<u32, E> {
+            u64::try_from(number).map_err(|_| refused(&number.to_string())).and_then(|n| self.visit_u64(n))
+        }
+
+        fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<u32, E> {
+            Err(refused(&number.to_string()))
+        }
+
+        fn visit_bool<E: serde::de::Error>(self, flag: bool) -> Result<u32, E> {
+            Err(refused(&flag.to_string()))
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<u32, E> {
+            Err(refused(text))
+        }
+
+        fn visit_unit<E: serde::de::Error>(self) -> Result<u32, E> {
+            Err(refused(""))
+        }
+    }
+
+    fn refused<E: serde::de::Error>(given: &str) -> E {
+        let given = crate::xml::short(given);
+        E::custom(format!("“{given}” is not a whole number from 0 to {MAX_REPLICAS}"))
+    }
+
+    from.deserialize_any(Replicas)
 }
 
 impl Default for Spec {

@@ -121,9 +121,28 @@ fn a_wrong_file_is_refused_with_a_sentence() {
         (head("metadata: {}\n"), "metadata: the field “name” is missing"),
         (head("metadata: {name: Acme}\n"), "metadata.name: “Acme”"),
         (head(&format!("metadata: {{name: {}}}\n", "a".repeat(53))), "metadata.name"),
-        (head("metadata: {name: a}\nspec: {replicas: 10}\n"), "spec.replicas: 10 is not between 0 and 9"),
-        (head("metadata: {name: a}\nspec: {replicas: -1}\n"), "spec.replicas"),
-        (head("metadata: {name: a}\nspec: {replicas: many}\n"), "spec.replicas"),
+        (
+            head("metadata: {name: a}\nspec: {replicas: 10}\n"),
+            "spec.replicas: “10” is not a whole number from 0 to 9",
+        ),
+        (
+            head("metadata: {name: a}\nspec: {replicas: -1}\n"),
+            "spec.replicas: “-1” is not a whole number from 0 to 9",
+        ),
+        (
+            head("metadata: {name: a}\nspec: {replicas: 2.5}\n"),
+            "spec.replicas: “2.5” is not a whole number from 0 to 9",
+        ),
+        (
+            head("metadata: {name: a}\nspec: {replicas: 99999999999999999999}\n"),
+            "is not a whole number from 0 to 9",
+        ),
+        (
+            head("metadata: {name: a}\nspec: {replicas: many}\n"),
+            "spec.replicas: “many” is not a whole number from 0 to 9",
+        ),
+        (head("metadata: {name: a}\nspec:\n  replicas:\n"), "is not a whole number from 0 to 9"),
+        (head("metadata: {name: a}\nspec: {replicas: [1]}\n"), "a whole number from 0 to 9"),
         (
             head("metadata: {name: a}\nspec: {repicas: 1}\n"),
             "there is no field “repicas”; there are replicas",

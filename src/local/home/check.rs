@@ -43,8 +43,14 @@ pub fn ensure_usable(home: &Path) -> Result<(), Error> {
     if fs::metadata(home).is_ok_and(|found| !found.is_dir()) {
         return Err(Error::Refused(format!("{} is not a folder; choose another --home", home.display())));
     }
-    let there = existing(home)?;
     let place = home.display();
+    if let (Ok(target), Err(_)) = (fs::read_link(home), fs::metadata(home)) {
+        let target = target.display();
+        return Err(Error::Refused(format!(
+            "the home {place} is a symbolic link to {target}, where no folder is; create that folder or choose another --home"
+        )));
+    }
+    let there = existing(home)?;
     if let Some(kind) = network(&there)? {
         return Err(Error::Refused(format!(
             "the home {place} is on a network file system ({kind}); choose a folder on a local disk"
@@ -133,6 +139,15 @@ mod tests {
         let file = folder.path().join("file");
         fs::write(&file, "x").unwrap();
         assert!(ensure_usable(&file).unwrap_err().to_string().contains("is not a folder"));
-        assert!(ensure_usable(&file.join("below")).is_err());
+        let said = ensure_usable(&file.join("below")).unwrap_err().to_string();
+        assert!(said.ends_with("a part of the way there is a file, not a folder"), "{said}");
+        let dangling = folder.path().join("dangling");
+        std::os::unix::fs::symlink("nowhere", &dangling).unwrap();
+        let said = ensure_usable(&dangling).unwrap_err().to_string();
+        assert!(said.contains("dangling is a symbolic link to nowhere, where no folder is"), "{said}");
+        let circle = folder.path().join("circle");
+        std::os::unix::fs::symlink("circle", &circle).unwrap();
+        assert!(ensure_usable(&circle).unwrap_err().to_string().contains("is a symbolic link to circle"));
+        assert!(!format!("{:?}", ensure_usable(&circle.join("x"))).contains("os error"));
     }
 }

@@ -60,7 +60,10 @@ fn a_file_or_a_number_that_can_not_be_is_refused_with_a_sentence() {
     let text =
         "apiVersion: majordomo.dev/v1alpha1\nkind: HAController\nmetadata: {name: a}\nspec: {replicas: 0}\n";
     std::fs::write(&file, text).unwrap();
-    assert!(refusal(&with_file).contains("--replicas takes 1 to 9"));
+    let said = refusal(&with_file);
+    assert!(said.contains("acme.yaml: spec.replicas: with 0 replicas nothing would run here"), "{said}");
+    let some = Options { replicas: Some(2), ..with_file };
+    assert_eq!(plan(&some, &silent()).unwrap().0.replicas, 2);
 }
 
 #[test]

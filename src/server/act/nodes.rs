@@ -4,7 +4,7 @@ use config::NodeConfig;
 use http::StatusCode;
 use serde_json::Value;
 
-use crate::api::node_named;
+use crate::api::{BUILT_IN_NAMES, node_named};
 use crate::error::Error;
 use crate::export::escape_xml;
 use crate::look::Look;
@@ -45,12 +45,14 @@ pub(crate) async fn config(look: &Look<'_>, asked: &Asked, name: &str) -> Reply 
 }
 
 pub(crate) async fn delete(look: &Look<'_>, name: &str) -> Reply {
+    not_built_in(name)?;
     let node = node_named(look, name).await?;
     look.app.commands.delete_node(&node.name).await?;
     reply::found(&format!("{}computer/", look.base.root()))
 }
 
 pub(crate) async fn toggle_offline(look: &Look<'_>, asked: &Asked, name: &str) -> Reply {
+    not_built_in(name)?;
     let node = node_named(look, name).await?;
     let offline = match node.offline {
         Some(_) => None,
@@ -61,6 +63,15 @@ pub(crate) async fn toggle_offline(look: &Look<'_>, asked: &Asked, name: &str) -
     };
     look.app.commands.set_offline(&node.name, offline).await?;
     reply::found(&look.base.node(&node.name))
+}
+
+/// Of the statuses that refuse, python-jenkins shows its user the text of 403 only.
+fn not_built_in(name: &str) -> Result<(), Error> {
+    if !BUILT_IN_NAMES.contains(&name) {
+        return Ok(());
+    }
+    let why = "the built-in node runs the pipelines themselves and has no executors: it can't be taken offline or deleted";
+    Err(Error::Forbidden(why.to_owned()))
 }
 
 /// `jenkins-agent.jnlp`: the command line of the node's agent with its secret. For administrators, as all users are.

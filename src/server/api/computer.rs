@@ -10,7 +10,8 @@ use crate::export::{ALWAYS, PLAIN, Select, Shape, Value};
 use crate::look::Look;
 
 /// What clients call the built-in node.
-pub(crate) const BUILT_IN_NAMES: [&str; 4] = ["(built-in)", "built-in", "(master)", "master"];
+pub(crate) const BUILT_IN_NAMES: [&str; 5] =
+    ["(built-in)", "built-in", "(master)", "master", "Built-In Node"];
 const EXECUTABLE: &str = "org.jenkinsci.plugins.workflow.support.steps.ExecutorStepExecution$PlaceholderTask$PlaceholderExecutable";
 
 pub(super) async fn all(look: &Look<'_>, select: &Select) -> Result<Value, Error> {
@@ -60,6 +61,8 @@ pub(crate) async fn node_named(look: &Look<'_>, name: &str) -> Result<Node, Erro
 struct Facts<'n> {
     class: &'static str,
     name: String,
+    /// The label that only this node has.
+    own: &'n str,
     description: String,
     executors: u32,
     labels: Vec<&'n str>,
@@ -73,7 +76,7 @@ struct Facts<'n> {
 fn put_common(shape: &mut Shape<'_>, facts: &Facts<'_>) {
     let offline = !facts.connected || facts.temporarily;
     if let Some(inner) = shape.wants("assignedLabels", PLAIN) {
-        let names = facts.labels.iter().copied().chain([facts.name.as_str()]);
+        let names = facts.labels.iter().copied().chain([facts.own]);
         let label = |name: &str| {
             let mut label = Shape::plain(&inner);
             label.put("name", 2, name.to_owned());
@@ -100,6 +103,7 @@ async fn built_in(look: &Look<'_>, select: &Select) -> Result<Value, Error> {
     let facts = Facts {
         class: "hudson.model.Hudson$MasterComputer",
         name: "Built-In Node".to_owned(),
+        own: "built-in",
         description: "the controller's built-in node".to_owned(),
         executors: 0,
         labels: Vec::new(),
@@ -146,6 +150,7 @@ async fn computer(look: &Look<'_>, node: &Node, select: &Select) -> Result<Value
     let facts = Facts {
         class: "hudson.slaves.SlaveComputer",
         name: node.name.to_string(),
+        own: node.name.as_str(),
         description: node.description.clone(),
         executors: node.executors,
         labels: node.labels.iter().map(String::as_str).collect(),

@@ -12,14 +12,17 @@ use axum::body::Body;
 use http::{HeaderValue, Response, header};
 
 use crate::error::Error;
-use crate::export::{Element, Format, Found, Select, Value, document, find_xpath, write_json};
+use crate::export::{Element, Format, Found, Select, Value, document, exclude, find_xpath, write_json};
 use crate::look::Look;
 use crate::path::Thing;
 use crate::request::Asked;
 
 pub(crate) use computer::{BUILT_IN_NAMES, node_named};
 pub(crate) use item::color;
-pub(crate) use queue::waiting_step;
+pub(crate) use queue::{waiting_step, why_waits};
+
+/// Each goes through the whole document.
+const MAX_EXCLUDES: usize = 20;
 
 /// The answer to `…/api/FORMAT`.
 pub(crate) async fn export(
@@ -60,6 +63,7 @@ async fn value(look: &Look<'_>, asked: &Asked, thing: &Thing, select: &Select) -
         Thing::WhoAmI => people::who_am_i(look, asked, select),
         Thing::Me => people::me(look, asked, select),
         Thing::User(id) => people::user(look, id, select).await,
+        Thing::Plugins => Ok(root::plugins(select)),
         Thing::Replicas => replicas::replicas(look, select).await,
     }
 }
@@ -71,9 +75,17 @@ fn answer(text: String, kind: &'static str) -> Response<Body> {
 }
 
 fn xml(asked: &Asked, thing: &Thing, value: &Value) -> Result<Response<Body>, Error> {
-    let root = document(value);
-    if asked.param("exclude").is_some() {
-        return Err(Error::NotServed("exclude is not served yet; select with tree".to_owned()));
+    let mut root = document(value);
+    let asks = asked.query.iter().chain(asked.form.iter());
+    for (number, (_, expression)) in asks.filter(|(name, _)| *name == "exclude").enumerate() {
+        let not_understood = || {
+            let what = "paths of elements with predicates are";
+            Error::bad(format!("exclude number {} is not understood: {what}", number + 1))
+        };
+        if number >= MAX_EXCLUDES {
+            return Err(Error::bad(format!("more than {MAX_EXCLUDES} times exclude is not taken")));
+        }
+        root = exclude(root, expression).ok_or_else(not_understood)?;
     }
     let Some(expression) = asked.param("xpath") else { return Ok(document_answer(&root)) };
     let wrapper = asked.param("wrapper");
@@ -84,7 +96,7 @@ fn xml(asked: &Asked, thing: &Thing, value: &Value) -> Result<Response<Body>, Er
         return Ok(answer(text, "text/plain;charset=UTF-8"));
     }
     match find_xpath(&root, expression) {
-        None => Err(Error::bad("this xpath is not understood: steps of names, * and // are")),
+        None => Err(Error::bad("this xpath is not understood: steps of names, * and // with predicates are")),
         Some(Found::Text(_)) => Err(Error::Forbidden("primitive XPath result sets forbidden".to_owned())),
         Some(Found::Elements(found)) => match (wrapper, found.as_slice()) {
             (Some(wrapper), found) => Ok(document_answer(&wrapped(wrapper, found))),

@@ -1,8 +1,9 @@
 //! The queue and its items: builds that are to begin, and `node` steps of running builds that wait for an executor.
 
-use engine::allocate;
+use std::time::Duration;
+
 use model::{JobName, ParamValue, QueueId};
-use store::{ItemKind, Left, QueueItem, Wait};
+use store::{ItemKind, Left, QueueItem, Wait, Which};
 
 use super::build::{BUILD, actions, in_order};
 use super::item::{JOB, color};
@@ -49,22 +50,24 @@ pub(crate) async fn waiting_step<'a>(look: &'a Look<'_>, id: QueueId) -> Result<
 }
 
 async fn step(look: &Look<'_>, wait: &Wait, select: &Select) -> Result<Value, Error> {
-    let seen = look.seen().await?;
     let mut shape = Shape::new("hudson.model.Queue$BuildableItem", select);
     shape.put("actions", PLAIN, Vec::new());
     shape.put("blocked", PLAIN, false).put("buildable", PLAIN, true);
     shape.put("id", PLAIN, STEPS + wait.id).put("inQueueSince", PLAIN, wait.since.0);
     shape.put("params", PLAIN, String::new());
-    shape.put("stuck", PLAIN, allocate::stuck(wait, seen));
+    let reason = look.reason(wait).await?;
+    shape.put("stuck", PLAIN, reason.stuck);
     if let Some(inner) = shape.wants("task", PLAIN) {
         let class = "org.jenkinsci.plugins.workflow.support.steps.ExecutorStepExecution$PlaceholderTask";
         let mut task = Shape::new(class, &inner);
-        task.put("name", ALWAYS, format!("part of {} #{}", wait.job, wait.number));
+        let name = format!("part of {} #{}", wait.job, wait.number);
+        task.put("displayName", PLAIN, name.clone());
+        task.put("name", ALWAYS, name);
         task.put("url", ALWAYS, look.base.build(&wait.job, wait.number));
         shape.set("task", task.done());
     }
     shape.put("url", PLAIN, format!("queue/item/{}/", STEPS + wait.id));
-    shape.put("why", PLAIN, allocate::why(wait, seen));
+    shape.put("why", PLAIN, reason.why);
     shape.put("buildableStartMilliseconds", PLAIN, wait.since.0).put("pending", PLAIN, false);
     look.done(shape)
 }
@@ -111,7 +114,13 @@ pub(super) async fn item(look: &Look<'_>, item: &QueueItem, select: &Select) -> 
         shape.set("task", task(look, &item.job, &inner).await?);
     }
     shape.put("url", PLAIN, format!("queue/item/{}/", item.id.0));
-    shape.put("why", PLAIN, waiting.as_ref().map(|w| why(look, item, w)));
+    if shape.wants("why", PLAIN).is_some() {
+        let why = match &waiting {
+            Some(waiting) => Some(why(look, item, waiting).await?),
+            None => None,
+        };
+        shape.set("why", why);
+    }
     match (&item.left, waiting) {
         (Some(left), _) => left_item(look, item, left, &mut shape),
         (None, Some(Waiting::QuietPeriod)) => {
@@ -150,14 +159,49 @@ async fn waiting(look: &Look<'_>, item: &QueueItem) -> Result<Waiting, Error> {
     Ok(if exclusive { Waiting::Blocked } else { Waiting::Buildable })
 }
 
-fn why(look: &Look<'_>, item: &QueueItem, waiting: &Waiting) -> String {
-    match waiting {
+/// Why an item of the queue waits; for pages.
+pub(crate) async fn why_waits(look: &Look<'_>, item: &QueueItem) -> Result<String, Error> {
+    let waiting = waiting(look, item).await?;
+    why(look, item, &waiting).await
+}
+
+/// In the words of Jenkins.
+async fn why(look: &Look<'_>, item: &QueueItem, waiting: &Waiting) -> Result<String, Error> {
+    Ok(match waiting {
         Waiting::QuietPeriod => {
             let left = item.buildable_at.since(look.app.commands.now());
             format!("In the quiet period. Expires in {} sec", left.as_millis().div_ceil(1000))
         }
-        Waiting::Blocked => format!("Build of {} is already in progress", item.job),
+        Waiting::Blocked => {
+            let newest = look.running().await?.iter().filter(|r| r.job == item.job).map(|r| r.number).max();
+            let number = newest.unwrap_or_default();
+            let left = left(look, &item.job, number).await?;
+            format!("Build #{number} is already in progress (ETA: {left})")
+        }
         Waiting::Buildable => "Waiting for a replica to take it".to_owned(),
+    })
+}
+
+/// How long a build will take from now on, as far as earlier ones tell it.
+async fn left(look: &Look<'_>, job: &JobName, number: u64) -> Result<String, Error> {
+    let unknown = || "N/A".to_owned();
+    let Ok(takes) = u64::try_from(look.estimate(job).await?) else { return Ok(unknown()) };
+    let Some(build) = look.store().build(job, Which::Number(number)).await? else { return Ok(unknown()) };
+    let now = look.app.commands.now();
+    let left = Duration::from_millis(takes).checked_sub(now.since(build.started_at));
+    Ok(left.map_or_else(unknown, length))
+}
+
+/// `2 min 3 sec`, as Jenkins writes lengths of time.
+fn length(length: Duration) -> String {
+    let (seconds, millis) = (length.as_secs(), length.subsec_millis());
+    match seconds {
+        0 => format!("{millis} ms"),
+        1..10 => format!("{seconds}.{} sec", millis / 100),
+        10..60 => format!("{seconds} sec"),
+        60..3_600 => format!("{} min {} sec", seconds / 60, seconds % 60),
+        3_600..86_400 => format!("{} hr {} min", seconds / 3_600, seconds % 3_600 / 60),
+        _ => format!("{} days {} hr", seconds / 86_400, seconds % 86_400 / 3_600),
     }
 }
 

@@ -59,13 +59,14 @@ pub(super) async fn view(look: &Look<'_>, folder: Option<&JobName>, select: &Sel
     }
     view.put("name", 2, "all");
     view.put("property", PLAIN, Vec::new());
-    view.put(
-        "url",
-        2,
-        match folder {
-            None => look.base.root().to_owned(),
-            Some(folder) => format!("{}view/all/", look.base.item(folder)),
-        },
-    );
+    // it is the primary view, so its address is its owner's
+    view.put("url", 2, look.base.folder(folder));
     look.done(view)
+}
+
+/// There are no plugins; what clients know as such is built in.
+pub(super) fn plugins(select: &Select) -> Value {
+    let mut manager = Shape::new("hudson.LocalPluginManager", select);
+    manager.put("plugins", PLAIN, Vec::new());
+    manager.done()
 }

@@ -16,7 +16,7 @@ pub(crate) use json::write as write_json;
 pub(crate) use select::Select;
 pub(crate) use xml::{Element, document, escape as escape_xml};
 pub(crate) use xpath::Found;
-pub(crate) use xpath::find as find_xpath;
+pub(crate) use xpath::{exclude, find as find_xpath};
 
 /// How an export is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

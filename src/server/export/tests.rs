@@ -143,11 +143,80 @@ fn xpath_finds_children_and_descendants() {
         ("//*", Some(5)),
         ("/*/blocked/text()", Some(10)),
         ("/property", Some(0)),
-        ("/*[1]", None),
+        ("/*[1]", Some(1)),
+        ("/*/property[2]", Some(1)),
+        ("/*/property[last()]", Some(1)),
+        ("/*/property[.='1']", Some(1)),
+        ("/*/*[not(text())]", Some(1)),
+        ("/*/@_class", Some(10)),
         ("concat(//a)", None),
+        ("//name(a)", None),
+        ("/*[", None),
+        ("/*[1", None),
+        ("/*[]", None),
+        ("/*[a=]", None),
+        ("/*[not(a]", None),
+        ("/*[a='x]", None),
+        ("/*]", None),
+        ("/* /a", None),
         ("", None),
         ("///a", None),
     ] {
         assert_eq!(count(path), expected, "{path}");
     }
+}
+
+#[test]
+fn predicates_choose_and_exclude_leaves_out() {
+    let select = Select::parse(None, None).unwrap();
+    let action = |total: Option<u32>, name: &'static str| {
+        let mut action = Shape::new("a.Action", &select);
+        if let Some(total) = total {
+            action.put("totalCount", 1, total);
+        }
+        action.put("name", 1, name);
+        action.done()
+    };
+    let mut run = Shape::new("a.Run", &select);
+    run.put("actions", 1, vec![action(Some(3), "tests"), action(None, "causes"), action(Some(0), "more")]);
+    run.put("result", 1, "SUCCESS");
+    let root = document(&run.done());
+    let names = |path: &str| match find_xpath(&root, path) {
+        Some(Found::Elements(found)) => found.iter().map(|e| e.content()).collect::<Vec<_>>().join(","),
+        other => format!("{other:?}"),
+    };
+    for (path, expected) in [
+        ("/run/action[totalCount]/name", "tests,more"),
+        ("/run/action[not(totalCount)]/name", "causes"),
+        ("/run/action[totalCount=3]/name", "tests"),
+        ("/run/action[totalCount!=3]/name", "more"),
+        ("//action[name='causes' or name = \"more\"]/name", "causes,more"),
+        ("//action[totalCount and name='more']/name", "more"),
+        ("//action[(totalCount or name) and not(name='more')][2]/name", "causes"),
+        ("//action[position()=2]/name", "causes"),
+        ("/run/action[3]/name", "more"),
+        ("/run/action[4]/name", ""),
+        ("//name[starts-with(., 'ca')]", "causes"),
+        ("//action[contains(name,'es')]/name", "tests,causes"),
+        ("//action[@_class='a.Action'][last()]/name", "more"),
+        ("/run[result='SUCCESS']/action[1]/name/text()", "Some(Text([\"tests\"]))"),
+        ("/*[.//name='more']/result", "SUCCESS"),
+        ("//name[text()='more']", "more"),
+        ("//*[orange]", ""),
+    ] {
+        assert_eq!(names(path), expected, "{path}");
+    }
+    let left = |expression: &str| {
+        let mut out = String::new();
+        exclude(root.clone(), expression).unwrap().write(&mut out);
+        out
+    };
+    assert_eq!(left("/*/action[not(totalCount)]").matches("<action").count(), 2, "what igor asks for");
+    assert_eq!(left("/*/action"), "<run _class='a.Run'><result>SUCCESS</result></run>");
+    assert_eq!(left("//nothing"), left("/other"));
+    assert_eq!(left("/*"), "<run _class='a.Run'/>");
+    let deep = format!("/*[{}a{}]", "not(".repeat(10_000), ")".repeat(10_000));
+    assert!(exclude(root.clone(), &deep).is_none());
+    assert!(exclude(root.clone(), "/*/name/text()").is_none());
+    assert!(find_xpath(&root, &format!("/*[{}]", vec!["a"; 40].join(" or "))).is_none());
 }

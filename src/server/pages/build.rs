@@ -60,6 +60,7 @@ pub(super) async fn page(look: &Look<'_>, name: &JobName, which: Which) -> Resul
     if !files.is_empty() {
         content.push_str("<h2>Artifacts</h2>");
         content.push_str(&list(look, &build, &files));
+        content.push_str(&zip(look, &build, ""));
     }
     content.push_str("<h2>Log</h2>");
     content.push_str(&log(look, &build));
@@ -83,13 +84,22 @@ fn list(look: &Look<'_>, build: &Build, files: &[Artifact]) -> String {
     format!("<ul>{}</ul>", files.iter().map(entry).collect::<String>())
 }
 
+/// All of them, or all in a folder, as one file.
+fn zip(look: &Look<'_>, build: &Build, folder: &str) -> String {
+    let parts = folder.split('/').filter(|part| !part.is_empty());
+    let encoded: String = parts.map(|part| format!("{}/", segment(part))).collect();
+    let own = folder.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("archive");
+    let address = format!("{}artifact/{encoded}*zip*/{}.zip", path(look, build), segment(own));
+    format!("<p>{}</p>", link(&address, "All as one zip"))
+}
+
 /// Artifacts of a build, or of one of its folders.
 pub(crate) fn artifacts(look: &Look<'_>, build: &Build, folder: &str, files: &[Artifact]) -> String {
     let title = if folder.is_empty() { "Artifacts".to_owned() } else { format!("Artifacts in {folder}") };
     let content = if files.is_empty() {
         "<p>The build has archived nothing.</p>".to_owned()
     } else {
-        list(look, build, files)
+        list(look, build, files) + &zip(look, build, folder)
     };
     html::page(look.base.path(), &title, &way(look, build), &content)
 }

@@ -1,6 +1,5 @@
 //! The first page: jobs and replicas. And the queue.
 
-use engine::allocate::why;
 use store::{ItemKind, ItemSummary};
 
 use super::html::{link, mark, page, table};
@@ -101,19 +100,12 @@ async fn lock(look: &Look<'_>) -> Result<String, Error> {
 
 /// `node` steps without an executor, and why.
 async fn waits(look: &Look<'_>) -> Result<String, Error> {
-    let seen = look.seen().await?;
-    // the reason is looked for among all nodes and links
-    let most = if seen.nodes.len() > 1_000 { 5 } else { ROWS as usize };
-    let rows: Vec<Vec<String>> = seen
-        .waits
-        .iter()
-        .take(most)
-        .map(|wait| {
-            let address = format!("{}{}/", path_of(look.base, &wait.job), wait.number);
-            let build = link(&address, &format!("{} #{}", wait.job, wait.number));
-            vec![build, escape(&why(wait, seen)), moment(wait.since)]
-        })
-        .collect();
+    let mut rows = Vec::new();
+    for wait in look.seen().await?.waits.iter().take(ROWS as usize) {
+        let address = format!("{}{}/", path_of(look.base, &wait.job), wait.number);
+        let build = link(&address, &format!("{} #{}", wait.job, wait.number));
+        rows.push(vec![build, escape(&look.reason(wait).await?.why), moment(wait.since)]);
+    }
     Ok(table("waits", &["Build", "Why", "Since"], &rows, "No step waits."))
 }
 

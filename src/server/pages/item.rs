@@ -1,15 +1,19 @@
 //! A job with its builds, or a folder with what is in it.
 
-use model::JobName;
+use model::{JobName, ParameterDefinition};
 use store::{Build, ItemKind};
 
+use super::form::form;
 use super::html::{button, escape, link, mark, page, table};
 use super::{home, moment, path_of, trail};
+use crate::api::why_waits;
 use crate::error::Error;
 use crate::look::Look;
 
 /// How many builds the page shows.
 const BUILDS: u32 = 50;
+/// How many queued builds, and how many waiting steps.
+const WAITING: usize = 20;
 
 pub(super) async fn item(look: &Look<'_>, name: &JobName) -> Result<String, Error> {
     let configured = look.configured(name).await?;
@@ -24,9 +28,10 @@ pub(super) async fn item(look: &Look<'_>, name: &JobName) -> Result<String, Erro
             content.push_str(&home::items(look, &children));
         }
         ItemKind::Pipeline => {
-            let parameterized = !look.effective(name).await?.parameters.is_empty();
+            let parameters = &look.effective(name).await?.parameters;
             let disabled = configured.item.summary.disabled;
-            content.push_str(&actions(look, name, disabled, parameterized));
+            content.push_str(&actions(look, name, disabled, parameters));
+            content.push_str(&waiting(look, name).await?);
             let builds = look.store().builds(name, None, BUILDS).await?;
             content.push_str(&table_of(look, name, &builds));
         }
@@ -36,15 +41,41 @@ pub(super) async fn item(look: &Look<'_>, name: &JobName) -> Result<String, Erro
     Ok(page(look.base.path(), &title, &trail(look.base, name), &content))
 }
 
-fn actions(look: &Look<'_>, name: &JobName, disabled: bool, parameterized: bool) -> String {
+fn actions(look: &Look<'_>, name: &JobName, disabled: bool, parameters: &[ParameterDefinition]) -> String {
     let path = path_of(look.base, name);
-    let build = match (disabled, parameterized) {
-        (true, _) => "<p>This job is disabled.</p>".to_owned(),
-        (false, true) => button(&format!("{path}buildWithParameters"), "Build with default parameters"),
-        (false, false) => button(&format!("{path}build"), "Build now"),
-    };
     let (verb, text) = if disabled { ("enable", "Enable") } else { ("disable", "Disable") };
-    format!("<div class=\"actions\">{build}{}</div>", button(&format!("{path}{verb}"), text))
+    let toggle = button(&format!("{path}{verb}"), text);
+    match (disabled, parameters) {
+        (true, _) => format!("<div class=\"actions\"><p>This job is disabled.</p>{toggle}</div>"),
+        (false, []) => {
+            format!("<div class=\"actions\">{}{toggle}</div>", button(&format!("{path}build"), "Build now"))
+        }
+        (false, parameters) => {
+            let form = form(&format!("{path}buildWithParameters"), parameters);
+            format!("{form}<div class=\"actions\">{toggle}</div>")
+        }
+    }
+}
+
+/// Builds of the job that are to begin, and steps of its builds that wait; nothing when there are none.
+async fn waiting(look: &Look<'_>, name: &JobName) -> Result<String, Error> {
+    let mut rows = Vec::new();
+    let items = look.queue().await?.items.iter().filter(|item| item.job == *name);
+    for item in items.take(WAITING) {
+        let cancel = button(&format!("{}queue/item/{}/cancelQueue", look.base.path(), item.id.0), "Cancel");
+        let why = escape(&why_waits(look, item).await?);
+        rows.push(vec!["a new build".to_owned(), why, moment(item.since), cancel]);
+    }
+    let waits = look.seen().await?.waits.iter().filter(|wait| wait.job == *name);
+    for wait in waits.take(WAITING) {
+        let address = format!("{}{}/", path_of(look.base, name), wait.number);
+        let what = format!("a step of {}", link(&address, &format!("#{}", wait.number)));
+        rows.push(vec![what, escape(&look.reason(wait).await?.why), moment(wait.since), String::new()]);
+    }
+    if rows.is_empty() {
+        return Ok(String::new());
+    }
+    Ok(format!("<h2>Queued</h2>{}<h2>Builds</h2>", table("queued", &["What", "Why", "Since", ""], &rows, "")))
 }
 
 fn table_of(look: &Look<'_>, name: &JobName, builds: &[Build]) -> String {

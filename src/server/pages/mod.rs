@@ -1,6 +1,7 @@
 //! Plain pages: enough to see jobs, builds, nodes and replicas, and to have somewhere to go after a form.
 
 mod build;
+mod form;
 mod home;
 pub(crate) mod html;
 mod item;
@@ -25,6 +26,7 @@ pub(crate) async fn page(look: &Look<'_>, asked: &Asked, thing: &Thing) -> Reply
         Thing::Computers => node::all(look).await?,
         Thing::Computer(name) => node::one(look, name).await?,
         Thing::WhoAmI | Thing::Me | Thing::User(_) => person(look, asked, thing).await?,
+        Thing::Plugins => html::page(look.base.path(), "Plugins", &[], "<p>There are no plugins.</p>"),
         Thing::CrumbIssuer => return Err(Error::missing("see crumbIssuer/api/json")),
     };
     Ok(reply::html(text))
@@ -65,7 +67,27 @@ fn path_of(base: &Base, name: &JobName) -> String {
     format!("{}{}", base.path(), item_path(name))
 }
 
-/// A moment; the page's script shows it in the reader's time.
+/// A moment in UTC; the page's script shows it in the reader's time.
 fn moment(at: Millis) -> String {
-    format!("<time data-millis=\"{0}\">{0}</time>", at.0)
+    let millis = at.0;
+    let Ok(time) = jiff::Timestamp::from_millisecond(millis) else { return millis.to_string() };
+    let shown = time.strftime("%Y-%m-%d %H:%M:%S UTC");
+    format!(
+        "<time data-millis=\"{millis}\" datetime=\"{}\">{shown}</time>",
+        time.strftime("%Y-%m-%dT%H:%M:%SZ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_readable_without_scripts() {
+        assert_eq!(
+            moment(Millis(1_764_094_668_123)),
+            "<time data-millis=\"1764094668123\" datetime=\"2025-11-25T18:17:48Z\">2025-11-25 18:17:48 UTC</time>"
+        );
+        assert_eq!(moment(Millis(i64::MAX)), i64::MAX.to_string());
+    }
 }

@@ -105,11 +105,18 @@ fn of_build(name: JobName, which: Which, rest: &[&str]) -> Route {
 }
 
 fn artifact(name: JobName, which: Which, path: &[&str]) -> Route {
-    if path.iter().any(|s| s.starts_with('*') && s.ends_with('*')) {
-        return Route::NotServed("archives of artifacts are not served yet; fetch the files one by one");
+    // what comes after `*zip*` is the name that the client gives the file
+    let zip = path.iter().position(|s| *s == "*zip*");
+    let path = zip.and_then(|at| path.get(..at)).unwrap_or(path);
+    if path.iter().any(|s| s.len() > 1 && s.starts_with('*') && s.ends_with('*')) {
+        return Route::NotServed("of such views of artifacts there is only *zip*");
     }
     if path.iter().any(|s| *s == "." || *s == ".." || s.contains(['/', '\\', '\0'])) {
         return Route::NotFound;
     }
-    Route::Do(Action::Artifact(name, which, path.join("/")))
+    let path = path.join("/");
+    Route::Do(match zip {
+        Some(_) => Action::ArtifactZip(name, which, path),
+        None => Action::Artifact(name, which, path),
+    })
 }

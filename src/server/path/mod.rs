@@ -64,6 +64,7 @@ pub(crate) enum Thing {
     Me,
     User(String),
     Replicas,
+    Plugins,
 }
 
 /// What can be done, or is not JSON.
@@ -88,6 +89,8 @@ pub(crate) enum Action {
     Console(JobName, Which),
     /// Path of the file; empty for the list.
     Artifact(JobName, Which, String),
+    /// All in the folder of that path as a zip; empty for all.
+    ArtifactZip(JobName, Which, String),
     QueueCancel,
     QueueItemCancel(QueueId),
     NodeCreate,
@@ -168,6 +171,7 @@ impl Action {
             | Action::ConsoleText(..)
             | Action::Console(..)
             | Action::Artifact(..)
+            | Action::ArtifactZip(..)
             | Action::NodeJnlp(_) => "GET, HEAD",
         }
     }
@@ -214,6 +218,7 @@ fn top(parts: &[&str]) -> Route {
         ["me", rest @ ..] => thing(Thing::Me, rest),
         ["user", id, rest @ ..] => thing(Thing::User((*id).to_owned()), rest),
         ["replicas", rest @ ..] => thing(Thing::Replicas, rest),
+        ["pluginManager", rest @ ..] => thing(Thing::Plugins, rest),
         ["cli", ..] => Route::NotServed("the command line client is not served yet; use the REST API"),
         ["script" | "scriptText", ..] => Route::NotServed("there is no script console"),
         rest => thing(Thing::Root, rest),
@@ -260,5 +265,6 @@ fn computer(rest: &[&str]) -> Route {
 /// Digits only, as a build number is written: no sign, no leading zero but `0` itself.
 fn number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    (digits && text.len() <= 18).then(|| text.parse().ok()).flatten()
+    let padded = text.len() > 1 && text.starts_with('0');
+    (digits && !padded && text.len() <= 18).then(|| text.parse().ok()).flatten()
 }

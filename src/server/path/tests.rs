@@ -91,6 +91,10 @@ fn the_rest_of_the_map() {
         ("/computer/(built-in)/api/json", Route::Export(Thing::Computer("(built-in)".into()), Format::Json)),
         ("/computer/n%201/slave-agent.jnlp", Route::Do(Action::NodeJnlp("n 1".into()))),
         ("/replicas/api/json", Route::Export(Thing::Replicas, Format::Json)),
+        ("/job/a/01/", Route::NotFound),
+        ("/job/a/0/", Route::Page(Thing::Build(job("a"), Which::Number(0)))),
+        ("/pluginManager/api/python?", Route::NotFound),
+        ("/pluginManager/api/python", Route::Export(Thing::Plugins, Format::Python)),
         ("/tcpSlaveAgentListener/", Route::NotFound),
         ("/api/ruby", Route::NotFound),
     ] {

@@ -17,7 +17,7 @@ pub(super) fn parse(content_type: &str, body: &[u8]) -> Result<Params, Error> {
     while !rest.starts_with(b"--") {
         let end = find(rest, next.as_bytes()).ok_or_else(broken)?;
         let (part, tail) = rest.split_at_checked(end).ok_or_else(broken)?;
-        if let Some((name, value)) = field(part) {
+        if let Some((name, value)) = field(part)? {
             params.push(name, value)?;
         }
         rest = tail.get(next.len()..).ok_or_else(broken)?;
@@ -26,17 +26,22 @@ pub(super) fn parse(content_type: &str, body: &[u8]) -> Result<Params, Error> {
 }
 
 /// Name and text of a part, unless it is a file.
-fn field(part: &[u8]) -> Option<(String, String)> {
-    let end = find(part, b"\r\n\r\n")?;
-    let (head, content) = part.split_at_checked(end)?;
-    let head = String::from_utf8_lossy(head);
-    let disposition =
-        head.lines().find(|l| l.to_ascii_lowercase().starts_with("content-disposition:"))?.to_owned();
-    if attribute(&disposition, "filename").is_some() {
-        return None;
+fn field(part: &[u8]) -> Result<Option<(String, String)>, Error> {
+    let foreign = |_| Error::bad("a parameter is not in UTF-8");
+    let Some((head, content)) = find(part, b"\r\n\r\n").and_then(|end| part.split_at_checked(end)) else {
+        return Ok(None);
+    };
+    // the name of a file may be in any encoding: files are skipped
+    let lossy = String::from_utf8_lossy(head);
+    let is_disposition = |line: &&str| line.to_ascii_lowercase().starts_with("content-disposition:");
+    let Some(disposition) = lossy.lines().find(is_disposition) else { return Ok(None) };
+    if attribute(disposition, "filename").is_some() {
+        return Ok(None);
     }
-    let name = attribute(&disposition, "name")?;
-    Some((name, String::from_utf8_lossy(content.get(4..)?).into_owned()))
+    let Some(name) = attribute(disposition, "name") else { return Ok(None) };
+    std::str::from_utf8(head).map_err(foreign)?;
+    let value = std::str::from_utf8(content.get(4..).unwrap_or_default()).map_err(foreign)?;
+    Ok(Some((name, value.to_owned())))
 }
 
 /// `key="value"` or `key=value` after a `;`.
@@ -78,5 +83,7 @@ mod tests {
             assert!(parse(TYPE, body.as_bytes()).is_err(), "{body}");
         }
         assert!(parse("multipart/form-data", b"--xx--").is_err());
+        let foreign = b"--xx\r\nContent-Disposition: form-data; name=A\r\n\r\n\xff\r\n--xx--";
+        assert_eq!(parse(TYPE, foreign).unwrap_err().to_string(), "a parameter is not in UTF-8");
     }
 }

@@ -86,6 +86,9 @@ async fn a_log_is_read_by_offset() {
     assert_eq!(whole.header("content-type"), "text/plain;charset=utf-8");
     let head = admin.send("HEAD", "/job/hello/1/consoleText", Body::empty()).await;
     assert_eq!((head.body.len(), head.header("content-length")), (0, "11"));
+    let head = admin.send("HEAD", "/job/hello/1/logText/progressiveText?start=0", Body::empty()).await;
+    assert_eq!((head.body.len(), head.header("x-text-size")), (0, "11"));
+    assert!(head.headers.get("content-length").is_none());
     assert!(admin.get("/job/hello/1/console").await.text().contains("/job/hello/1/logText/progressiveText"));
 }
 
@@ -234,7 +237,61 @@ async fn artifacts_are_listed_and_served() {
     assert!(admin.get("/job/hello/1/artifact/").await.text().contains("z.txt"));
     assert_eq!(admin.get("/job/hello/1/artifact/nothing").await.status, 404);
     assert_eq!(admin.get("/job/hello/1/artifact/../../x").await.status, 404);
-    assert_eq!(admin.get("/job/hello/1/artifact/*zip*/archive.zip").await.status, 501);
+    assert!(admin.get("/job/hello/1/artifact/").await.text().contains("artifact/*zip*/archive.zip"));
+    assert_eq!(admin.get("/job/hello/1/artifact/*fingerprint*/").await.status, 501);
+}
+
+#[tokio::test]
+async fn artifacts_come_as_one_zip() {
+    let site = Site::new().await;
+    site.create("", "hello", PIPELINE).await;
+    site.admin().post("/job/hello/build").await;
+    let taken = site.take().await;
+    let admin = site.admin();
+    assert_eq!(admin.get("/job/hello/1/artifact/*zip*/archive.zip").await.status, 404);
+    let large: Vec<u8> =
+        (0..1_000_000u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    site.objects.put("a/large", Bytes::from(large.clone())).await.unwrap();
+    site.objects.put("a/small", Bytes::from_static(b"small")).await.unwrap();
+    site.objects.put("a/empty", Bytes::new()).await.unwrap();
+    let artifact = |path: &str, size: usize, object: &str| Effect::Artifact {
+        path: path.into(),
+        size: size as u64,
+        object: object.into(),
+    };
+    let mut files = vec![
+        artifact("out/é large.bin", large.len(), "a/large"),
+        artifact("out/sub/empty", 0, "a/empty"),
+        artifact("out-of-it", 5, "a/small"),
+    ];
+    // more than one page of the index
+    files.extend((0..700).map(|n| artifact(&format!("out/many/{n:04}"), 5, "a/small")));
+    site.progress(&taken, 0, "", files).await;
+    let names = |body: &Bytes| {
+        let zip = zip::ZipArchive::new(std::io::Cursor::new(body.clone())).unwrap();
+        let mut names: Vec<String> = zip.file_names().map(|n| n.unwrap().into_owned()).collect();
+        names.sort();
+        names
+    };
+    let answer = admin.get("/job/hello/lastBuild/artifact/*zip*/archive.zip").await;
+    assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, "application/zip"));
+    let all = names(&answer.body);
+    assert_eq!((all.len(), all[0].as_str()), (703, "archive/out-of-it"));
+    let answer = admin.get("/job/hello/1/artifact/out/*zip*/out.zip/").await;
+    assert_eq!(names(&answer.body).len(), 702);
+    let mut zip = zip::ZipArchive::new(std::io::Cursor::new(answer.body)).unwrap();
+    for (name, content) in
+        [("out/é large.bin", large.as_slice()), ("out/sub/empty", b""), ("out/many/0699", b"small")]
+    {
+        let mut read = Vec::new();
+        std::io::Read::read_to_end(&mut zip.by_name(name).unwrap(), &mut read).unwrap();
+        assert!(read == content, "{name}");
+    }
+    assert_eq!(names(&admin.get("/job/hello/1/artifact/out/sub/*zip*/sub.zip").await.body), ["sub/empty"]);
+    assert_eq!(admin.get("/job/hello/1/artifact/nothing/*zip*/nothing.zip").await.status, 404);
+    let head = admin.send("HEAD", "/job/hello/1/artifact/*zip*/archive.zip", Body::empty()).await;
+    assert_eq!((head.status.as_u16(), head.body.len()), (200, 0));
+    assert!(head.headers.get("content-length").is_none());
 }
 
 #[tokio::test]
@@ -272,6 +329,13 @@ async fn builds_know_their_neighbours_and_depth_opens_them() {
             .starts_with("<workflowJob _class='org.jenkinsci.plugins.workflow.job.WorkflowJob'><build ")
     );
     assert!(xml.text().contains(&format!("<build _class='{class}'><number>3</number></build>")));
+    // as Spinnaker's igor asks
+    let path = "/job/hello/api/xml?tree=name,builds[number],property[x]&exclude=/*/build[number=3]&exclude=/*/property[not(parameterDefinition)]";
+    let xml = admin.get(path).await.text();
+    assert!(xml.contains("<number>2</number>") && !xml.contains("<number>3</number>"), "{xml}");
+    let bad = admin.get("/job/hello/api/xml?exclude=//a&exclude=sum(b)").await;
+    assert_eq!(bad.status, 400);
+    assert!(bad.header("x-error").starts_with("exclude number 2 is not understood"));
 }
 
 #[tokio::test]
@@ -333,6 +397,13 @@ async fn a_build_that_a_page_asks_for_leads_back_to_the_page() {
     let browser = site.admin().with("sec-fetch-mode", "navigate").with("sec-fetch-site", "same-origin");
     let answer = browser.post("/job/hello/build").await;
     assert_eq!((answer.status.as_u16(), answer.header("location")), (303, "http://ci:8080/job/hello/"));
+    // over plain HTTP, a browser on another machine sends no such headers
+    let far = site.admin().with("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
+    assert_eq!(far.clone().with("origin", "http://ci:8080").post("/job/hello/build").await.status, 303);
+    // neither alone is a browser: this is what Java sends of itself
+    assert_eq!(far.post("/job/hello/build").await.status, 201);
+    let script = site.admin().with("origin", "http://ci:8080").with("accept", "*/*");
+    assert_eq!(script.post("/job/hello/build").await.status, 201);
 }
 
 #[tokio::test]
@@ -347,4 +418,34 @@ async fn what_can_not_be_built_says_so_before_it_asks_for_parameters() {
     site.create("", "folder", folder).await;
     assert_eq!(admin.post("/job/folder/build").await.status, 404);
     assert_eq!(admin.xml("/createItem?name=%ff", PIPELINE).await.status, 400);
+}
+
+#[tokio::test]
+async fn a_parameterised_job_is_built_from_its_page() {
+    let site = Site::new().await;
+    let text = "<hudson.model.TextParameterDefinition><name>T</name></hudson.model.TextParameterDefinition></parameterDefinitions>";
+    site.create("", "p", &PARAMETERIZED.replace("</parameterDefinitions>", text)).await;
+    let browser = site.admin().with("sec-fetch-mode", "navigate").with("sec-fetch-site", "same-origin");
+    let page = browser.get("/job/p/").await.text();
+    assert!(page.contains("action=\"/job/p/buildWithParameters\"") && page.contains("name=\"C\""), "{page}");
+    assert!(!page.contains("secret") && !page.contains("Queued"), "{page}");
+    // as a browser sends it: nothing ticked, no password typed
+    let form = "A=x%26&B=false&C=two&P=&T=a%0D%0Ab";
+    let answer = browser.form("/job/p/buildWithParameters", form).await;
+    assert_eq!((answer.status.as_u16(), answer.header("location")), (303, "http://ci:8080/job/p/"));
+    let queued = site.store.queue().await.unwrap().remove(0);
+    let value = |name: &str| queued.params[name].to_string();
+    assert_eq!(["A", "B", "C", "P", "T"].map(value), ["x&", "false", "two", "secret", "a\nb"]);
+    let page = browser.get("/job/p/").await.text();
+    assert!(page.contains("Queued") && page.contains("/queue/item/1/cancelQueue"), "{page}");
+    assert!(page.contains(" UTC</time>"), "{page}");
+    let cancelled = browser.post("/queue/item/1/cancelQueue").await;
+    assert_eq!((cancelled.status.as_u16(), cancelled.header("location")), (303, "http://ci:8080/queue/"));
+    // what scripts send is taken as it is
+    site.admin().form("/job/p/buildWithParameters", "P=&T=a%0D%0Ab").await;
+    let queued = site.store.queue().await.unwrap().remove(0);
+    assert_eq!(
+        (queued.params["P"].to_string(), queued.params["T"].to_string()),
+        (String::new(), "a\r\nb".to_owned())
+    );
 }

@@ -61,7 +61,8 @@ async fn folders_nest() {
     let folder = admin.json("/job/team/api/json").await;
     assert_eq!(folder["jobs"][0]["name"], "web");
     assert_eq!(folder["primaryView"]["name"], "all");
-    assert_eq!(folder["views"][0]["url"], "http://ci:8080/job/team/view/all/");
+    assert_eq!(folder["views"][0]["url"], "http://ci:8080/job/team/");
+    assert_eq!(folder["primaryView"]["url"], "http://ci:8080/job/team/");
     assert_eq!(admin.json("/job/team/view/All/api/json").await["jobs"][0]["name"], "web");
     let into_job = admin.xml("/job/team/job/web/job/my%20app/createItem?name=x", PIPELINE).await;
     assert!(into_job.status.is_client_error(), "{}", into_job.status);

@@ -6,6 +6,7 @@ mod jobs;
 mod nodes;
 mod outage;
 mod protocol;
+mod queue;
 mod sockets;
 
 use std::sync::Arc;

@@ -43,10 +43,15 @@ async fn a_node_is_created_and_shows_whether_its_agent_is_there() {
     assert_eq!(all["computer"][0]["displayName"], "Built-In Node");
     assert_eq!(all["computer"][1]["displayName"], "n1");
     assert_eq!((all["totalExecutors"].as_i64(), all["busyExecutors"].as_i64()), (Some(2), Some(0)));
-    for name in ["(built-in)", "(master)", "built-in"] {
+    for name in ["(built-in)", "(master)", "built-in", "Built-In%20Node"] {
         let node = admin.json(&format!("/computer/{name}/api/json")).await;
         assert_eq!(node["_class"], "hudson.model.Hudson$MasterComputer");
+        assert_eq!(node["assignedLabels"], json!([{"name": "built-in"}]));
+        assert_eq!(admin.get(&format!("/computer/{name}/")).await.status, 200);
     }
+    let refused = admin.post("/computer/(built-in)/toggleOffline?offlineMessage=x").await;
+    assert_eq!(refused.status, 403);
+    assert!(refused.text().contains("can&#39;t be taken offline"), "{}", refused.text());
     assert_eq!(admin.get("/computer/n1/").await.status, 200);
     assert_eq!(admin.get("/computer/nobody/api/json").await.status, 404);
 }

@@ -184,3 +184,13 @@ async fn only_the_controllers_own_token_opens_the_admin_addresses() {
     assert_eq!(site.peer().send("POST", "/admin/lapsed", "{}").await.status, 400);
     assert_eq!(*site.nobody.asked.lock(), ["drain", "stop", "lapsed acme-1#7"]);
 }
+
+#[tokio::test]
+async fn clients_that_look_for_plugins_find_none() {
+    let site = Site::new().await;
+    let empty = r#"{"_class":"hudson.LocalPluginManager","plugins":[]}"#;
+    for path in ["/pluginManager/api/json?depth=2", "/pluginManager/api/python?depth=1"] {
+        assert_eq!(site.admin().get(path).await.text(), empty, "{path}");
+    }
+    assert_eq!(site.admin().get("/pluginManager/").await.status, 200);
+}

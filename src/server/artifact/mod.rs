@@ -1,5 +1,7 @@
 //! Files that builds have archived, and the lists of them.
 
+pub(crate) mod archive;
+
 use std::sync::Arc;
 
 use axum::body::Body;

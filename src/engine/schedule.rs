@@ -227,17 +227,7 @@ async fn take(shared: &Arc<Shared>, item: QueueItem, owner: ReplicaId, exclusive
         Ok(Answer::Taken(Taken { build, number, fence })) => {
             let (job, behaviour, owner) = (item.job, BEHAVIOUR, owner.incarnation);
             if owner == shared.cluster.me().incarnation {
-                let running = Running {
-                    build,
-                    job,
-                    number,
-                    owner,
-                    fence,
-                    seq: 0,
-                    log_end: 0,
-                    epoch: fence.epoch(),
-                    behaviour,
-                };
+                let running = Running::begun(Taken { build, number, fence }, job, owner, behaviour);
                 shared.drive(running, None);
             } else {
                 let begun = PeerHint::Begun { build, job, number, fence, behaviour };

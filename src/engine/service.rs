@@ -16,7 +16,7 @@ use link::Links;
 use model::{BuildId, Clock, Millis, ReplicaState};
 use parking_lot::Mutex;
 use remoting::peer::PeerHint;
-use store::{Adopted, Answer, Load, Objects, Running, Store, Write};
+use store::{Adopted, Answer, Load, Objects, Running, Store, Taken, Write};
 use tokio::sync::{Notify, Semaphore, mpsc};
 
 use crate::actor::{Actor, Ended, Mail};
@@ -477,17 +477,7 @@ async fn hear_peers(shared: Arc<Shared>) {
             Ok(PeerHint::Running) => shared.own.notify_one(),
             Ok(PeerHint::Begun { build, job, number, fence, behaviour }) => {
                 let owner = shared.cluster.me().incarnation;
-                let running = Running {
-                    build,
-                    job,
-                    number,
-                    owner,
-                    fence,
-                    seq: 0,
-                    log_end: 0,
-                    epoch: fence.epoch(),
-                    behaviour,
-                };
+                let running = Running::begun(Taken { build, number, fence }, job, owner, behaviour);
                 shared.drive_unless(running, None, |build| shared.ended.lock().contains(&build));
             }
             Ok(PeerHint::Queue) => shared.hints.give(Hint::Schedule),

@@ -163,6 +163,15 @@ pub struct Running {
     pub behaviour: u32,
 }
 
+impl Running {
+    /// The row of a build that has just left the queue: nothing of it is written yet.
+    pub fn begun(taken: crate::Taken, job: JobName, owner: i64, behaviour: u32) -> Running {
+        let crate::Taken { build, number, fence } = taken;
+        let epoch = fence.epoch();
+        Running { build, job, number, owner, fence, seq: 0, log_end: 0, epoch, behaviour }
+    }
+}
+
 /// What reached a build from outside and is not journaled yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InboxRow {

@@ -144,20 +144,7 @@ impl World {
         };
         if Some(&owner) == self.replicas[at].me.as_ref() {
             let (job, owner) = (item.job, owner.incarnation);
-            self.drive(
-                at,
-                Running {
-                    build,
-                    job,
-                    number,
-                    owner,
-                    fence,
-                    seq: 0,
-                    log_end: 0,
-                    epoch: fence.epoch(),
-                    behaviour,
-                },
-            );
+            self.drive(at, Running::begun(Taken { build, number, fence }, job, owner, behaviour));
         } else {
             self.hint(at, Some(owner.incarnation), &PeerMessage::Running);
         }

@@ -1,20 +1,15 @@
-//! The agent's folder on disk: lock, instance id, fences, forgotten builds. See the crate's page for the layout.
-//!
-//! A build's fence is on disk before a claim is answered. The fence file also names the boot in which the build was
-//! first claimed: steps are not synced to disk when they start, so after a restart of the machine their folders may be
-//! missing, and the answer to the next claim says so.
+//! The agent's folder on disk: lock, instance id, folders of builds. See the crate's page for the layout.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use model::{BuildId, Fence};
+use model::BuildId;
 use tracing::warn;
 
 use crate::Error;
-use crate::forgotten::Forgotten;
+use crate::fences::FenceFile;
 
 /// A lock that is held is tried again for a second.
 const LOCK_TRIES: u32 = 11;
@@ -28,14 +23,6 @@ pub(crate) struct Home {
     /// Changes when the machine is restarted.
     pub(crate) boot: String,
     _lock: File,
-}
-
-/// What the fence file of a build says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Held {
-    pub(crate) fence: Fence,
-    /// The boot in which the build was first claimed here.
-    pub(crate) boot: String,
 }
 
 impl Home {
@@ -68,23 +55,18 @@ impl Home {
         self.root.parent().unwrap_or(&self.root)
     }
 
-    /// The builds that were claimed here.
-    pub(crate) fn builds(&self) -> io::Result<BTreeMap<BuildId, Held>> {
-        let mut builds = BTreeMap::new();
+    /// The builds that have a folder.
+    pub(crate) fn builds(&self) -> io::Result<Vec<BuildId>> {
+        let mut builds = Vec::new();
         for entry in fs::read_dir(self.root.join("builds"))? {
             let name = entry?.file_name();
-            let Some(id) = name.to_str().and_then(|n| n.parse::<i64>().ok()) else { continue };
-            // A fence file that is cut off was never answered for.
-            if let Some(held) = self.read_fence(BuildId(id)) {
-                builds.insert(BuildId(id), held);
-            }
+            builds.extend(name.to_str().and_then(|name| name.parse().ok()).map(BuildId));
         }
         Ok(builds)
     }
 
-    /// The fences of builds that were forgotten.
-    pub(crate) fn forgotten(&self) -> io::Result<Forgotten> {
-        Forgotten::open(&self.root.join("forgotten"))
+    pub(crate) fn fences(&self) -> io::Result<FenceFile> {
+        FenceFile::open(&self.root.join("fences"), &self.boot)
     }
 
     /// Whose builds are kept here; nothing before the first link.
@@ -100,23 +82,9 @@ impl Home {
         File::open(&self.root)?.sync_all()
     }
 
-    pub(crate) fn steps(&self, build: BuildId) -> PathBuf {
-        self.build(build).join("steps")
-    }
-
-    fn build(&self, build: BuildId) -> PathBuf {
+    /// Where the folders of a build's steps are; made with the first of them.
+    pub(crate) fn build(&self, build: BuildId) -> PathBuf {
         self.root.join("builds").join(build.to_string())
-    }
-
-    fn read_fence(&self, build: BuildId) -> Option<Held> {
-        let text = fs::read_to_string(self.build(build).join("fence")).ok()?;
-        let (fence, boot) = text.strip_suffix('\n')?.split_once(' ')?;
-        Some(Held { fence: Fence::from_i64(fence.parse().ok()?), boot: boot.to_owned() })
-    }
-
-    /// What writes a fence to disk, on a thread that may block.
-    pub(crate) fn fence_writer(&self, build: BuildId) -> FenceWriter {
-        FenceWriter { dir: self.build(build), boot: self.boot.clone() }
     }
 
     /// Takes a build's folder away at once; deleting it may take longer and is left to the caller.
@@ -147,41 +115,7 @@ impl Home {
     }
 }
 
-/// Writes the fence of one build.
-#[derive(Debug)]
-pub(crate) struct FenceWriter {
-    dir: PathBuf,
-    boot: String,
-}
-
-impl FenceWriter {
-    /// Durable when it returns. → whether the machine was restarted since the build was first claimed
-    pub(crate) fn write(&self, fence: Fence) -> io::Result<bool> {
-        let path = self.dir.join("fence");
-        make_private_dir(&self.dir)?;
-        make_private_dir(&self.dir.join("steps"))?;
-        let before = fs::read_to_string(&path).ok();
-        let first_boot =
-            before.as_deref().and_then(|t| t.strip_suffix('\n')?.split_once(' ')).map(|(_, b)| b);
-        let boot = first_boot.unwrap_or(&self.boot);
-        let line = format!("{} {boot}\n", fence.to_i64());
-        if first_boot.is_none() {
-            // Nothing to replace: a file that a crash cuts off holds no fence, and no claim was answered for it.
-            write_synced(&path, line.as_bytes())?;
-        } else {
-            let temporary = self.dir.join("fence.new");
-            write_synced(&temporary, line.as_bytes())?;
-            fs::rename(&temporary, &path)?;
-        }
-        File::open(&self.dir)?.sync_all()?;
-        if let (None, Some(builds)) = (first_boot, self.dir.parent()) {
-            File::open(builds)?.sync_all()?;
-        }
-        Ok(boot != self.boot)
-    }
-}
-
-fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(crate) fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(content)?;
     file.sync_all()
@@ -246,17 +180,15 @@ mod tests {
     }
 
     #[test]
-    fn a_fence_is_read_back_and_a_restart_of_the_machine_is_told_at_the_next_claim() {
+    fn a_build_goes_to_the_trash_once() {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::open(dir.path()).unwrap();
-        let (build, one, two) = (BuildId(7), Fence::first(1), Fence::first(2));
-        let first = FenceWriter { dir: home.build(build), boot: "old".into() };
-        assert!(!first.write(one).unwrap());
-        assert!(!first.write(two).unwrap());
-        assert!(home.fence_writer(build).write(two).unwrap());
-        assert_eq!(home.builds().unwrap()[&build], Held { fence: two, boot: "old".into() });
+        let build = BuildId(7);
+        make_private_dir(&home.build(build)).unwrap();
+        assert_eq!(home.builds().unwrap(), [build]);
         assert!(home.discard(build).unwrap().is_some());
         assert!(home.builds().unwrap().is_empty());
         assert_eq!(home.discard(build).unwrap(), None);
+        assert_eq!(home.trash().len(), 1);
     }
 }

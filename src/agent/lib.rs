@@ -8,23 +8,22 @@
 //! ```text
 //! majordomo/lock                     held while an agent runs
 //! majordomo/instance                 random id of this work folder
-//! majordomo/builds/BUILD/fence       highest fence seen, and the boot in which the build was first claimed
-//! majordomo/builds/BUILD/steps/STEP/
+//! majordomo/fences                   highest fence seen of each build, and of those forgotten lately
+//! majordomo/builds/BUILD/STEP/
 //!     script  out  stdout            what runs, its output, its standard output when that is the result
 //!     started                        made exclusively by the wrapper: boot id, and its pid and start time
 //!     exit                           exit status, written by the wrapper
 //!     killed                         the last signal with which the agent ended the step
 //!     failed                         a sentence: why there is no exit status
 //! majordomo/controller               whose builds these are
-//! majordomo/forgotten                fences of builds that were forgotten lately
 //! majordomo/trash/                   forgotten builds on their way out
 //! ```
 
 mod config;
 mod descriptor;
 mod error;
+mod fences;
 mod flags;
-mod forgotten;
 mod home;
 mod link;
 mod ops;

@@ -262,10 +262,9 @@ impl Actor {
 
 /// Why `node` steps of a build wait, of those that still do.
 async fn whys(shared: Arc<Shared>, build: BuildId, steps: Vec<StepId>) -> Vec<(StepId, String)> {
-    let Ok(seen) = crate::schedule::seen(&shared).await else { return Vec::new() };
-    let waits = seen.waits.iter().filter(|w| w.build == build);
+    let Ok(seen) = crate::schedule::seen(&shared, build).await else { return Vec::new() };
     let of = |w: &store::Wait| steps.iter().find(|s| s.0 == w.step).cloned();
-    waits.filter_map(|w| Some((of(w)?, crate::allocate::why(w, &seen)))).collect()
+    seen.waits.iter().filter_map(|w| Some((of(w)?, crate::allocate::why(w, &seen)))).collect()
 }
 
 fn allots(effect: &Effect) -> bool {

@@ -1,18 +1,17 @@
 //! Which waiting `node` step gets which executor. Pure; the store's unique keys decide in the end.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use model::NodeName;
-use store::{Busy, Link, Node, Wait};
+use store::{Link, Node, Wait};
 
 use crate::label::Label;
 
-/// What a decision looks at.
+/// What tells why a `node` step waits.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
     /// Oldest first.
     pub waits: Vec<Wait>,
-    pub busy: Vec<Busy>,
     pub nodes: Vec<Node>,
     /// Links whose holder is live.
     pub links: Vec<Link>,
@@ -25,36 +24,79 @@ pub struct Allocation {
     pub slot: u32,
 }
 
-/// The oldest that a free executor suits is served first; among suitable nodes the one with most free executors.
-pub fn allocate(seen: &Seen) -> Vec<Allocation> {
-    let linked: BTreeSet<&NodeName> = seen.links.iter().map(|l| &l.node).collect();
-    let mut free: BTreeMap<&NodeName, BTreeSet<u32>> = seen
-        .nodes
-        .iter()
-        .filter(|n| n.offline.is_none() && linked.contains(&n.name))
-        .map(|n| (&n.name, (0..n.executors).collect()))
-        .collect();
-    for busy in &seen.busy {
-        if let Some(slots) = free.get_mut(&busy.node) {
-            slots.remove(&busy.slot);
+/// The executors that may be given.
+#[derive(Debug)]
+pub struct Free<'a> {
+    nodes: Vec<(&'a Node, BTreeSet<u32>)>,
+    /// Which of them suit a label.
+    suitable: HashMap<String, Vec<usize>>,
+}
+
+impl<'a> Free<'a> {
+    /// `links` are those whose holder is live, `slots` the executors in use.
+    pub fn of(nodes: &'a [Node], links: &[Link], slots: &[(NodeName, u32)]) -> Free<'a> {
+        let linked: HashSet<&NodeName> = links.iter().map(|link| &link.node).collect();
+        let mut used: HashMap<&NodeName, BTreeSet<u32>> = HashMap::new();
+        for (node, slot) in slots {
+            used.entry(node).or_default().insert(*slot);
         }
+        let free = |node: &Node| {
+            let used = used.get(&node.name);
+            (0..node.executors).filter(|slot| used.is_none_or(|used| !used.contains(slot))).collect()
+        };
+        let may = nodes.iter().filter(|node| node.offline.is_none() && linked.contains(&node.name));
+        let nodes =
+            may.map(|node| (node, free(node))).filter(|(_, free): &(_, BTreeSet<u32>)| !free.is_empty());
+        Free { nodes: nodes.collect(), suitable: HashMap::new() }
     }
-    let mut given = Vec::new();
-    for wait in &seen.waits {
-        let Ok(suits) = suitable(wait.label.as_deref()) else { continue };
-        let best = seen
-            .nodes
-            .iter()
-            .filter(|n| suits(n))
-            .filter_map(|n| free.get(&n.name).map(|slots| (slots.len(), n)))
-            .filter(|(count, _)| *count > 0)
-            .max_by_key(|(count, n)| (*count, std::cmp::Reverse(&n.name)));
-        let Some((_, node)) = best else { continue };
-        if let Some(slot) = free.get_mut(&node.name).and_then(BTreeSet::pop_first) {
-            given.push(Allocation { wait: wait.clone(), node: node.name.clone(), slot });
+
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// How many suit this label (empty: none is named). No more `node` steps of it have to be looked at.
+    pub fn count(&mut self, label: &str) -> u32 {
+        let free = |at: &usize| self.nodes.get(*at).map_or(0, |(_, free)| free.len());
+        let suitable = Self::suitable(&mut self.suitable, &self.nodes, label);
+        suitable.iter().map(free).sum::<usize>().try_into().unwrap_or(u32::MAX)
+    }
+
+    /// Takes one of the node with most of them; the first by name among equals.
+    fn take(&mut self, label: &str) -> Option<(NodeName, u32)> {
+        let free = |at: &usize| self.nodes.get(*at).map_or(0, |(_, free)| free.len());
+        let suitable = Self::suitable(&mut self.suitable, &self.nodes, label);
+        let best = suitable.iter().copied().max_by_key(|at| {
+            (free(at), std::cmp::Reverse(self.nodes.get(*at).map(|(node, _)| &node.name)))
+        })?;
+        let (node, free) = self.nodes.get_mut(best)?;
+        Some((node.name.clone(), free.pop_first()?))
+    }
+
+    fn suitable<'s>(
+        known: &'s mut HashMap<String, Vec<usize>>,
+        nodes: &[(&Node, BTreeSet<u32>)],
+        label: &str,
+    ) -> &'s [usize] {
+        if !known.contains_key(label) {
+            let all = nodes.iter().enumerate();
+            let suit = match suitable(Some(label)) {
+                Ok(suits) => all.filter(|(_, (node, _))| suits(node)).map(|(at, _)| at).collect(),
+                // The step was told that its label says nothing.
+                Err(_) => Vec::new(),
+            };
+            known.insert(label.to_owned(), suit);
         }
+        known.get(label).map_or(&[], Vec::as_slice)
     }
-    given
+}
+
+/// The oldest that a free executor suits is served first; `waits` are in that order.
+pub fn allocate(waits: Vec<Wait>, mut free: Free<'_>) -> Vec<Allocation> {
+    let given = |wait: Wait| {
+        let (node, slot) = free.take(wait.label.as_deref().unwrap_or_default())?;
+        Some(Allocation { wait, node, slot })
+    };
+    waits.into_iter().filter_map(given).collect()
 }
 
 type Suits = Box<dyn Fn(&Node) -> bool>;
@@ -133,8 +175,10 @@ mod tests {
         Wait { id, build: BuildId(id), job, number: 1, step: "0".into(), label, since: Millis(id) }
     }
 
-    fn given(seen: &Seen) -> Vec<(i64, String, u32)> {
-        allocate(seen).into_iter().map(|a| (a.wait.id, a.node.to_string(), a.slot)).collect()
+    fn given(seen: &Seen, slots: &[(NodeName, u32)]) -> Vec<(i64, String, u32)> {
+        let free = Free::of(&seen.nodes, &seen.links, slots);
+        let given = allocate(seen.waits.clone(), free);
+        given.into_iter().map(|a| (a.wait.id, a.node.to_string(), a.slot)).collect()
     }
 
     #[test]
@@ -143,9 +187,8 @@ mod tests {
             waits: vec![wait(1, Some("mac")), wait(2, Some("linux")), wait(3, None)],
             nodes: vec![node("a", 1, &["linux"]), node("b", 1, &[])],
             links: vec![link("a"), link("b")],
-            ..Seen::default()
         };
-        assert_eq!(given(&seen), [(2, "a".into(), 0), (3, "b".into(), 0)]);
+        assert_eq!(given(&seen, &[]), [(2, "a".into(), 0), (3, "b".into(), 0)]);
         assert_eq!(why(&seen.waits[0], &seen), "There are no nodes with the label ‘mac’");
         assert_eq!(seen.waits.iter().map(|w| stuck(w, &seen)).collect::<Vec<_>>(), [true, false, false]);
     }
@@ -160,28 +203,20 @@ mod tests {
             waits: vec![wait(1, None), wait(2, Some("gpu"))],
             nodes: vec![only, off, node("unlinked", 9, &[])],
             links: vec![link("only"), link("off")],
-            ..Seen::default()
         };
-        assert_eq!(given(&seen), [(2, "only".into(), 0)]);
+        assert_eq!(given(&seen, &[]), [(2, "only".into(), 0)]);
+        let mut free = Free::of(&seen.nodes, &seen.links, &[]);
+        assert_eq!(["gpu", "only", "", "mac"].map(|label| free.count(label)), [2, 2, 0, 0]);
     }
 
     #[test]
     fn an_executor_in_use_is_not_given_twice() {
-        let job = JobName::parse("j").unwrap();
-        let busy = Busy {
-            node: NodeName::parse("a").unwrap(),
-            slot: 0,
-            build: BuildId(9),
-            job,
-            number: 1,
-            step: "0".into(),
-        };
         let seen = Seen {
             waits: vec![wait(1, None), wait(2, None), wait(3, None)],
-            busy: vec![busy],
             nodes: vec![node("a", 3, &[])],
             links: vec![link("a")],
         };
-        assert_eq!(given(&seen), [(1, "a".into(), 1), (2, "a".into(), 2)]);
+        let busy = [(seen.nodes[0].name.clone(), 0)];
+        assert_eq!(given(&seen, &busy), [(1, "a".into(), 1), (2, "a".into(), 2)]);
     }
 }

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use cluster::assign::Loads;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use model::{JobName, QueueId, ReplicaId};
+use model::{BuildId, JobName, QueueId, ReplicaId};
 use pipeline::act::Granted;
 use remoting::native::AgentInfo;
 use remoting::peer::PeerHint;
 use store::{Answer, Link, Node, QueueItem, Running, Taken, Write};
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::allocate::{Allocation, Seen, allocate};
+use crate::allocate::{Allocation, Free, Seen, allocate};
 use crate::definition::{self, effective};
 use crate::hints::Hint;
 use crate::inbox::{self, Delivery};
@@ -166,13 +166,28 @@ impl Scheduler {
     }
 
     async fn grant(&mut self, shared: &Arc<Shared>, ours: bool) -> Result<(), store::Error> {
-        let mut seen = seen(shared).await?;
-        let before = std::mem::replace(&mut self.waits, seen.waits.iter().map(|w| w.id).collect());
-        seen.waits.retain(|wait| ours || before.contains(&wait.id));
+        let labels = shared.store.wait_labels().await?;
+        if labels.is_empty() {
+            self.waits.clear();
+            return Ok(());
+        }
+        let (nodes, links) = (shared.store.nodes().await?, live_links(shared).await?);
+        let mut free = Free::of(&nodes, &links, &shared.store.slots().await?);
+        let mut waits = Vec::new();
+        for label in labels {
+            // Thousands may wait; no more of them than there are executors can get one.
+            let most = free.count(&label);
+            if most > 0 {
+                waits.append(&mut shared.store.first_waits(&label, most).await?);
+            }
+        }
+        waits.sort_by_key(|wait| wait.id);
+        let before = std::mem::replace(&mut self.waits, waits.iter().map(|wait| wait.id).collect());
+        waits.retain(|wait| ours || before.contains(&wait.id));
         let mut granting = FuturesUnordered::new();
-        for allocation in allocate(&seen) {
-            let node = seen.nodes.iter().find(|n| n.name == allocation.node);
-            let link = seen.links.iter().find(|l| l.node == allocation.node);
+        for allocation in allocate(waits, free) {
+            let node = nodes.iter().find(|n| n.name == allocation.node);
+            let link = links.iter().find(|l| l.node == allocation.node);
             let (Some(node), Some(link)) = (node, link) else { continue };
             let granted = granted(&allocation, node, link);
             granting.push(grant_one(shared, allocation, granted));
@@ -239,21 +254,21 @@ async fn take(shared: &Arc<Shared>, item: QueueItem, owner: ReplicaId, exclusive
     }
 }
 
-/// What the scheduler and the queue's page look at.
-pub(crate) async fn seen(shared: &Shared) -> Result<Seen, store::Error> {
-    let waits = shared.store.waits().await?;
+/// What tells why the `node` steps of a build wait.
+pub(crate) async fn seen(shared: &Shared, build: BuildId) -> Result<Seen, store::Error> {
+    let waits = shared.store.waits_of(build).await?;
     if waits.is_empty() {
         return Ok(Seen::default());
     }
+    Ok(Seen { waits, nodes: shared.store.nodes().await?, links: live_links(shared).await? })
+}
+
+/// The links whose holder is live.
+async fn live_links(shared: &Shared) -> Result<Vec<Link>, store::Error> {
+    let mut links = shared.store.links().await?;
     let view = shared.cluster.view().borrow().clone();
-    let links = shared.store.links().await?;
-    let linked = |l: &Link| l.holder.as_ref().is_some_and(|h| view.live(h.incarnation));
-    Ok(Seen {
-        waits,
-        busy: shared.store.busy().await?,
-        nodes: shared.store.nodes().await?,
-        links: links.into_iter().filter(linked).collect(),
-    })
+    links.retain(|link| link.holder.as_ref().is_some_and(|holder| view.live(holder.incarnation)));
+    Ok(links)
 }
 
 async fn grant_one(shared: &Arc<Shared>, allocation: Allocation, granted: Granted) {

@@ -7,12 +7,13 @@ use model::{BuildId, Fence, Millis, QueueId};
 use rusqlite::types::Value;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::{Arguments, AssertSqlSafe, PgConnection, Row as _, SqlSafeStr, SqlStr};
+use sqlx::query::Query;
+use sqlx::{Arguments, AssertSqlSafe, PgConnection, Postgres, Row as _, SqlSafeStr, SqlStr};
 use store::Error;
 
 use crate::sqlite;
 
-/// Most rows of one statement made by [`Conn::insert_many`]; keeps it far below both engines' limits on arguments.
+/// Most rows of one statement to SQLite; keeps it far below the engine's limit on arguments.
 const MAX_ROWS: usize = 256;
 
 /// A value for a placeholder.
@@ -21,6 +22,21 @@ pub(crate) enum Arg<'a> {
     Int(Option<i64>),
     Text(Option<&'a str>),
     Bytes(&'a [u8]),
+}
+
+impl<'a> Arg<'a> {
+    /// The value of a column of numbers.
+    fn int(&self) -> Option<i64> {
+        if let Arg::Int(value) = self { *value } else { None }
+    }
+
+    fn text(&self) -> Option<&'a str> {
+        if let Arg::Text(value) = self { *value } else { None }
+    }
+
+    fn bytes(&self) -> Option<&'a [u8]> {
+        if let Arg::Bytes(value) = self { Some(value) } else { None }
+    }
 }
 
 macro_rules! arg {
@@ -167,7 +183,7 @@ impl Conn {
     }
 
     /// `{head} ($1, $2), ($3, $4) {tail}` with `args` as rows of `width` values, in few statements whose texts repeat,
-    /// so that the engine has them prepared.
+    /// so that the engine has them prepared. `head` ends with `VALUES`.
     pub(crate) async fn run_many(
         &mut self,
         head: &str,
@@ -175,8 +191,16 @@ impl Conn {
         args: &[Arg<'_>],
         tail: &str,
     ) -> sqlx::Result<()> {
-        for (sql, args) in pieces(head, width, args, tail) {
-            self.run(sql, args).await?;
+        match self {
+            Conn::Sqlite(c) => {
+                for (sql, args) in pieces(head, width, args, tail) {
+                    sqlite::run(c, sql.as_str(), args)?;
+                }
+            }
+            Conn::Postgres(c) if !args.is_empty() => {
+                arrays(head, width, args, tail)?.execute(c).await?;
+            }
+            Conn::Postgres(_) => {}
         }
         Ok(())
     }
@@ -190,8 +214,17 @@ impl Conn {
         tail: &str,
     ) -> sqlx::Result<Vec<Row>> {
         let mut rows = Vec::new();
-        for (sql, args) in pieces(head, width, args, tail) {
-            rows.append(&mut self.rows(sql, args).await?);
+        match self {
+            Conn::Sqlite(c) => {
+                for (sql, args) in pieces(head, width, args, tail) {
+                    rows.append(&mut sqlite::rows(c, sql.as_str(), args)?);
+                }
+            }
+            Conn::Postgres(c) if !args.is_empty() => {
+                let found = arrays(head, width, args, tail)?.fetch_all(c).await?;
+                rows.extend(found.into_iter().map(Row::Postgres));
+            }
+            Conn::Postgres(_) => {}
         }
         Ok(rows)
     }
@@ -211,23 +244,37 @@ impl Conn {
         }
     }
 
-    /// `{head} ($1, $2, …) {tail}` for each of `ids`, in few statements whose texts repeat.
+    /// `{head} ($1, $2, …) {tail}` for each of `ids`, in few statements whose texts repeat. `head` ends with `IN`.
     pub(crate) async fn run_in(&mut self, head: &str, ids: &[i64], tail: &str) -> sqlx::Result<()> {
-        for ids in ids.chunks(MAX_ROWS) {
-            let args = repeated(ids);
-            self.run(values_sql(head, 1, args.len(), tail), &args).await?;
+        match self {
+            Conn::Sqlite(c) => {
+                for ids in ids.chunks(MAX_ROWS) {
+                    let args = repeated(ids);
+                    sqlite::run(c, values_sql(head, 1, args.len(), tail).as_str(), &args)?;
+                }
+                Ok(())
+            }
+            Conn::Postgres(_) => {
+                self.run_many(&format!("{head} (VALUES"), 1, &listed(ids), &format!(") {tail}")).await
+            }
         }
-        Ok(())
     }
 
     /// As `run_in`, for a query.
     pub(crate) async fn rows_in(&mut self, head: &str, ids: &[i64], tail: &str) -> sqlx::Result<Vec<Row>> {
-        let mut rows = Vec::new();
-        for ids in ids.chunks(MAX_ROWS) {
-            let args = repeated(ids);
-            rows.append(&mut self.rows(values_sql(head, 1, args.len(), tail), &args).await?);
+        match self {
+            Conn::Sqlite(c) => {
+                let mut rows = Vec::new();
+                for ids in ids.chunks(MAX_ROWS) {
+                    let args = repeated(ids);
+                    rows.append(&mut sqlite::rows(c, values_sql(head, 1, args.len(), tail).as_str(), &args)?);
+                }
+                Ok(rows)
+            }
+            Conn::Postgres(_) => {
+                self.rows_many(&format!("{head} (VALUES"), 1, &listed(ids), &format!(") {tail}")).await
+            }
         }
-        Ok(rows)
     }
 
     pub(crate) async fn close(self) {
@@ -245,6 +292,39 @@ impl Conn {
 /// The ids, the first ones again up to a power of two, so that there are few texts.
 fn repeated(ids: &[i64]) -> Vec<Arg<'_>> {
     (0..ids.len().next_power_of_two()).map(|i| Arg::from(ids[i % ids.len()])).collect()
+}
+
+fn listed(ids: &[i64]) -> Vec<Arg<'_>> {
+    ids.iter().map(|id| Arg::from(*id)).collect()
+}
+
+/// One statement for PostgreSQL, whatever the number of rows: each column is an array, so one text is prepared, and one
+/// round trip is made.
+fn arrays<'q>(
+    head: &str,
+    width: usize,
+    args: &[Arg<'_>],
+    tail: &str,
+) -> sqlx::Result<Query<'q, Postgres, PgArguments>> {
+    let head = head.strip_suffix("VALUES").unwrap_or(head);
+    let mut sql = format!("{head}SELECT * FROM unnest(");
+    let mut arrays = PgArguments::default();
+    for column in 0..width {
+        let values = args.iter().skip(column).step_by(width);
+        let (kind, added) = match args.get(column) {
+            Some(Arg::Text(_)) => ("text", arrays.add(values.map(Arg::text).collect::<Vec<_>>())),
+            Some(Arg::Bytes(_)) => ("bytea", arrays.add(values.map(Arg::bytes).collect::<Vec<_>>())),
+            Some(Arg::Int(_)) | None => ("bigint", arrays.add(values.map(Arg::int).collect::<Vec<_>>())),
+        };
+        added.map_err(encode)?;
+        let comma = if column == 0 { "" } else { ", " };
+        // Writing to a string cannot fail.
+        let _ = write!(sql, "{comma}${}::{kind}[]", column + 1);
+    }
+    sql.push_str(") ");
+    sql.push_str(tail);
+    // The callers' texts are literals.
+    Ok(sqlx::query_with(AssertSqlSafe(sql), arrays))
 }
 
 /// Statements for all rows of `args`, `width` values each: the numbers of their rows are powers of two, so that there are

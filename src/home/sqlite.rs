@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSql, ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, OpenFlags, Statement};
 use sqlx::error::{DatabaseError, ErrorKind};
@@ -42,6 +43,9 @@ pub(crate) fn connect(path: &Path, how: Use) -> sqlx::Result<Connection> {
         let conn = Connection::open_with_flags(path, flags)?;
         conn.busy_timeout(BUSY)?;
         conn.set_prepared_statement_cache_capacity(STATEMENTS);
+        // Plans do not depend on arguments: without this, each new argument of a comparison has its statement prepared
+        // once more.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         if how == Use::Make {
             conn.pragma_update(None, "journal_mode", "WAL")?;
         }

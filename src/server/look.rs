@@ -172,12 +172,7 @@ impl<'a> Look<'a> {
         if waits.is_empty() {
             return Ok(Seen::default());
         }
-        Ok(Seen {
-            waits,
-            nodes: self.nodes().await?.to_vec(),
-            links: self.live_links().await?,
-            busy: Vec::new(),
-        })
+        Ok(Seen { waits, nodes: self.nodes().await?.to_vec(), links: self.live_links().await? })
     }
 
     pub(crate) async fn busy(&self) -> Result<&[Busy], Error> {

@@ -194,6 +194,14 @@ pub trait Queue: Send + Sync + 'static {
     async fn queue_item(&self, id: QueueId) -> Result<Option<QueueItem>>;
     /// By id, so oldest first.
     async fn waits(&self) -> Result<Vec<Wait>>;
+    /// Those of one build, by id.
+    async fn waits_of(&self, build: BuildId) -> Result<Vec<Wait>>;
+    /// The labels that are waited for, each once, in no order; empty for steps that name none.
+    async fn wait_labels(&self) -> Result<Vec<String>>;
+    /// The first `most` that wait for this label (empty: for none), by id.
+    async fn first_waits(&self, label: &str, most: u32) -> Result<Vec<Wait>>;
+    /// The executors in use alone, in no order: they are read whenever some are to be given.
+    async fn slots(&self) -> Result<Vec<(NodeName, u32)>>;
     /// By node (bytes of `NodeName::key`) and slot.
     async fn busy(&self) -> Result<Vec<Busy>>;
 }

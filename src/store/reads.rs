@@ -35,6 +35,10 @@ macro_rules! for_all_reads {
             queue() -> Vec<QueueItem>;
             queue_item(id: QueueId) -> Option<QueueItem>;
             waits() -> Vec<Wait>;
+            waits_of(build: BuildId) -> Vec<Wait>;
+            wait_labels() -> Vec<String>;
+            first_waits(label: &str, most: u32) -> Vec<Wait>;
+            slots() -> Vec<(NodeName, u32)>;
             busy() -> Vec<Busy>;
         } }
         $with! { Nodes {

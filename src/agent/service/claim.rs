@@ -8,6 +8,7 @@ use remoting::ops::{Report, StepReport, StepState};
 use tracing::{error, info};
 
 use super::{Done, Service};
+use crate::fences::{Entry, FenceFile};
 use crate::step::Phase;
 
 /// What the answer to a claim may take on the wire: well below the largest header.
@@ -45,17 +46,57 @@ impl Service {
         build.claiming = Some(Claiming { fence, written: !newer, next: None, answer: true });
         self.break_off(id, "the build was claimed anew");
         if newer {
-            let writer = self.home.fence_writer(id);
-            self.tasks.spawn_blocking(move || Done::Fence(id, writer.write(fence)));
+            self.write_down(Entry::Claim(id, fence));
         }
         self.settle(id);
     }
 
-    pub(super) fn fence_written(&mut self, id: BuildId, result: io::Result<bool>) {
+    /// Goes to disk with what else waits for that.
+    fn write_down(&mut self, line: Entry) {
+        self.unwritten.push(line);
+        self.write_fences();
+    }
+
+    fn write_fences(&mut self) {
+        // While lines are being written, more may gather.
+        let Some(mut file) = self.fence_file.take_if(|_| !self.unwritten.is_empty()) else { return };
+        let lines = std::mem::take(&mut self.unwritten);
+        self.tasks.spawn_blocking(move || {
+            let result = file.write(&lines);
+            Done::Fences(file, lines, result)
+        });
+    }
+
+    pub(super) fn fences_written(
+        &mut self,
+        file: FenceFile,
+        lines: Vec<Entry>,
+        result: io::Result<Vec<BuildId>>,
+    ) {
+        let rebooted = |line: &Entry| matches!(line, Entry::Claim(build, _) if file.rebooted(*build));
+        let rebooted: Vec<bool> = lines.iter().map(rebooted).collect();
+        self.fence_file = Some(file);
+        self.write_fences();
+        match &result {
+            // One that was claimed meanwhile waits for that to be written.
+            Ok(dropped) => {
+                let gone = dropped.iter().filter(|build| !self.builds.contains_key(*build));
+                gone.for_each(|build| self.fences.forget(*build));
+            }
+            Err(e) => error!("write down the fences of {} builds: {e}", lines.len()),
+        }
+        for (line, rebooted) in lines.into_iter().zip(rebooted) {
+            if let Entry::Claim(build, _) = line {
+                self.fence_written(build, result.is_ok(), rebooted);
+            }
+        }
+    }
+
+    fn fence_written(&mut self, id: BuildId, written: bool, rebooted: bool) {
         let Some(build) = self.builds.get_mut(&id) else { return };
         let Some(claiming) = &mut build.claiming else { return };
-        match result {
-            Ok(rebooted) => {
+        match written {
+            true => {
                 claiming.written = true;
                 build.rebooted = rebooted;
                 // It runs after all: a store that was set back in time had it ended.
@@ -65,8 +106,7 @@ impl Service {
                 self.break_off(id, "the build was claimed by another owner");
                 self.settle(id);
             }
-            Err(e) => {
-                error!("write the fence of build {id}: {e}");
+            false => {
                 let (fence, next) = (claiming.fence, claiming.next);
                 build.claiming = None;
                 let held = self.fences.held(id).unwrap_or_default();
@@ -162,16 +202,10 @@ impl Service {
         if !build.forgotten || busy {
             return;
         }
-        // Its fence stays: a former owner that was stopped meanwhile would find no folder, and run its steps again.
-        match self.forgotten.add(id, self.fences.held(id).unwrap_or_default()) {
-            Ok(None) => {}
-            Ok(Some(oldest)) if self.builds.contains_key(&oldest) => {}
-            Ok(Some(oldest)) => self.fences.forget(oldest),
-            Err(e) => error!("write down that build {id} is forgotten: {e}"),
-        }
         match self.home.discard(id) {
             Ok(trash) => {
                 self.builds.remove(&id);
+                self.write_down(Entry::Forget(id, self.fences.held(id).unwrap_or_default()));
                 if let Some(path) = trash {
                     self.delete(path);
                 }

@@ -26,8 +26,8 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tracing::error;
 
-use crate::forgotten::Forgotten;
-use crate::home::{Held, Home};
+use crate::fences::{Entry, FenceFile};
+use crate::home::Home;
 use crate::link::{Dialer, Ends};
 use crate::step::{Step, StepKey, own_env};
 use crate::{Config, Error};
@@ -80,7 +80,10 @@ pub(crate) struct Service {
     home: Home,
     /// Of the builds that are kept here, and of those that were forgotten lately.
     fences: Fences,
-    forgotten: Forgotten,
+    /// Where they are kept; not here while it is being written.
+    fence_file: Option<FenceFile>,
+    /// For the next write.
+    unwritten: Vec<Entry>,
     builds: HashMap<BuildId, Build>,
     link: Option<Ends>,
     /// Reports for the link.
@@ -137,8 +140,8 @@ enum Done {
     Step(StepKey),
     /// Nothing of a step's tree lives.
     Tree(StepKey),
-    /// A fence was written. → whether the machine was restarted since the first claim
-    Fence(BuildId, io::Result<bool>),
+    /// Fences were written, or not. → builds whose fence is not kept any more
+    Fences(FenceFile, Vec<Entry>, io::Result<Vec<BuildId>>),
     Op(OpKey, OpResult),
     Trash,
 }
@@ -157,18 +160,21 @@ enum Turn {
 }
 
 impl Service {
-    /// Takes up what is in the work folder. Nothing in it changes.
+    /// Takes up what is in the work folder.
     fn open(config: Config, home: Home) -> Result<Service, Error> {
-        let failed = |source| Error::WorkDir { path: config.work_dir.clone(), source };
-        let held = home.builds().map_err(failed)?;
-        let forgotten = home.forgotten().map_err(failed)?;
-        let mut fences = Fences::restore(held.iter().map(|(build, held)| (*build, held.fence)).collect());
-        forgotten.all().for_each(|(build, fence)| fences.hold(build, fence));
+        let path = config.work_dir.clone();
+        let failed = |source| Error::WorkDir { path: path.clone(), source };
+        let file = home.fences().map_err(failed)?;
+        let mut fences = Fences::default();
+        file.forgotten().for_each(|(build, fence)| fences.hold(build, fence));
+        file.held().for_each(|(build, fence, _)| fences.hold(build, fence));
+        let held: Vec<(BuildId, bool)> = file.held().map(|(build, _, rebooted)| (build, rebooted)).collect();
         let mut service = Service {
             config,
             home,
             fences,
-            forgotten,
+            fence_file: Some(file),
+            unwritten: Vec::new(),
             builds: HashMap::new(),
             link: None,
             outbox: VecDeque::new(),
@@ -180,10 +186,15 @@ impl Service {
             next_tick: Instant::now() + TICK,
             tell_builds: Instant::now(),
         };
-        for (build, Held { boot, .. }) in held {
-            let rebooted = boot != service.home.boot;
+        for (build, rebooted) in held {
             service.builds.insert(build, Build { rebooted, ..Build::default() });
             service.load_steps(build);
+        }
+        // An agent that was killed had forgotten these.
+        for build in service.home.builds().map_err(failed)? {
+            if !service.builds.contains_key(&build) {
+                service.home.discard(build).map_err(failed)?;
+            }
         }
         for path in service.home.trash() {
             service.delete(path);
@@ -248,7 +259,7 @@ impl Service {
         match done {
             Done::Step(key) => self.step_ended(&key),
             Done::Tree(key) => self.tree_ended(&key),
-            Done::Fence(build, result) => self.fence_written(build, result),
+            Done::Fences(file, lines, result) => self.fences_written(file, lines, result),
             Done::Op(key, result) => self.op_ended(key, result),
             Done::Trash => {}
         }
@@ -271,14 +282,14 @@ impl Service {
         for build in former {
             self.forget(build, self.fences.held(build).unwrap_or_default());
         }
-        if !self.builds.is_empty() {
+        let Some(file) = self.fence_file.as_mut().filter(|_| self.builds.is_empty()) else {
             return Err(format!(
                 "steps of another controller are ending in {}: this one is served after that",
                 self.home.work_dir().display()
             ));
-        }
+        };
         self.fences = Fences::default();
-        self.forgotten.clear().and_then(|()| self.home.set_controller(controller)).map_err(failed)
+        file.clear().and_then(|()| self.home.set_controller(controller)).map_err(failed)
     }
 
     /// Forgets all that belonged to the link. Whoever listens speaks up again on the next one.

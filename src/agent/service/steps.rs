@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tracing::{error, info};
 
 use super::{BLIND_TICK, Done, Service, TICK};
+use crate::home::make_private_dir;
 use crate::step::{
     Launch, Look, MAX_STDOUT, Phase, Process, Step, StepFolder, StepKey, Tree, end_tree, ended, mark_term,
     program, spawn,
@@ -23,7 +24,7 @@ const MAX_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
 impl Service {
     /// Takes up the steps that a build's folder knows. Read-only.
     pub(super) fn load_steps(&mut self, build: BuildId) {
-        for (name, folder) in StepFolder::all(&self.home.steps(build)) {
+        for (name, folder) in StepFolder::all(&self.home.build(build)) {
             let Look { state, process } = folder.look(&self.home.boot);
             let phase = match state {
                 StepState::Accepted => Phase::Accepted,
@@ -55,9 +56,11 @@ impl Service {
         if let Some((name, _)) = self.step(build, name) {
             return Ok(((build, name), false));
         }
-        let folder = StepFolder::new(&self.home.steps(build), name);
+        let of_build = self.home.build(build);
+        let folder = StepFolder::new(&of_build, name);
         let folder = folder.ok_or_else(|| format!("no folder can be named after the step “{name}”"))?;
-        let fresh = folder.make().map_err(|e| format!("make {}: {e}", folder.path().display()))?;
+        let made = make_private_dir(&of_build).and_then(|()| folder.make());
+        let fresh = made.map_err(|e| format!("make {}: {e}", folder.path().display()))?;
         let name: Arc<str> = name.into();
         if let Some(build) = self.builds.get_mut(&build) {
             build.steps.insert(name.clone(), Step::new(folder, Phase::Accepted));

@@ -1,6 +1,6 @@
 //! Reads of the queue, of waiting `node` steps and of executors in use.
 
-use model::{BuildId, Millis, QueueId};
+use model::{BuildId, Millis, NodeName, QueueId};
 use sqlx::AssertSqlSafe;
 use store::{Busy, Left, Queue, QueueItem, Result, Wait};
 
@@ -11,6 +11,10 @@ use crate::db::{Row, args};
 /// Columns of a queue item, for [`item`].
 const ITEM: &str = "SELECT queue.id, item.name, queue.params, queue.causes, queue.since, queue.buildable_at, \
      queue.left_at, queue.number FROM queue JOIN item ON item.id = queue.item";
+
+/// Columns of a `node` step that waits, for [`wait`].
+const WAIT: &str = "SELECT wait.id, wait.build, item.name, running.number, wait.step, wait.label, wait.since FROM wait \
+     JOIN running ON running.build = wait.build JOIN item ON item.id = running.item";
 
 #[async_trait::async_trait]
 impl Queue for Home {
@@ -24,14 +28,25 @@ impl Queue for Home {
     }
 
     async fn waits(&self) -> Result<Vec<Wait>> {
-        self.pool
-            .list(
-                "SELECT wait.id, wait.build, item.name, running.number, wait.step, wait.label, wait.since FROM wait \
-                 JOIN running ON running.build = wait.build JOIN item ON item.id = running.item ORDER BY wait.id",
-                args![],
-                wait,
-            )
-            .await
+        self.pool.list(AssertSqlSafe(format!("{WAIT} ORDER BY wait.id")), args![], wait).await
+    }
+
+    async fn waits_of(&self, build: BuildId) -> Result<Vec<Wait>> {
+        let sql = format!("{WAIT} WHERE wait.build = $1 ORDER BY wait.id");
+        self.pool.list(AssertSqlSafe(sql), args![build], wait).await
+    }
+
+    async fn wait_labels(&self) -> Result<Vec<String>> {
+        self.pool.list("SELECT DISTINCT COALESCE(label, '') FROM wait", args![], |row| row.text(0)).await
+    }
+
+    async fn first_waits(&self, label: &str, most: u32) -> Result<Vec<Wait>> {
+        let sql = format!("{WAIT} WHERE COALESCE(wait.label, '') = $1 ORDER BY wait.id LIMIT $2");
+        self.pool.list(AssertSqlSafe(sql), args![label, most], wait).await
+    }
+
+    async fn slots(&self) -> Result<Vec<(NodeName, u32)>> {
+        self.pool.list("SELECT node, slot FROM busy", args![], |row| Ok((node(row, 0)?, row.small(1)?))).await
     }
 
     async fn busy(&self) -> Result<Vec<Busy>> {

@@ -1,6 +1,6 @@
 //! Executors: rows whose unique keys decide who gets them.
 
-use model::{BuildResult, Millis, ReplicaId};
+use model::{BuildId, BuildResult, Millis, ReplicaId};
 
 use super::support::*;
 use crate::{Busy, Effect, InboxRow, Node, Offline, Store, Write};
@@ -128,4 +128,35 @@ pub async fn executors_in_use_come_by_node_and_slot<S: Store>(store: &S) {
         store.busy().await.unwrap().into_iter().map(|b| (b.node.to_string(), b.slot)).collect();
     let expected = [("A", 1), ("b", 0), ("b", 2), ("b", 10)].map(|(node, slot)| (node.to_owned(), slot));
     assert_eq!(busy, expected);
+}
+
+pub async fn the_first_that_wait_come_by_label<S: Store>(store: &S) {
+    let me = join(store, "r-0").await;
+    linked_node(store, "mac", 2, &me).await;
+    pipeline(store, "app").await;
+    assert!(store.wait_labels().await.unwrap().is_empty() && store.slots().await.unwrap().is_empty());
+    let (build, ids) = waiting(store, &me, &["1", "2", "3"]).await;
+    let mut other = start(store, "app", &me).await;
+    let wait = |step: &str, label: &str| Effect::WaitNode {
+        step: step.into(),
+        label: Some(label.into()),
+        since: Millis(1),
+    };
+    other.effects(store, [wait("1", "gpu"), wait("2", "gpu && big"), wait("3", "gpu")]).await;
+    let mut labels = store.wait_labels().await.unwrap();
+    labels.sort();
+    assert_eq!(labels, ["", "gpu", "gpu && big"]);
+    let steps = async |label: &str, most| -> Vec<(BuildId, String)> {
+        let waits = store.first_waits(label, most).await.unwrap();
+        waits.into_iter().map(|wait| (wait.build, wait.step)).collect()
+    };
+    assert_eq!(steps("", 2).await, [(build.build, "1".into()), (build.build, "2".into())]);
+    assert_eq!(steps("gpu", 9).await, [(other.build, "1".into()), (other.build, "3".into())]);
+    assert_eq!(steps("gpu", 0).await, []);
+    assert_eq!(steps("mac", 9).await, []);
+    assert_eq!(store.waits_of(other.build).await.unwrap().len(), 3);
+    assert_eq!(store.waits_of(build.build).await.unwrap()[..], store.waits().await.unwrap()[..3]);
+    assert!(claim(store, grant(ids[1], "mac", 1)).await);
+    assert_eq!(store.slots().await.unwrap(), [(node_name("mac"), 1)]);
+    assert_eq!(steps("", 9).await, [(build.build, "1".into()), (build.build, "3".into())]);
 }

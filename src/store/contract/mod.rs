@@ -151,6 +151,7 @@ macro_rules! contract_suite {
                 a_node_without_a_live_link_gets_nothing,
                 a_wait_that_is_gone_gets_nothing,
                 executors_in_use_come_by_node_and_slot,
+                the_first_that_wait_come_by_label,
             }
             adoption {
                 a_new_owner_goes_on_under_the_next_fence,

@@ -1,6 +1,7 @@
 //! What can be read of a state. The names, orders and limits are those of the traits in `lib.rs`.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use bytes::Bytes;
@@ -196,6 +197,24 @@ impl State {
         self.waits.values().cloned().collect()
     }
 
+    pub fn waits_of(&self, build: BuildId) -> Vec<Wait> {
+        self.waits.values().filter(|wait| wait.build == build).cloned().collect()
+    }
+
+    pub fn wait_labels(&self) -> Vec<String> {
+        let labels: BTreeSet<&str> = self.waits.values().map(waited_for).collect();
+        labels.into_iter().map(str::to_owned).collect()
+    }
+
+    pub fn first_waits(&self, label: &str, most: u32) -> Vec<Wait> {
+        let waits = self.waits.values().filter(|wait| waited_for(wait) == label);
+        waits.take(at_most(most)).cloned().collect()
+    }
+
+    pub fn slots(&self) -> Vec<(NodeName, u32)> {
+        self.busy.values().map(|busy| (busy.node.clone(), busy.slot)).collect()
+    }
+
     pub fn busy(&self) -> Vec<Busy> {
         self.busy.values().cloned().collect()
     }
@@ -219,4 +238,8 @@ impl State {
     pub fn link(&self, node: &NodeName) -> Option<Link> {
         self.links.get(&node.key()).filter(|link| link.node == *node).cloned()
     }
+}
+
+fn waited_for(wait: &Wait) -> &str {
+    wait.label.as_deref().unwrap_or_default()
 }

@@ -90,7 +90,7 @@ async fn a_step_that_ended_while_the_agent_was_dead_is_known_by_its_status() {
         .await;
     until("the step has begun", || read_pid(&agent.workspace().join("pid")).is_some()).await;
     agent.kill();
-    let exit = agent.work_dir().join("majordomo/builds/1/steps/0/exit");
+    let exit = agent.work_dir().join("majordomo/builds/1/0/exit");
     until("the step has ended", || exit.exists()).await;
     agent.start();
     let mut link = controller.link().await;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cluster::LOOK;
 use cluster::assign::Loads;
-use engine::allocate::{Allocation, Seen as Free, allocate};
+use engine::allocate::{Allocation, Free, allocate};
 use engine::{Delivery, delivery_text};
 use model::{BuildId, Cause, Fence, ReplicaId, ReplicaState};
 use pipeline::act::Granted;
@@ -154,11 +154,10 @@ impl World {
 
     pub(crate) fn grant(&mut self, at: usize, view: &cluster::View, seen: Seen) {
         let linked = |l: &Link| l.holder.as_ref().is_some_and(|h| view.live(h.incarnation));
-        let Seen { waits, busy, nodes, mut links, .. } = seen;
+        let Seen { waits, slots, nodes, mut links, .. } = seen;
         links.retain(linked);
-        let free = Free { waits, busy, nodes, links };
-        for Allocation { wait, node, slot } in allocate(&free) {
-            let Some(link) = free.links.iter().find(|l| l.node == node) else { continue };
+        for Allocation { wait, node, slot } in allocate(waits, Free::of(&nodes, &links, &slots)) {
+            let Some(link) = links.iter().find(|l| l.node == node) else { continue };
             let granted = Granted {
                 node: node.to_string(),
                 executor: slot,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use model::{BuildId, JobName, NodeName};
 use store::memory::State;
 use store::{
-    Answer, Build, Busy, Chunk, Effect, Error, InboxRow, ItemKind, Link, Member, Node, Progress, QueueItem,
+    Answer, Build, Chunk, Effect, Error, InboxRow, ItemKind, Link, Member, Node, Progress, QueueItem,
     Running, Wait, Write,
 };
 
@@ -57,7 +57,7 @@ pub(crate) struct Seen {
     pub(crate) with_inbox: Vec<BuildId>,
     pub(crate) queue: Vec<QueueItem>,
     pub(crate) waits: Vec<Wait>,
-    pub(crate) busy: Vec<Busy>,
+    pub(crate) slots: Vec<(NodeName, u32)>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) links: Vec<Link>,
 }
@@ -160,7 +160,7 @@ impl World {
             running: state.running(None),
             with_inbox: state.with_inbox(me),
             queue: state.queue(),
-            busy: if granting { state.busy() } else { Vec::new() },
+            slots: if granting { state.slots() } else { Vec::new() },
             nodes: if granting { state.nodes() } else { Vec::new() },
             links: state.links(),
             waits,

@@ -185,6 +185,9 @@ CREATE TABLE wait (
     UNIQUE (build, step)
 );
 
+-- Which labels are waited for, and who is first.
+CREATE INDEX wait_label ON wait (COALESCE(label, ''), id);
+
 CREATE TABLE busy (
     node TEXT COLLATE "C" NOT NULL,
     slot BIGINT NOT NULL,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::{ItemConfig, JobConfig, NodeConfig};
-use model::{Cause, Clock, JobName, Millis, NodeName, ParamValue, QueueId};
+use model::{Cause, Clock, JobName, Millis, NodeName, ParamValue, ParameterDefinition, QueueId};
 use store::{Answer, Enqueue, ItemKind, Offline, Store, Which, Write};
 
 use crate::definition::{self, Effective};
@@ -27,6 +27,15 @@ pub struct Commands {
     clock: Arc<dyn Clock>,
     hints: Hints,
     programs: Arc<Programs>,
+}
+
+/// A job of which a build can go into the queue.
+#[derive(Debug)]
+pub struct Buildable {
+    job: JobName,
+    quiet: Duration,
+    /// Those it asks for; a build of a job that has none is given none.
+    pub parameters: Vec<ParameterDefinition>,
 }
 
 /// What `build` answers: the queue item, and whether an equal one waited already.
@@ -141,7 +150,7 @@ impl Commands {
     }
 
     /// What builds of the job would run. An error when there can be none: it is a folder, or disabled.
-    pub async fn buildable(&self, name: &JobName) -> Result<JobConfig, Error> {
+    pub async fn buildable(&self, name: &JobName) -> Result<Buildable, Error> {
         let item = self.store.item(name).await?.ok_or_else(|| no_item(name))?;
         let ItemConfig::Job(config) =
             ItemConfig::parse(&item.config).map_err(|e| Error::Config(e.to_string()))?
@@ -151,29 +160,24 @@ impl Commands {
         if config.disabled {
             return Err(Error::Conflict(format!("{name} is disabled")));
         }
-        Ok(*config)
+        let parameters = definition::effective(&config, &self.programs).await.parameters;
+        let quiet = Duration::from_secs(u64::from(config.quiet_period.unwrap_or(0)));
+        Ok(Buildable { job: name.clone(), quiet, parameters })
     }
 
     /// Puts a build into the queue. `given`: parameters by name, `None` for a build without any.
     pub async fn build(
         &self,
-        name: &JobName,
+        buildable: Buildable,
         given: Option<&BTreeMap<String, String>>,
         cause: Cause,
         delay: Option<Duration>,
     ) -> Result<Queued, Error> {
-        let config = self.buildable(name).await?;
-        let effective = definition::effective(&config, &self.programs).await;
-        let params = parameters(&effective.parameters, given)?;
+        let Buildable { job, quiet, parameters } = buildable;
+        let params = checked(&parameters, given)?;
         let now = self.clock.now();
-        let quiet = delay.unwrap_or(Duration::from_secs(u64::from(config.quiet_period.unwrap_or(0))));
-        let enqueue = Enqueue {
-            job: name.clone(),
-            params,
-            causes: vec![cause],
-            at: now,
-            buildable_at: now.plus(quiet),
-        };
+        let buildable_at = now.plus(delay.unwrap_or(quiet));
+        let enqueue = Enqueue { job, params, causes: vec![cause], at: now, buildable_at };
         match self.store.write(Write::Enqueue(enqueue)).await? {
             Answer::Queued { id, existing } => {
                 self.hints.queue();
@@ -271,8 +275,8 @@ pub(crate) fn unexpected(answer: &Answer) -> Error {
 
 /// Given values checked against the definitions; defaults for the rest. Values that no definition names are dropped, as
 /// Jenkins does (SECURITY-170).
-fn parameters(
-    definitions: &[model::ParameterDefinition],
+fn checked(
+    definitions: &[ParameterDefinition],
     given: Option<&BTreeMap<String, String>>,
 ) -> Result<BTreeMap<String, ParamValue>, Error> {
     let mut values = BTreeMap::new();
@@ -292,7 +296,7 @@ fn parameters(
     Ok(values)
 }
 
-fn parameter(definition: &model::ParameterDefinition, text: &str) -> Result<ParamValue, Error> {
+fn parameter(definition: &ParameterDefinition, text: &str) -> Result<ParamValue, Error> {
     use model::ParameterKind;
     Ok(match &definition.kind {
         ParameterKind::Boolean { .. } => ParamValue::Flag(matches!(text, "true" | "on" | "yes" | "1")),

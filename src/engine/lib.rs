@@ -20,7 +20,7 @@ mod start;
 mod texts;
 
 pub use checkout::GitSource;
-pub use commands::{Commands, Queued};
+pub use commands::{Buildable, Commands, Queued};
 pub use definition::Effective;
 pub use error::Error;
 pub use hints::{Hint, Hints};

@@ -1,17 +1,14 @@
 //! What a guarded write changes besides journal and log. None of it can be refused.
 
-use std::collections::BTreeMap;
-
 use model::BuildId;
 use store::Effect;
 
-use crate::db::{Arg, Conn, Lock, args, int};
+use super::late::Late;
+use crate::db::{Arg, Conn, args, int};
 
 /// Changes that builds share statements for: each kind touches a table of its own, so kinds may go one after the other.
 #[derive(Default)]
 struct Rows<'a> {
-    sources: BTreeMap<&'a str, &'a str>,
-    source_uses: Vec<Arg<'a>>,
     waits: Vec<Arg<'a>>,
     cancelled: Vec<Arg<'a>>,
     released: Vec<Arg<'a>>,
@@ -19,15 +16,16 @@ struct Rows<'a> {
 }
 
 /// Applies the effects of writes of different builds, those of one build in their order.
-pub(super) async fn apply(conn: &mut Conn, effects: &[(BuildId, &Effect)]) -> sqlx::Result<()> {
+pub(super) async fn apply<'a>(
+    conn: &mut Conn,
+    effects: &[(BuildId, &'a Effect)],
+    late: &mut Late<'a>,
+) -> sqlx::Result<()> {
     let mut rows = Rows::default();
     for (build, effect) in effects {
         let build = *build;
         match effect {
-            Effect::Source { hash, text } => {
-                rows.sources.insert(hash, text);
-                rows.source_uses.extend([Arg::from(build), Arg::from(hash)]);
-            }
+            Effect::Source { hash, text } => late.source(build, hash, text),
             Effect::WaitNode { step, label, since } => {
                 let label = Arg::from(label.as_deref());
                 rows.waits.extend([Arg::from(build), Arg::from(step), label, Arg::from(*since)]);
@@ -55,7 +53,6 @@ pub(super) async fn apply(conn: &mut Conn, effects: &[(BuildId, &Effect)]) -> sq
 
 impl Rows<'_> {
     async fn write(&self, conn: &mut Conn) -> sqlx::Result<()> {
-        sources(conn, &self.sources, &self.source_uses).await?;
         let head = "INSERT INTO wait (build, step, label, since) VALUES";
         conn.run_many(head, 4, &self.waits, "ON CONFLICT (build, step) DO NOTHING").await?;
         let head = "WITH v (build, step) AS (VALUES";
@@ -69,24 +66,6 @@ impl Rows<'_> {
                     WHERE inbox.build = v.build AND inbox.row_key = v.row_key";
         conn.run_many(head, 2, &self.consumed, tail).await
     }
-}
-
-/// Inserted, or there and kept from whoever deletes the last build that names it.
-async fn sources(conn: &mut Conn, sources: &BTreeMap<&str, &str>, uses: &[Arg<'_>]) -> sqlx::Result<()> {
-    let hashes: Vec<Arg<'_>> = sources.keys().map(|hash| Arg::from(*hash)).collect();
-    let rows: Vec<Arg<'_>> = sources.iter().flat_map(|(h, t)| [Arg::from(*h), Arg::from(*t)]).collect();
-    let there = ") SELECT source.hash FROM v JOIN source ON source.hash = v.hash";
-    loop {
-        let lock = Lock::KeepOf("source");
-        let kept = conn.locked_many(lock, "WITH v (hash) AS (VALUES", 1, &hashes, there).await?;
-        if kept.len() == sources.len() {
-            break;
-        }
-        let head = "INSERT INTO source (hash, body) VALUES";
-        conn.run_many(head, 2, &rows, "ON CONFLICT (hash) DO NOTHING").await?;
-    }
-    let head = "INSERT INTO source_use (build, hash) VALUES";
-    conn.run_many(head, 2, uses, "ON CONFLICT (build, hash) DO NOTHING").await
 }
 
 async fn artifact(conn: &mut Conn, build: BuildId, path: &str, size: u64, object: &str) -> sqlx::Result<()> {

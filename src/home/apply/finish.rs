@@ -1,10 +1,9 @@
 //! The end of builds: all that end in one batch share their statements.
 
-use std::collections::BTreeMap;
-
 use model::{BuildId, BuildResult, Millis};
 
-use crate::db::{Arg, Conn, args};
+use super::late::Late;
+use crate::db::{Arg, Conn};
 
 /// A build that has ended.
 pub(super) struct Ended {
@@ -12,13 +11,6 @@ pub(super) struct Ended {
     pub(super) result: BuildResult,
     pub(super) at: Millis,
     pub(super) log_end: i64,
-}
-
-/// What a job has to be told: how many of its builds ended, and the newest of them.
-struct Newest {
-    ended: i64,
-    number: i64,
-    result: BuildResult,
 }
 
 /// Waits go before executors: a `Grant` of another process that is not committed yet then finds no wait (it undoes
@@ -32,11 +24,10 @@ const FORGET: [&str; 6] = [
     "DELETE FROM running WHERE build IN",
 ];
 
-pub(super) async fn batch(conn: &mut Conn, ended: &[Ended]) -> sqlx::Result<()> {
+pub(super) async fn batch(conn: &mut Conn, ended: &[Ended], late: &mut Late<'_>) -> sqlx::Result<()> {
     if ended.is_empty() {
         return Ok(());
     }
-    let mut items: BTreeMap<i64, Newest> = BTreeMap::new();
     let mut rows = Vec::with_capacity(ended.len() * 4);
     for end in ended {
         rows.extend([Arg::from(end.build), Arg::from(end.at), Arg::from(end.result.as_str())]);
@@ -52,20 +43,7 @@ pub(super) async fn batch(conn: &mut Conn, ended: &[Ended]) -> sqlx::Result<()> 
     for row in rows {
         let (build, item, number) = (row.int(0)?, row.int(1)?, row.int(2)?);
         let Some(end) = ended.iter().find(|e| e.build.0 == build) else { continue };
-        let newest = items.entry(item).or_insert(Newest { ended: 0, number, result: end.result });
-        newest.ended += 1;
-        if newest.number < number {
-            (newest.number, newest.result) = (number, end.result);
-        }
-    }
-    for (item, newest) in items {
-        conn.run(
-            "UPDATE item SET running = running - $2, \
-             last_result = CASE WHEN last_completed < $3 THEN $4 ELSE last_result END, \
-             last_completed = CASE WHEN last_completed < $3 THEN $3 ELSE last_completed END WHERE id = $1",
-            args![item, newest.ended, newest.number, newest.result.as_str()],
-        )
-        .await?;
+        late.ended(item, number, end.result);
     }
     forget(conn, &ended.iter().map(|e| e.build.0).collect::<Vec<_>>()).await
 }

@@ -11,6 +11,7 @@ mod finish;
 mod grant;
 mod history;
 mod jobs;
+mod late;
 mod leases;
 mod nodes;
 mod order;
@@ -25,6 +26,7 @@ use store::{Answer, Error, Write};
 
 use crate::db::{Conn, args};
 use grant::Grant;
+use late::Late;
 pub(crate) use queue::Room;
 use take::Take;
 
@@ -50,16 +52,34 @@ impl From<sqlx::Error> for Stop {
 
 type Applied<T = Answer> = Result<T, Stop>;
 
-/// Applies a group inside the transaction that `conn` is in. The answers stand in the order of the writes. Writes of the
-/// kinds that every build needs share their statements.
+/// Applies a group inside the transaction that `conn` is in. The answers stand in the order of the writes.
 pub(crate) async fn group(
     conn: &mut Conn,
     room: &mut Room,
     writes: &[&Write],
 ) -> sqlx::Result<Vec<store::Result<Answer>>> {
-    order::lock(conn, writes).await?;
     let mut answers: Vec<store::Result<Answer>> = vec![Ok(Answer::Unit); writes.len()];
-    let order = order::sorted(writes);
+    let mut late = Late::default();
+    let [first, items, rest] = order::sorted(writes);
+    order::lock(conn, writes).await?;
+    in_order(conn, room, writes, &first, &mut answers, &mut late).await?;
+    order::lock_items(conn, writes, &late.items()).await?;
+    late.count(conn).await?;
+    in_order(conn, room, writes, &items, &mut answers, &mut late).await?;
+    late.keep_sources(conn).await?;
+    in_order(conn, room, writes, &rest, &mut answers, &mut late).await?;
+    Ok(answers)
+}
+
+/// Applies the writes at `order`. Those of the kinds that every build needs share their statements.
+async fn in_order<'a>(
+    conn: &mut Conn,
+    room: &mut Room,
+    writes: &[&'a Write],
+    order: &[usize],
+    answers: &mut [store::Result<Answer>],
+    late: &mut Late<'a>,
+) -> sqlx::Result<()> {
     for run in order.chunk_by(|a, b| discriminant(writes[*a]) == discriminant(writes[*b])) {
         let all = run.iter().map(|at| (*at, writes[*at]));
         match writes[run[0]] {
@@ -68,25 +88,25 @@ pub(crate) async fn group(
                     .filter_map(|(at, w)| if let Write::Progress(p) = w { Some((at, &**p)) } else { None });
                 // Writes of one build keep their order.
                 for part in parts(all, |p| [p.build.0]) {
-                    progress::batch(conn, &part, &mut answers).await?;
+                    progress::batch(conn, &part, answers, late).await?;
                 }
             }
             Write::Enqueue(_) => {
                 let all =
                     all.filter_map(|(at, w)| if let Write::Enqueue(e) = w { Some((at, e)) } else { None });
                 for part in parts(all, |e| [queue::key(e)]) {
-                    queue::batch(conn, room, &part, &mut answers).await?;
+                    queue::batch(conn, room, &part, answers).await?;
                 }
             }
             Write::TakeBuild { .. } => {
                 for part in parts(all.filter_map(|(at, w)| Some((at, as_take(w)?))), |t| [t.id]) {
-                    take::batch(conn, &part, &mut answers).await?;
+                    take::batch(conn, &part, answers).await?;
                 }
             }
             Write::Grant { .. } => {
                 let all = all.filter_map(|(at, w)| Some((at, as_grant(w)?)));
                 for part in parts(all, |g| [(Some(g.wait), None), (None, Some((g.node, g.slot)))]) {
-                    grant::batch(conn, &part, &mut answers).await?;
+                    grant::batch(conn, &part, answers).await?;
                 }
             }
             _ => {
@@ -100,7 +120,7 @@ pub(crate) async fn group(
             }
         }
     }
-    Ok(answers)
+    Ok(())
 }
 
 fn as_take(write: &Write) -> Option<Take<'_>> {

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use model::{BuildId, Fence, ReplicaId};
 use store::{Adopted, Answer, Effect, Error, MAX_RECORD, MAX_RECORDS, Progress};
 
+use super::late::Late;
 use super::{Applied, effects, epoch_and_live, finish, unsigned};
 use crate::db::{Arg, Conn, args, int};
 
@@ -21,10 +22,11 @@ struct Checked<'a> {
 }
 
 /// Applies writes of different builds and puts each answer in its place. An error is the engine's.
-pub(super) async fn batch(
+pub(super) async fn batch<'a>(
     conn: &mut Conn,
-    writes: &[(usize, &Progress)],
+    writes: &[(usize, &'a Progress)],
     answers: &mut [store::Result<Answer>],
+    late: &mut Late<'a>,
 ) -> sqlx::Result<()> {
     let mut checked = Vec::with_capacity(writes.len());
     for (at, progress) in writes {
@@ -57,8 +59,8 @@ pub(super) async fn batch(
         }
         answers[write.at] = Ok(Answer::Unit);
     }
-    effects::apply(conn, &effects).await?;
-    finish::batch(conn, &ended).await
+    effects::apply(conn, &effects, late).await?;
+    finish::batch(conn, &ended, late).await
 }
 
 /// What can be seen without the store; where the chunks begin and end.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use engine::Buildable;
 use http::{StatusCode, header};
 use model::{Cause, JobName, ParameterDefinition, ParameterKind, QueueId};
 use serde_json::Value;
@@ -18,20 +19,20 @@ const MAX_DELAY: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// `build`: 201 and the queue item. What a job without parameters is sent is ignored.
 pub(crate) async fn build(look: &Look<'_>, asked: &Asked, name: &JobName) -> Reply {
-    look.app.commands.buildable(name).await?;
-    let parameterized = !look.effective(name).await?.parameters.is_empty();
+    let job = look.app.commands.buildable(name).await?;
+    let parameterized = !job.parameters.is_empty();
     let given = match asked.form.get("json").or_else(|| asked.query.get("json")) {
         _ if !parameterized => None,
         Some(json) => Some(submitted(json)?),
         None => return Err(Error::bad("Nothing is submitted; this job has parameters")),
     };
-    enqueue(look, asked, name, given.as_ref(), StatusCode::CREATED).await
+    enqueue(look, asked, name, job, given.as_ref(), StatusCode::CREATED).await
 }
 
 /// `buildWithParameters`: 201, or 303 when an equal item waits already.
 pub(crate) async fn with_parameters(look: &Look<'_>, asked: &Asked, name: &JobName) -> Reply {
-    look.app.commands.buildable(name).await?;
-    if look.effective(name).await?.parameters.is_empty() {
+    let job = look.app.commands.buildable(name).await?;
+    if job.parameters.is_empty() {
         return Err(Error::bad(format!("{name} is not parameterized")));
     }
     let mut given = BTreeMap::new();
@@ -39,15 +40,16 @@ pub(crate) async fn with_parameters(look: &Look<'_>, asked: &Asked, name: &JobNa
         given.entry(key.to_owned()).or_insert_with(|| value.to_owned());
     }
     if navigates(asked) {
-        as_typed(&look.effective(name).await?.parameters, &mut given);
+        as_typed(&job.parameters, &mut given);
     }
-    enqueue(look, asked, name, Some(&given), StatusCode::SEE_OTHER).await
+    enqueue(look, asked, name, job, Some(&given), StatusCode::SEE_OTHER).await
 }
 
 async fn enqueue(
     look: &Look<'_>,
     asked: &Asked,
     name: &JobName,
+    job: Buildable,
     given: Option<&BTreeMap<String, String>>,
     existing: StatusCode,
 ) -> Reply {
@@ -59,7 +61,7 @@ async fn enqueue(
             note: None,
         },
     };
-    let queued = look.app.commands.build(name, given, cause, delay).await?;
+    let queued = look.app.commands.build(job, given, cause, delay).await?;
     if navigates(asked) {
         // Browsers don't go where a 201 points to.
         return reply::to(StatusCode::SEE_OTHER, &look.base.item(name));

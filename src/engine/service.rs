@@ -13,7 +13,7 @@ use cluster::assign::Loads;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use link::Links;
-use model::{BuildId, Clock, Millis, ReplicaState};
+use model::{BuildId, Clock, Fence, Millis, ReplicaState};
 use parking_lot::Mutex;
 use remoting::peer::PeerHint;
 use store::{Adopted, Answer, Load, Objects, Running, Store, Taken, Write};
@@ -53,8 +53,8 @@ pub(crate) struct Shared {
     pub(crate) url: Option<String>,
     pub(crate) programs: Arc<Programs>,
     actors: Mutex<HashMap<BuildId, mpsc::UnboundedSender<Mail>>>,
-    /// Builds whose actor ended since the last look began: a row that was read meanwhile is an old one.
-    ended: Mutex<BTreeSet<BuildId>>,
+    /// The last fence under which we drove a build, of those that may still run. See [`Shared::drive`].
+    ended: Mutex<BTreeMap<BuildId, Fence>>,
     /// Builds that were handed to each member while we drain; nobody's load shows them yet.
     handed: Mutex<BTreeMap<i64, u64>>,
     /// Builds that read their journals at once.
@@ -184,17 +184,15 @@ impl Shared {
         }
     }
 
-    /// Drives a build from now on, unless we do already. Its row must be the newest.
+    /// Drives a build from now on, unless we do already, or did under this fence. A fence has one driver: what that had in
+    /// flight when it ended may be committed later, and by the rule of the lost answer another one under the same
+    /// fence would take it for its own. What is still ours then is claimed anew (`look`).
     pub(crate) fn drive(self: &Arc<Self>, running: Running, lost: Option<i64>) {
-        self.drive_unless(running, lost, |_| false);
-    }
-
-    /// `stale` is asked under the lock under which actors end.
-    fn drive_unless(self: &Arc<Self>, running: Running, lost: Option<i64>, stale: impl Fn(BuildId) -> bool) {
         let (mail, inbox) = mpsc::unbounded_channel();
         {
             let mut actors = self.actors.lock();
-            if actors.contains_key(&running.build) || stale(running.build) {
+            let spent = self.ended.lock().get(&running.build).is_some_and(|ended| *ended >= running.fence);
+            if spent || actors.contains_key(&running.build) {
                 return;
             }
             actors.insert(running.build, mail);
@@ -204,19 +202,29 @@ impl Shared {
             let build = running.build;
             let living = AssertUnwindSafe(life(&shared, running.clone(), inbox, lost)).catch_unwind();
             let ended = living.await;
+            if ended.is_err() {
+                // A bug of ours; driven again, the build would only meet it again.
+                crashed(&shared, &running).await;
+            }
             {
                 let mut actors = shared.actors.lock();
-                shared.ended.lock().insert(build);
+                shared.spend(build, running.fence);
                 actors.remove(&build);
             }
             shared.hints.queue();
             match ended {
                 Ok(Ended::HandedOver) => shared.hand_over(build).await,
-                Ok(Ended::Stopped(_)) => {}
-                // A bug of ours; driven again, the build would only meet it again.
-                Err(_) => crashed(&shared, &running).await,
+                Ok(Ended::Stopped(Stop::Outranked(_))) => shared.own.notify_one(),
+                Ok(Ended::Stopped(Stop::Finished(_) | Stop::Fenced | Stop::Broken(_))) | Err(_) => {}
             }
         });
+    }
+
+    /// Nobody drives the build under this fence any more.
+    fn spend(&self, build: BuildId, fence: Fence) {
+        let mut ended = self.ended.lock();
+        let last = ended.entry(build).or_insert(fence);
+        *last = fence.max(*last);
     }
 
     /// Gives a build that we do not drive any more to the least loaded of the others.
@@ -308,6 +316,13 @@ async fn give_up(shared: &Arc<Shared>, running: &Running, why: &str) -> Result<(
     let Some(row) = rows.into_iter().find(|r| r.build == running.build && r.fence == running.fence) else {
         return Ok(());
     };
+    end(shared, row, why).await
+}
+
+/// Ends a build whose driver has ended without: under a fence of its own, as each driver has.
+async fn end(shared: &Arc<Shared>, row: Running, why: &str) -> Result<(), store::Error> {
+    let Some(row) = claim(shared, row).await? else { return Ok(()) };
+    shared.spend(row.build, row.fence);
     start::fail(shared, &row, why).await
 }
 
@@ -347,18 +362,16 @@ async fn outranked(shared: &Arc<Shared>, running: &Running, held: model::Fence) 
             "ERROR: an agent of this build says that it was claimed under fence {held}, which can't be"
         );
         tracing::info!(build = %running.build, %held, ours = %row.fence, "an agent holds a fence that can't be");
-        if let Err(error) = start::fail(shared, &row, &why).await {
+        if let Err(error) = end(shared, row, &why).await {
             tracing::debug!(%error, build = %running.build, "end a build whose agent lies");
         }
         return;
     }
     tracing::warn!(build = %running.build, %held, ours = %row.fence, "an agent holds a higher fence: the store went back");
     shared.cluster.raise_epoch(held.epoch()).await;
-    let owner = shared.cluster.me().clone();
-    if let Err(error) = shared.store.write(Write::Adopt { build: row.build, seen: row.fence, owner }).await {
+    if let Err(error) = claim(shared, row).await {
         tracing::debug!(%error, "adopt a build anew");
     }
-    shared.own.notify_one();
 }
 
 /// Drives what is ours, and adopts what is nobody's.
@@ -378,19 +391,30 @@ async fn own_builds(shared: Arc<Shared>) {
 async fn look(shared: &Arc<Shared>) -> Result<(), store::Error> {
     let me = shared.cluster.me().clone();
     set_load(shared);
-    shared.ended.lock().clear();
+    let ended = shared.ended.lock().clone();
     let rows = shared.store.running(None).await?;
-    if shared.cluster.set_back().await? {
+    // Whoever may count as lost begins nothing: if the store was set back meanwhile, another may have our incarnation.
+    if shared.cluster.set_back().await? || !shared.cluster.may_send() {
         return Ok(());
     }
     let view = shared.cluster.view().borrow().clone();
     let draining = view.member(&me).is_some_and(|m| m.state == ReplicaState::Draining);
+    let running: BTreeSet<BuildId> = rows.iter().map(|row| row.build).collect();
+    shared.ended.lock().retain(|build, _| !ended.contains_key(build) || running.contains(build));
     let mut counts: BTreeMap<i64, u64> = BTreeMap::new();
     let mut orphans = Vec::new();
     for row in rows {
         if row.owner == me.incarnation {
-            if !draining {
-                shared.drive_unless(row, None, |build| shared.ended.lock().contains(&build));
+            match ended.get(&row.build) {
+                _ if draining => {}
+                // Its driver ended, and nobody else has it: the store was away, or has forgotten who.
+                Some(last) if *last >= row.fence => {
+                    if *last > row.fence {
+                        shared.cluster.raise_epoch(last.epoch()).await;
+                    }
+                    adopt(shared, row).await;
+                }
+                Some(_) | None => shared.drive(row, None),
             }
         } else if view.live(row.owner) {
             *counts.entry(row.owner).or_default() += 1;
@@ -430,17 +454,28 @@ async fn look(shared: &Arc<Shared>) -> Result<(), store::Error> {
 }
 
 async fn adopt(shared: &Arc<Shared>, row: Running) {
+    let (build, from) = (row.build, row.owner);
+    match claim(shared, row).await {
+        Ok(Some(row)) => {
+            tracing::debug!(%build, from, "adopt a build");
+            let lost = (from != row.owner).then_some(from);
+            shared.drive(row, lost);
+        }
+        Ok(None) => {}
+        Err(error) => tracing::debug!(%error, %build, "adopt a build"),
+    }
+}
+
+/// Makes a build ours under a new fence; `None`: it has ended, or is somebody else's.
+async fn claim(shared: &Arc<Shared>, row: Running) -> Result<Option<Running>, store::Error> {
     let owner = shared.cluster.me().clone();
     let me = owner.incarnation;
-    let answer = shared.store.write(Write::Adopt { build: row.build, seen: row.fence, owner }).await;
-    match answer {
+    match shared.store.write(Write::Adopt { build: row.build, seen: row.fence, owner }).await {
         Ok(Answer::Adopted(Adopted { fence, seq, log_end })) => {
-            tracing::debug!(build = %row.build, from = row.owner, "adopt a build");
-            let lost = row.owner;
-            shared.drive(Running { owner: me, fence, seq, log_end, ..row }, Some(lost));
+            Ok(Some(Running { owner: me, fence, seq, log_end, ..row }))
         }
-        Ok(_) | Err(store::Error::Fenced { .. }) => {}
-        Err(error) => tracing::debug!(%error, build = %row.build, "adopt a build"),
+        Ok(_) | Err(store::Error::Fenced { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -478,7 +513,7 @@ async fn hear_peers(shared: Arc<Shared>) {
             Ok(PeerHint::Begun { build, job, number, fence, behaviour }) => {
                 let owner = shared.cluster.me().incarnation;
                 let running = Running::begun(Taken { build, number, fence }, job, owner, behaviour);
-                shared.drive_unless(running, None, |build| shared.ended.lock().contains(&build));
+                shared.drive(running, None);
             }
             Ok(PeerHint::Queue) => shared.hints.give(Hint::Schedule),
             Ok(PeerHint::Linked { .. }) => shared.hints.links(),

@@ -101,6 +101,11 @@ fn rule_1_writes_of_a_build_are_guarded() {
 }
 
 #[test]
+fn rule_1_a_fence_has_one_driver() {
+    noticed(&[Mutation::FenceTwice]);
+}
+
+#[test]
 fn rule_2_a_fenced_write_is_skipped_and_its_companions_commit() {
     noticed(&[Mutation::CompanionsLost]);
 }

@@ -7,6 +7,8 @@ use engine::driver::Rules;
 pub(crate) enum Mutation {
     /// §4.1: writes of a build are not guarded.
     NoGuard,
+    /// §4.1: a build is driven again under the fence of a driver that has ended.
+    FenceTwice,
     /// §4.2: a fenced write takes its companions with it, and they are acknowledged.
     CompanionsLost,
     /// §4.3: commands leave before their intent is committed.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use cluster::assign::Loads;
@@ -52,7 +52,7 @@ pub(crate) struct Shared {
     pub(crate) hints: Hints,
     pub(crate) url: Option<String>,
     pub(crate) programs: Arc<Programs>,
-    actors: Mutex<HashMap<BuildId, mpsc::UnboundedSender<Mail>>>,
+    actors: Mutex<HashMap<BuildId, Driving>>,
     /// The last fence under which we drove a build, of those that may still run. See [`Shared::drive`].
     ended: Mutex<BTreeMap<BuildId, Fence>>,
     /// Builds that were handed to each member while we drain; nobody's load shows them yet.
@@ -65,6 +65,13 @@ pub(crate) struct Shared {
     outranked: Mutex<HashMap<BuildId, u32>>,
     pub(crate) discards: Discards,
     metrics: Metrics,
+}
+
+/// What the others have of an actor.
+struct Driving {
+    mail: mpsc::UnboundedSender<Mail>,
+    /// Guarded writes of the build that are committed for sure.
+    committed: Arc<AtomicI64>,
 }
 
 /// Counters since the start.
@@ -139,8 +146,8 @@ impl Engine {
     pub async fn hand_over(&self, most: Duration) -> usize {
         let deadline = self.shared.clock.elapsed() + most;
         loop {
-            for mail in self.shared.actors.lock().values() {
-                let _ended = mail.send(Mail::HandOver);
+            for actor in self.shared.actors.lock().values() {
+                let _ended = actor.mail.send(Mail::HandOver);
             }
             let left = self.driving();
             if left == 0 || self.shared.clock.elapsed() >= deadline {
@@ -178,9 +185,22 @@ impl Shared {
 
     /// A build's inbox has something: tells our actor, or everybody else.
     pub(crate) fn look_at_inbox(&self, build: BuildId) {
-        let ours = self.actors.lock().get(&build).map(|mail| mail.send(Mail::Inbox).is_ok());
+        let ours = self.actors.lock().get(&build).map(|actor| actor.mail.send(Mail::Inbox).is_ok());
         if ours.is_none() {
             self.links.hint(None, &PeerHint::Inbox(build));
+        }
+    }
+
+    /// How many writes of each build that we drive are committed for sure.
+    fn committed(&self) -> BTreeMap<BuildId, i64> {
+        let actors = self.actors.lock();
+        actors.iter().map(|(build, actor)| (*build, actor.committed.load(Ordering::Relaxed))).collect()
+    }
+
+    /// The store has less of a build than it has acknowledged to us: it was set back, if only by a moment.
+    fn set_back(&self, build: BuildId) {
+        if let Some(actor) = self.actors.lock().get(&build) {
+            let _ended = actor.mail.send(Mail::SetBack);
         }
     }
 
@@ -189,18 +209,20 @@ impl Shared {
     /// fence would take it for its own. What is still ours then is claimed anew (`look`).
     pub(crate) fn drive(self: &Arc<Self>, running: Running, lost: Option<i64>) {
         let (mail, inbox) = mpsc::unbounded_channel();
+        let committed = Arc::new(AtomicI64::new(running.seq));
         {
             let mut actors = self.actors.lock();
             let spent = self.ended.lock().get(&running.build).is_some_and(|ended| *ended >= running.fence);
             if spent || actors.contains_key(&running.build) {
                 return;
             }
-            actors.insert(running.build, mail);
+            actors.insert(running.build, Driving { mail, committed: Arc::clone(&committed) });
         }
         let shared = Arc::clone(self);
         tokio::spawn(async move {
             let build = running.build;
-            let living = AssertUnwindSafe(life(&shared, running.clone(), inbox, lost)).catch_unwind();
+            let living =
+                AssertUnwindSafe(life(&shared, running.clone(), inbox, committed, lost)).catch_unwind();
             let ended = living.await;
             if ended.is_err() {
                 // A bug of ours; driven again, the build would only meet it again.
@@ -255,6 +277,7 @@ async fn life(
     shared: &Arc<Shared>,
     running: Running,
     inbox: mpsc::UnboundedReceiver<Mail>,
+    committed: Arc<AtomicI64>,
     lost: Option<i64>,
 ) -> Ended {
     let what = format!("{} #{}", running.job, running.number);
@@ -280,7 +303,7 @@ async fn life(
     };
     let count = if lost.is_some() { &shared.metrics.builds_adopted } else { &shared.metrics.builds_started };
     count.fetch_add(1, Ordering::Relaxed);
-    let ended = Actor::run(Arc::clone(shared), driver, inbox, lost).await;
+    let ended = Actor::run(Arc::clone(shared), driver, inbox, committed, lost).await;
     match &ended {
         Ended::Stopped(Stop::Finished(result)) => {
             shared.metrics.builds_finished.fetch_add(1, Ordering::Relaxed);
@@ -332,8 +355,9 @@ const MAX_EPOCHS: u32 = 16;
 /// How often that is believed for one build.
 const MAX_OUTRANKED: u32 = 3;
 
-/// An agent has seen a higher fence than ours. If the store says that the build is ours all the same, the store was set
-/// back in time: the epoch is raised and the build adopted anew, by ourselves.
+/// An agent has seen a higher fence than ours, or the store has less of the build than it acknowledged under ours. If it says
+/// that the build is ours all the same, the store was set back in time: the epoch is raised and the build adopted anew, by
+/// ourselves.
 async fn outranked(shared: &Arc<Shared>, running: &Running, held: model::Fence) {
     let Ok(rows) = shared.store.running(Some(shared.cluster.me().incarnation)).await else { return };
     let Some(row) = rows.into_iter().find(|r| r.build == running.build) else { return };
@@ -349,7 +373,9 @@ async fn outranked(shared: &Arc<Shared>, running: &Running, held: model::Fence) 
         }
         return;
     }
-    let times = {
+    let times = if held == row.fence {
+        0
+    } else {
         let mut all = shared.outranked.lock();
         let times = all.entry(running.build).or_default();
         *times += 1;
@@ -367,7 +393,14 @@ async fn outranked(shared: &Arc<Shared>, running: &Running, held: model::Fence) 
         }
         return;
     }
-    tracing::warn!(build = %running.build, %held, ours = %row.fence, "an agent holds a higher fence: the store went back");
+    match held == row.fence {
+        true => {
+            tracing::warn!(build = %running.build, "the store has forgotten writes of a build: it went back")
+        }
+        false => {
+            tracing::warn!(build = %running.build, %held, ours = %row.fence, "an agent holds a higher fence: the store went back")
+        }
+    }
     shared.cluster.raise_epoch(held.epoch()).await;
     if let Err(error) = claim(shared, row).await {
         tracing::debug!(%error, "adopt a build anew");
@@ -391,6 +424,7 @@ async fn own_builds(shared: Arc<Shared>) {
 async fn look(shared: &Arc<Shared>) -> Result<(), store::Error> {
     let me = shared.cluster.me().clone();
     set_load(shared);
+    let committed = shared.committed();
     let ended = shared.ended.lock().clone();
     let rows = shared.store.running(None).await?;
     // Whoever may count as lost begins nothing: if the store was set back meanwhile, another may have our incarnation.
@@ -405,6 +439,9 @@ async fn look(shared: &Arc<Shared>) -> Result<(), store::Error> {
     let mut orphans = Vec::new();
     for row in rows {
         if row.owner == me.incarnation {
+            if committed.get(&row.build).is_some_and(|seq| row.seq < *seq) {
+                shared.set_back(row.build);
+            }
             match ended.get(&row.build) {
                 _ if draining => {}
                 // Its driver ended, and nobody else has it: the store was away, or has forgotten who.
@@ -505,8 +542,8 @@ async fn hear_peers(shared: Arc<Shared>) {
     loop {
         match hints.recv().await {
             Ok(PeerHint::Inbox(build)) => {
-                if let Some(mail) = shared.actors.lock().get(&build) {
-                    let _ended = mail.send(Mail::Inbox);
+                if let Some(actor) = shared.actors.lock().get(&build) {
+                    let _ended = actor.mail.send(Mail::Inbox);
                 }
             }
             Ok(PeerHint::Running) => shared.own.notify_one(),

@@ -87,7 +87,8 @@ impl World {
     ) {
         let me = self.me(at);
         for row in &seen.running {
-            if row.owner == me.incarnation && actors.get(&row.build).is_some_and(|seq| row.seq < *seq) {
+            let fewer = actors.get(&row.build).is_some_and(|seq| row.seq < *seq);
+            if row.owner == me.incarnation && fewer && !self.is(Mutation::MomentForgotten) {
                 self.set_back(at, row.build);
             }
         }

@@ -162,6 +162,12 @@ fn rule_9_a_lease_lapses_when_it_stood_still_and_its_holder_is_silent_before() {
 #[test]
 fn rule_10_the_epoch_is_raised_when_the_store_was_set_back() {
     noticed(&[Mutation::EpochStays]);
+    let often = |chaos: &mut Chaos| {
+        chaos.set_back = true;
+        chaos.zombies = false;
+        chaos.faults = 8;
+    };
+    noticed_when(&[Mutation::MomentForgotten], often);
 }
 
 #[test]

@@ -51,6 +51,8 @@ pub(crate) enum Mutation {
     SentOn,
     /// §4.10: the epoch stays when the store was set back.
     EpochStays,
+    /// §4.10: owners do not compare what they know to be committed with what the store has.
+    MomentForgotten,
     /// §4.11: builds of a newer behaviour are adopted by replicas that do not know it.
     AnyBehaviour,
 }

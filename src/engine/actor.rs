@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use link::AgentEvent;
@@ -29,6 +30,8 @@ pub(crate) enum Mail {
     Inbox,
     /// Stop as soon as nothing is in flight, and leave the build to somebody else.
     HandOver,
+    /// The store has forgotten writes of the build.
+    SetBack,
 }
 
 /// How an actor ended.
@@ -62,6 +65,8 @@ pub(crate) struct Actor {
     lost: Option<i64>,
     resumed: Option<i64>,
     stop: Option<Stop>,
+    /// For others, how many writes are committed.
+    committed: Arc<AtomicI64>,
 }
 
 impl Actor {
@@ -70,6 +75,7 @@ impl Actor {
         shared: Arc<Shared>,
         driver: Driver,
         mut mail: mpsc::UnboundedReceiver<Mail>,
+        committed: Arc<AtomicI64>,
         lost: Option<i64>,
     ) -> Ended {
         let (agents, mut reports) = mpsc::unbounded_channel();
@@ -95,6 +101,7 @@ impl Actor {
             lost,
             resumed: lost,
             stop: None,
+            committed,
         };
         if actor.driver.committed_writes() > 0 {
             actor.look();
@@ -121,6 +128,7 @@ impl Actor {
                     Some(mail) = mail.recv() => match mail {
                         Mail::Inbox => actor.look(),
                         Mail::HandOver => actor.handing_over = true,
+                        Mail::SetBack => actor.stop = Some(Stop::Outranked(fence)),
                     },
                     () = tokio::time::sleep(due) => actor.tick(),
                     () = &mut moving => {}
@@ -219,6 +227,7 @@ impl Actor {
                     self.shared.hints.queue();
                 }
                 self.tell(Event::Committed);
+                self.committed.store(self.driver.committed_writes(), Ordering::Relaxed);
             }
             Err(error) => self.tell(Event::Refused(error)),
         }

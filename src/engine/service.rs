@@ -6,14 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use cluster::assign::Loads;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use link::Links;
-use model::{BuildId, Clock, Millis, ReplicaState};
+use model::{BuildId, Clock, Fence, Millis, ReplicaState};
 use parking_lot::Mutex;
 use remoting::peer::PeerHint;
 use store::{Adopted, Answer, Load, Objects, Running, Store, Taken, Write};
@@ -52,9 +52,9 @@ pub(crate) struct Shared {
     pub(crate) hints: Hints,
     pub(crate) url: Option<String>,
     pub(crate) programs: Arc<Programs>,
-    actors: Mutex<HashMap<BuildId, mpsc::UnboundedSender<Mail>>>,
-    /// Builds whose actor ended since the last look began: a row that was read meanwhile is an old one.
-    ended: Mutex<BTreeSet<BuildId>>,
+    actors: Mutex<HashMap<BuildId, Driving>>,
+    /// The last fence under which we drove a build, of those that may still run. See [`Shared::drive`].
+    ended: Mutex<BTreeMap<BuildId, Fence>>,
     /// Builds that were handed to each member while we drain; nobody's load shows them yet.
     handed: Mutex<BTreeMap<i64, u64>>,
     /// Builds that read their journals at once.
@@ -65,6 +65,13 @@ pub(crate) struct Shared {
     outranked: Mutex<HashMap<BuildId, u32>>,
     pub(crate) discards: Discards,
     metrics: Metrics,
+}
+
+/// What the others have of an actor.
+struct Driving {
+    mail: mpsc::UnboundedSender<Mail>,
+    /// Guarded writes of the build that are committed for sure.
+    committed: Arc<AtomicI64>,
 }
 
 /// Counters since the start.
@@ -139,8 +146,8 @@ impl Engine {
     pub async fn hand_over(&self, most: Duration) -> usize {
         let deadline = self.shared.clock.elapsed() + most;
         loop {
-            for mail in self.shared.actors.lock().values() {
-                let _ended = mail.send(Mail::HandOver);
+            for actor in self.shared.actors.lock().values() {
+                let _ended = actor.mail.send(Mail::HandOver);
             }
             let left = self.driving();
             if left == 0 || self.shared.clock.elapsed() >= deadline {
@@ -178,45 +185,68 @@ impl Shared {
 
     /// A build's inbox has something: tells our actor, or everybody else.
     pub(crate) fn look_at_inbox(&self, build: BuildId) {
-        let ours = self.actors.lock().get(&build).map(|mail| mail.send(Mail::Inbox).is_ok());
+        let ours = self.actors.lock().get(&build).map(|actor| actor.mail.send(Mail::Inbox).is_ok());
         if ours.is_none() {
             self.links.hint(None, &PeerHint::Inbox(build));
         }
     }
 
-    /// Drives a build from now on, unless we do already. Its row must be the newest.
-    pub(crate) fn drive(self: &Arc<Self>, running: Running, lost: Option<i64>) {
-        self.drive_unless(running, lost, |_| false);
+    /// How many writes of each build that we drive are committed for sure.
+    fn committed(&self) -> BTreeMap<BuildId, i64> {
+        let actors = self.actors.lock();
+        actors.iter().map(|(build, actor)| (*build, actor.committed.load(Ordering::Relaxed))).collect()
     }
 
-    /// `stale` is asked under the lock under which actors end.
-    fn drive_unless(self: &Arc<Self>, running: Running, lost: Option<i64>, stale: impl Fn(BuildId) -> bool) {
+    /// The store has less of a build than it has acknowledged to us: it was set back, if only by a moment.
+    fn set_back(&self, build: BuildId) {
+        if let Some(actor) = self.actors.lock().get(&build) {
+            let _ended = actor.mail.send(Mail::SetBack);
+        }
+    }
+
+    /// Drives a build from now on, unless we do already, or did under this fence. A fence has one driver: what that had in
+    /// flight when it ended may be committed later, and by the rule of the lost answer another one under the same
+    /// fence would take it for its own. What is still ours then is claimed anew (`look`).
+    pub(crate) fn drive(self: &Arc<Self>, running: Running, lost: Option<i64>) {
         let (mail, inbox) = mpsc::unbounded_channel();
+        let committed = Arc::new(AtomicI64::new(running.seq));
         {
             let mut actors = self.actors.lock();
-            if actors.contains_key(&running.build) || stale(running.build) {
+            let spent = self.ended.lock().get(&running.build).is_some_and(|ended| *ended >= running.fence);
+            if spent || actors.contains_key(&running.build) {
                 return;
             }
-            actors.insert(running.build, mail);
+            actors.insert(running.build, Driving { mail, committed: Arc::clone(&committed) });
         }
         let shared = Arc::clone(self);
         tokio::spawn(async move {
             let build = running.build;
-            let living = AssertUnwindSafe(life(&shared, running.clone(), inbox, lost)).catch_unwind();
+            let living =
+                AssertUnwindSafe(life(&shared, running.clone(), inbox, committed, lost)).catch_unwind();
             let ended = living.await;
+            if ended.is_err() {
+                // A bug of ours; driven again, the build would only meet it again.
+                crashed(&shared, &running).await;
+            }
             {
                 let mut actors = shared.actors.lock();
-                shared.ended.lock().insert(build);
+                shared.spend(build, running.fence);
                 actors.remove(&build);
             }
             shared.hints.queue();
             match ended {
                 Ok(Ended::HandedOver) => shared.hand_over(build).await,
-                Ok(Ended::Stopped(_)) => {}
-                // A bug of ours; driven again, the build would only meet it again.
-                Err(_) => crashed(&shared, &running).await,
+                Ok(Ended::Stopped(Stop::Outranked(_))) => shared.own.notify_one(),
+                Ok(Ended::Stopped(Stop::Finished(_) | Stop::Fenced | Stop::Broken(_))) | Err(_) => {}
             }
         });
+    }
+
+    /// Nobody drives the build under this fence any more.
+    fn spend(&self, build: BuildId, fence: Fence) {
+        let mut ended = self.ended.lock();
+        let last = ended.entry(build).or_insert(fence);
+        *last = fence.max(*last);
     }
 
     /// Gives a build that we do not drive any more to the least loaded of the others.
@@ -247,6 +277,7 @@ async fn life(
     shared: &Arc<Shared>,
     running: Running,
     inbox: mpsc::UnboundedReceiver<Mail>,
+    committed: Arc<AtomicI64>,
     lost: Option<i64>,
 ) -> Ended {
     let what = format!("{} #{}", running.job, running.number);
@@ -272,7 +303,7 @@ async fn life(
     };
     let count = if lost.is_some() { &shared.metrics.builds_adopted } else { &shared.metrics.builds_started };
     count.fetch_add(1, Ordering::Relaxed);
-    let ended = Actor::run(Arc::clone(shared), driver, inbox, lost).await;
+    let ended = Actor::run(Arc::clone(shared), driver, inbox, committed, lost).await;
     match &ended {
         Ended::Stopped(Stop::Finished(result)) => {
             shared.metrics.builds_finished.fetch_add(1, Ordering::Relaxed);
@@ -308,6 +339,13 @@ async fn give_up(shared: &Arc<Shared>, running: &Running, why: &str) -> Result<(
     let Some(row) = rows.into_iter().find(|r| r.build == running.build && r.fence == running.fence) else {
         return Ok(());
     };
+    end(shared, row, why).await
+}
+
+/// Ends a build whose driver has ended without: under a fence of its own, as each driver has.
+async fn end(shared: &Arc<Shared>, row: Running, why: &str) -> Result<(), store::Error> {
+    let Some(row) = claim(shared, row).await? else { return Ok(()) };
+    shared.spend(row.build, row.fence);
     start::fail(shared, &row, why).await
 }
 
@@ -317,8 +355,9 @@ const MAX_EPOCHS: u32 = 16;
 /// How often that is believed for one build.
 const MAX_OUTRANKED: u32 = 3;
 
-/// An agent has seen a higher fence than ours. If the store says that the build is ours all the same, the store was set
-/// back in time: the epoch is raised and the build adopted anew, by ourselves.
+/// An agent has seen a higher fence than ours, or the store has less of the build than it acknowledged under ours. If it says
+/// that the build is ours all the same, the store was set back in time: the epoch is raised and the build adopted anew, by
+/// ourselves.
 async fn outranked(shared: &Arc<Shared>, running: &Running, held: model::Fence) {
     let Ok(rows) = shared.store.running(Some(shared.cluster.me().incarnation)).await else { return };
     let Some(row) = rows.into_iter().find(|r| r.build == running.build) else { return };
@@ -334,7 +373,9 @@ async fn outranked(shared: &Arc<Shared>, running: &Running, held: model::Fence) 
         }
         return;
     }
-    let times = {
+    let times = if held == row.fence {
+        0
+    } else {
         let mut all = shared.outranked.lock();
         let times = all.entry(running.build).or_default();
         *times += 1;
@@ -347,18 +388,23 @@ async fn outranked(shared: &Arc<Shared>, running: &Running, held: model::Fence) 
             "ERROR: an agent of this build says that it was claimed under fence {held}, which can't be"
         );
         tracing::info!(build = %running.build, %held, ours = %row.fence, "an agent holds a fence that can't be");
-        if let Err(error) = start::fail(shared, &row, &why).await {
+        if let Err(error) = end(shared, row, &why).await {
             tracing::debug!(%error, build = %running.build, "end a build whose agent lies");
         }
         return;
     }
-    tracing::warn!(build = %running.build, %held, ours = %row.fence, "an agent holds a higher fence: the store went back");
+    match held == row.fence {
+        true => {
+            tracing::warn!(build = %running.build, "the store has forgotten writes of a build: it went back")
+        }
+        false => {
+            tracing::warn!(build = %running.build, %held, ours = %row.fence, "an agent holds a higher fence: the store went back")
+        }
+    }
     shared.cluster.raise_epoch(held.epoch()).await;
-    let owner = shared.cluster.me().clone();
-    if let Err(error) = shared.store.write(Write::Adopt { build: row.build, seen: row.fence, owner }).await {
+    if let Err(error) = claim(shared, row).await {
         tracing::debug!(%error, "adopt a build anew");
     }
-    shared.own.notify_one();
 }
 
 /// Drives what is ours, and adopts what is nobody's.
@@ -378,19 +424,34 @@ async fn own_builds(shared: Arc<Shared>) {
 async fn look(shared: &Arc<Shared>) -> Result<(), store::Error> {
     let me = shared.cluster.me().clone();
     set_load(shared);
-    shared.ended.lock().clear();
+    let committed = shared.committed();
+    let ended = shared.ended.lock().clone();
     let rows = shared.store.running(None).await?;
-    if shared.cluster.set_back().await? {
+    // Whoever may count as lost begins nothing: if the store was set back meanwhile, another may have our incarnation.
+    if shared.cluster.set_back().await? || !shared.cluster.may_send() {
         return Ok(());
     }
     let view = shared.cluster.view().borrow().clone();
     let draining = view.member(&me).is_some_and(|m| m.state == ReplicaState::Draining);
+    let running: BTreeSet<BuildId> = rows.iter().map(|row| row.build).collect();
+    shared.ended.lock().retain(|build, _| !ended.contains_key(build) || running.contains(build));
     let mut counts: BTreeMap<i64, u64> = BTreeMap::new();
     let mut orphans = Vec::new();
     for row in rows {
         if row.owner == me.incarnation {
-            if !draining {
-                shared.drive_unless(row, None, |build| shared.ended.lock().contains(&build));
+            if committed.get(&row.build).is_some_and(|seq| row.seq < *seq) {
+                shared.set_back(row.build);
+            }
+            match ended.get(&row.build) {
+                _ if draining => {}
+                // Its driver ended, and nobody else has it: the store was away, or has forgotten who.
+                Some(last) if *last >= row.fence => {
+                    if *last > row.fence {
+                        shared.cluster.raise_epoch(last.epoch()).await;
+                    }
+                    adopt(shared, row).await;
+                }
+                Some(_) | None => shared.drive(row, None),
             }
         } else if view.live(row.owner) {
             *counts.entry(row.owner).or_default() += 1;
@@ -430,17 +491,28 @@ async fn look(shared: &Arc<Shared>) -> Result<(), store::Error> {
 }
 
 async fn adopt(shared: &Arc<Shared>, row: Running) {
+    let (build, from) = (row.build, row.owner);
+    match claim(shared, row).await {
+        Ok(Some(row)) => {
+            tracing::debug!(%build, from, "adopt a build");
+            let lost = (from != row.owner).then_some(from);
+            shared.drive(row, lost);
+        }
+        Ok(None) => {}
+        Err(error) => tracing::debug!(%error, %build, "adopt a build"),
+    }
+}
+
+/// Makes a build ours under a new fence; `None`: it has ended, or is somebody else's.
+async fn claim(shared: &Arc<Shared>, row: Running) -> Result<Option<Running>, store::Error> {
     let owner = shared.cluster.me().clone();
     let me = owner.incarnation;
-    let answer = shared.store.write(Write::Adopt { build: row.build, seen: row.fence, owner }).await;
-    match answer {
+    match shared.store.write(Write::Adopt { build: row.build, seen: row.fence, owner }).await {
         Ok(Answer::Adopted(Adopted { fence, seq, log_end })) => {
-            tracing::debug!(build = %row.build, from = row.owner, "adopt a build");
-            let lost = row.owner;
-            shared.drive(Running { owner: me, fence, seq, log_end, ..row }, Some(lost));
+            Ok(Some(Running { owner: me, fence, seq, log_end, ..row }))
         }
-        Ok(_) | Err(store::Error::Fenced { .. }) => {}
-        Err(error) => tracing::debug!(%error, build = %row.build, "adopt a build"),
+        Ok(_) | Err(store::Error::Fenced { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -470,15 +542,15 @@ async fn hear_peers(shared: Arc<Shared>) {
     loop {
         match hints.recv().await {
             Ok(PeerHint::Inbox(build)) => {
-                if let Some(mail) = shared.actors.lock().get(&build) {
-                    let _ended = mail.send(Mail::Inbox);
+                if let Some(actor) = shared.actors.lock().get(&build) {
+                    let _ended = actor.mail.send(Mail::Inbox);
                 }
             }
             Ok(PeerHint::Running) => shared.own.notify_one(),
             Ok(PeerHint::Begun { build, job, number, fence, behaviour }) => {
                 let owner = shared.cluster.me().incarnation;
                 let running = Running::begun(Taken { build, number, fence }, job, owner, behaviour);
-                shared.drive_unless(running, None, |build| shared.ended.lock().contains(&build));
+                shared.drive(running, None);
             }
             Ok(PeerHint::Queue) => shared.hints.give(Hint::Schedule),
             Ok(PeerHint::Linked { .. }) => shared.hints.links(),

@@ -124,6 +124,10 @@ impl Driver {
 
     pub(super) fn refused(&mut self, error: store::Error, now: Now) {
         match error {
+            // Nobody else writes under our fence: the store has forgotten what it acknowledged.
+            store::Error::Fenced { current: Some(fence) } if fence == self.facts.fence => {
+                self.out.push(Do::Stop(Stop::Outranked(fence)))
+            }
             store::Error::Fenced { .. } => self.out.push(Do::Stop(Stop::Fenced)),
             store::Error::Unavailable(_) | store::Error::Unknown(_) => {
                 if let Some(flight) = self.in_flight.as_mut() {

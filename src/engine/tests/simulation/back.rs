@@ -1,9 +1,15 @@
 //! The store is set back in time.
 
+use std::collections::BTreeSet;
+
 use store::Error;
 
 use crate::home::Snapshot;
+use crate::replica::Replica;
 use crate::world::World;
+
+/// Most beats that a store gets between two looks.
+const SLACK: i64 = 8;
 
 impl World {
     // -- back in time ------------------------------------------------------------------------
@@ -14,15 +20,22 @@ impl World {
     }
 
     /// Sets the store back to a copy that has the same builds, if there is one. Ids of builds that began after
-    /// the copy would be given a second time.
+    /// the copy would be given a second time. With more than one agent, somebody must be there to notice: a step may have run
+    /// in the lost time on one, and be given to another then.
     pub(crate) fn restore(&mut self) {
         let now = self.oracle.builds.len();
         let Some(at) = self.home.snapshots.iter().position(|s| s.told.len() == now && now > 0) else {
             return;
         };
+        let tick = self.home.snapshots[at].state.meta().tick;
+        let lost = self.home.state.meta().tick - tick;
+        let witnesses = self.who_must_notice(tick);
+        if lost > SLACK && witnesses.is_empty() && self.agents.len() > 1 {
+            return;
+        }
+        self.oracle.witnesses = witnesses;
         let Snapshot { state, told } = self.home.snapshots.remove(at);
         self.tell(|| "the store is set back in time".to_owned());
-        self.name_witnesses(state.meta().tick);
         self.home.state = state;
         for (from, _) in std::mem::take(&mut self.home.group) {
             if let Some(from) = from {
@@ -37,12 +50,10 @@ impl World {
     }
 
     /// Replicas that must notice: they look on, and the store has lost more beats than it gets until they look again.
-    pub(crate) fn name_witnesses(&mut self, tick: i64) {
-        let lost = self.home.state.meta().tick - tick;
-        let seen = |r: &crate::replica::Replica| {
-            r.ready && !r.paused && r.view.as_ref().is_some_and(|v| v.meta.tick > tick + 8)
-        };
-        let witnesses = self.replicas.iter().enumerate().filter(|(_, r)| lost > 8 && seen(r));
-        self.oracle.witnesses = witnesses.map(|(at, r)| (at, r.life)).collect();
+    fn who_must_notice(&self, tick: i64) -> BTreeSet<(usize, u64)> {
+        let seen =
+            |r: &Replica| r.ready && !r.paused && r.view.as_ref().is_some_and(|v| v.meta.tick > tick + SLACK);
+        let witnesses = self.replicas.iter().enumerate().filter(|(_, r)| seen(r));
+        witnesses.map(|(at, r)| (at, r.life)).collect()
     }
 }

@@ -31,7 +31,7 @@ impl World {
                 self.ask(at, Token::Raw { build, actor: id }, Ask::Raw(build));
             }
             Ok(_) => {
-                self.replicas[at].actors.remove(&build);
+                self.actor_ends(at, build);
             }
             // Read again; the real one waits for a look, too.
             Err(_) => self.ask(at, Token::Start { build, actor: id }, Ask::Start(build)),

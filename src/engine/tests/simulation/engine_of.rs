@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cluster::LOOK;
 use cluster::assign::Loads;
+use cluster::{LOOK, View};
 use engine::allocate::{Allocation, Free, allocate};
 use engine::{Delivery, delivery_text};
 use model::{BuildId, Cause, Fence, ReplicaId, ReplicaState};
@@ -28,8 +28,12 @@ impl World {
         let me = self.replicas[at].incarnation();
         let actors =
             self.replicas[at].actors.iter().map(|(build, actor)| (*build, actor.committed())).collect();
+        if self.is(Mutation::FenceTwice) {
+            self.replicas[at].ended.clear();
+        }
+        let ended = self.replicas[at].ended.clone();
         let links = self.replicas[at].local.values().copied().collect();
-        self.ask(at, Token::Pass { actors, links }, Ask::Pass { me });
+        self.ask(at, Token::Pass { actors, ended, links }, Ask::Pass { me });
     }
 
     /// Somebody gave a hint: look at once.
@@ -39,33 +43,68 @@ impl World {
         }
     }
 
-    /// `actors` and `known` are what was committed for sure before the store was asked.
+    /// `actors`, `ended` and `known` are what was there for sure before the store was asked.
     pub(crate) fn passed(
         &mut self,
         at: usize,
         actors: &BTreeMap<BuildId, i64>,
+        ended: &BTreeMap<BuildId, Fence>,
         known: &[usize],
         reply: Result<Box<Reply>, Error>,
     ) {
         self.replicas[at].pass_pending = false;
         let Ok(Reply::Pass(seen)) = reply.map(|r| *r) else { return };
         let Some(view) = self.replicas[at].view.clone() else { return };
-        let me = self.replicas[at].me.clone().expect("it has joined");
         if seen.tick < view.meta.tick {
             // Set back: nothing is begun in the old epoch.
             return;
         }
         self.close_old_links(at, known, &seen.links);
+        // Whoever may count as lost begins nothing: another may have its incarnation then.
+        if self.may_send(at) {
+            self.own_builds(at, &view, &seen, actors, ended);
+        }
+        let me = self.me(at);
+        if self.may_begin(at, &view) {
+            self.take_builds(at, &me, &view.members, &seen.queue);
+            self.grant(at, &view, *seen);
+        }
+    }
+
+    fn may_begin(&self, at: usize, view: &View) -> bool {
+        let ready = view.member(&self.me(at)).is_some_and(|m| m.state == ReplicaState::Ready);
+        ready && !self.replicas[at].draining
+    }
+
+    /// Drives what is ours, and adopts what is nobody's.
+    fn own_builds(
+        &mut self,
+        at: usize,
+        view: &View,
+        seen: &Seen,
+        actors: &BTreeMap<BuildId, i64>,
+        ended: &BTreeMap<BuildId, Fence>,
+    ) {
+        let me = self.me(at);
         for row in &seen.running {
-            if row.owner == me.incarnation && actors.get(&row.build).is_some_and(|seq| row.seq < *seq) {
+            let fewer = actors.get(&row.build).is_some_and(|seq| row.seq < *seq);
+            if row.owner == me.incarnation && fewer && !self.is(Mutation::MomentForgotten) {
                 self.set_back(at, row.build);
             }
         }
+        let running: BTreeSet<BuildId> = seen.running.iter().map(|row| row.build).collect();
+        self.replicas[at].ended.retain(|build, _| !ended.contains_key(build) || running.contains(build));
+        let draining = view.member(&me).is_some_and(|m| m.state == ReplicaState::Draining);
         let mut counts: BTreeMap<i64, u64> = BTreeMap::new();
         let mut orphans = Vec::new();
         for row in &seen.running {
             if row.owner == me.incarnation {
-                self.drive(at, row.clone());
+                match ended.get(&row.build) {
+                    _ if draining => {}
+                    Some(last) if *last > row.fence => self.adopt_above(at, row.clone(), last.epoch()),
+                    Some(last) if *last == row.fence => self.adopt(at, &me, row),
+                    Some(_) | None => self.drive(at, row.clone()),
+                }
             } else if view.live(row.owner) {
                 *counts.entry(row.owner).or_default() += 1;
             } else {
@@ -75,8 +114,7 @@ impl World {
         for build in &seen.with_inbox {
             self.look_at_inbox(at, *build);
         }
-        let ready = view.member(&me).is_some_and(|m| m.state == ReplicaState::Ready);
-        if !ready || self.replicas[at].draining {
+        if !self.may_begin(at, view) {
             return;
         }
         let known: BTreeSet<i64> = view.members.iter().map(|m| m.id.incarnation).collect();
@@ -84,8 +122,6 @@ impl World {
         orphans.retain(|row| known.contains(&row.owner) || row.owner < newest);
         counts.insert(me.incarnation, self.replicas[at].actors.len() as u64);
         self.adopt_orphans(at, &me, &view.members, &counts, orphans);
-        self.take_builds(at, &me, &view.members, &seen.queue);
-        self.grant(at, &view, *seen);
     }
 
     /// Only replicas that know a build's behaviour adopt it.
@@ -104,11 +140,27 @@ impl World {
             let mut loads = Loads::of(&fit, counts);
             for row in orphans.iter().filter(|r| r.behaviour == behaviour) {
                 if loads.choose(None).as_ref() == Some(me) {
-                    let adopt = Write::Adopt { build: row.build, seen: row.fence, owner: me.clone() };
-                    self.write(at, Token::Adopt { row: Box::new(row.clone()) }, adopt);
+                    self.adopt(at, me, row);
                 }
             }
         }
+    }
+
+    /// The store gave a higher fence and has forgotten it.
+    fn adopt_above(&mut self, at: usize, row: Running, above: u32) {
+        self.write(at, Token::AdoptEpoch { row: Box::new(row) }, Write::RaiseEpoch { above });
+    }
+
+    pub(crate) fn adopt_raised(&mut self, at: usize, row: &Running, reply: Result<Box<Reply>, Error>) {
+        if reply.is_ok() {
+            let me = self.me(at);
+            self.adopt(at, &me, row);
+        }
+    }
+
+    fn adopt(&mut self, at: usize, me: &ReplicaId, row: &Running) {
+        let adopt = Write::Adopt { build: row.build, seen: row.fence, owner: me.clone() };
+        self.write(at, Token::Adopt { row: Box::new(row.clone()) }, adopt);
     }
 
     pub(crate) fn adopted(&mut self, at: usize, row: Running, reply: Result<Box<Reply>, Error>) {
@@ -152,7 +204,7 @@ impl World {
 
     // -- executors ---------------------------------------------------------------------------
 
-    pub(crate) fn grant(&mut self, at: usize, view: &cluster::View, seen: Seen) {
+    pub(crate) fn grant(&mut self, at: usize, view: &View, seen: Seen) {
         let linked = |l: &Link| l.holder.as_ref().is_some_and(|h| view.live(h.incarnation));
         let Seen { waits, slots, nodes, mut links, .. } = seen;
         links.retain(linked);
@@ -207,25 +259,46 @@ impl World {
         held: Fence,
         reply: Result<Box<Reply>, Error>,
     ) {
-        let Ok(Reply::Pass(seen)) = reply.map(|r| *r) else { return };
+        let rows = match reply.map(|r| *r) {
+            Ok(Reply::Pass(seen)) => seen.running,
+            Ok(_) | Err(_) => Vec::new(),
+        };
         let me = self.replicas[at].incarnation();
-        let Some(row) = seen.running.into_iter().find(|r| r.build == build && r.owner == me) else { return };
-        if row.fence != fence || row.fence > held {
-            return;
+        let ours = |row: &Running| row.build == build && row.owner == me && row.fence == fence;
+        let row = rows.into_iter().find(|row| ours(row) && row.fence <= held);
+        match row.map(Box::new) {
+            None => self.outranked_ends(at, build),
+            Some(row) if self.is(Mutation::EpochStays) => self.outranked_claim(at, &row),
+            Some(row) => self.outranked_raise(at, row, held.epoch()),
         }
-        if self.is(Mutation::EpochStays) {
-            return self.outranked_adopt(at, &row, Ok(Box::new(Reply::Written(Answer::Unit))));
-        }
-        let above = held.epoch();
-        self.write(at, Token::OutrankedEpoch { row: Box::new(row) }, Write::RaiseEpoch { above });
     }
 
-    pub(crate) fn outranked_adopt(&mut self, at: usize, row: &Running, reply: Result<Box<Reply>, Error>) {
-        let Some(owner) = self.replicas[at].me.clone() else { return };
-        if reply.is_ok() {
-            let adopt = Write::Adopt { build: row.build, seen: row.fence, owner };
-            self.write(at, Token::Adopt { row: Box::new(row.clone()) }, adopt);
+    fn outranked_raise(&mut self, at: usize, row: Box<Running>, above: u32) {
+        self.write(at, Token::OutrankedEpoch { row, above }, Write::RaiseEpoch { above });
+    }
+
+    pub(crate) fn outranked_raised(
+        &mut self,
+        at: usize,
+        row: Box<Running>,
+        above: u32,
+        reply: Result<Box<Reply>, Error>,
+    ) {
+        match reply {
+            Ok(_) => self.outranked_claim(at, &row),
+            Err(_) => self.outranked_raise(at, row, above),
         }
+    }
+
+    fn outranked_claim(&mut self, at: usize, row: &Running) {
+        let adopt = Write::Adopt { build: row.build, seen: row.fence, owner: self.me(at) };
+        self.write(at, Token::OutrankedAdopt { build: row.build }, adopt);
+    }
+
+    /// Whatever became of it: the next look drives what is ours under a fence that had no driver.
+    pub(crate) fn outranked_ends(&mut self, at: usize, build: BuildId) {
+        self.actor_ends(at, build);
+        self.hinted(at);
     }
 
     // -- a clean end -------------------------------------------------------------------------
@@ -259,6 +332,7 @@ impl World {
 
     pub(crate) fn drained(&mut self, at: usize, token: &Token, _done: bool) {
         if matches!(token, Token::Leave) {
+            self.no_witness(at);
             self.lost(at);
         }
     }

@@ -32,7 +32,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Instant;
 
+use faults::Chaos;
 use mutation::Mutation;
+use random::Random;
 use workload::Programs;
 use world::World;
 
@@ -57,7 +59,7 @@ fn no_fault_breaks_the_build_protocol() {
     let many = seeds.end - seeds.start;
     let mut broken = Vec::new();
     for seed in seeds {
-        let outcome = World::new(seed, None, &programs).run();
+        let outcome = World::with(seed, Chaos::draw(&mut Random::new(seed)), None, &programs).run();
         builds += outcome.builds;
         seconds += outcome.seconds;
         events += outcome.events;
@@ -82,11 +84,18 @@ fn no_fault_breaks_the_build_protocol() {
 
 /// Some seed must notice that the rule does not hold.
 fn noticed(mutations: &[Mutation]) {
+    noticed_when(mutations, |_| {});
+}
+
+/// As [`noticed`], in seeds that are rougher than they draw.
+fn noticed_when(mutations: &[Mutation], rougher: impl Fn(&mut Chaos)) {
     let programs = Rc::new(Programs::new());
     for mutation in mutations {
         let began = Instant::now();
         let caught = (0..WITHIN).find_map(|seed| {
-            let outcome = World::new(seed, Some(*mutation), &programs).run();
+            let mut chaos = Chaos::draw(&mut Random::new(seed));
+            rougher(&mut chaos);
+            let outcome = World::with(seed, chaos, Some(*mutation), &programs).run();
             outcome.broken.map(|why| (seed, why))
         });
         assert!(caught.is_some(), "{mutation:?} is not noticed within {WITHIN} seeds");
@@ -98,6 +107,11 @@ fn noticed(mutations: &[Mutation]) {
 #[test]
 fn rule_1_writes_of_a_build_are_guarded() {
     noticed(&[Mutation::NoGuard]);
+}
+
+#[test]
+fn rule_1_a_fence_has_one_driver() {
+    noticed_when(&[Mutation::FenceTwice], |chaos| chaos.faults = 8);
 }
 
 #[test]
@@ -148,6 +162,12 @@ fn rule_9_a_lease_lapses_when_it_stood_still_and_its_holder_is_silent_before() {
 #[test]
 fn rule_10_the_epoch_is_raised_when_the_store_was_set_back() {
     noticed(&[Mutation::EpochStays]);
+    let often = |chaos: &mut Chaos| {
+        chaos.set_back = true;
+        chaos.zombies = false;
+        chaos.faults = 8;
+    };
+    noticed_when(&[Mutation::MomentForgotten], often);
 }
 
 #[test]

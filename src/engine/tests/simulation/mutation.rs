@@ -7,6 +7,8 @@ use engine::driver::Rules;
 pub(crate) enum Mutation {
     /// §4.1: writes of a build are not guarded.
     NoGuard,
+    /// §4.1: a build is driven again under the fence of a driver that has ended.
+    FenceTwice,
     /// §4.2: a fenced write takes its companions with it, and they are acknowledged.
     CompanionsLost,
     /// §4.3: commands leave before their intent is committed.
@@ -49,6 +51,8 @@ pub(crate) enum Mutation {
     SentOn,
     /// §4.10: the epoch stays when the store was set back.
     EpochStays,
+    /// §4.10: owners do not compare what they know to be committed with what the store has.
+    MomentForgotten,
     /// §4.11: builds of a newer behaviour are adopted by replicas that do not know it.
     AnyBehaviour,
 }

@@ -45,7 +45,9 @@ pub(crate) struct Oracle {
     pub(crate) acknowledged: BTreeMap<(BuildId, i64), Bytes>,
     /// When the last beat of an incarnation was committed.
     pub(crate) beats: BTreeMap<i64, Time>,
-    /// Which life showed a fence to agents.
+    /// Fences under which a life drives or drove a build.
+    pub(crate) drivers: BTreeSet<(u64, BuildId, Fence)>,
+    /// Which driver showed a fence to agents.
     pub(crate) actors: BTreeMap<(BuildId, Fence), u64>,
     /// Fences that the store has given.
     pub(crate) given: BTreeSet<(BuildId, Fence)>,
@@ -64,6 +66,8 @@ impl Oracle {
 
     /// The store forgot: so does what it was asked to keep.
     pub(crate) fn set_back(&mut self, told: BTreeMap<BuildId, Told>) {
+        // Of builds that have ended, their owners need not remember anything; the others know what they drove.
+        self.drivers.retain(|(_, build, _)| self.builds.get(build).is_some_and(|told| told.result.is_none()));
         self.builds = told;
         for build in self.builds.values_mut() {
             build.read.clear();
@@ -208,11 +212,18 @@ impl World {
         self.oracle.claimed.remove(&(agent, build));
     }
 
-    /// An owner that may send does send. No other life of any replica has sent under that fence.
-    pub(crate) fn sends(&mut self, build: BuildId, fence: Fence, me: &ReplicaId, life: u64) {
-        let first = *self.oracle.actors.entry((build, fence)).or_insert(life);
-        if first != life {
-            self.fail(format!("two owners act for build {build} under fence {fence}"));
+    /// A driver begins. What an earlier one had in flight would be taken for its own.
+    pub(crate) fn begins(&mut self, life: u64, build: BuildId, fence: Fence) {
+        if !self.oracle.drivers.insert((life, build, fence)) {
+            self.fail(format!("build {build} gets a second driver under fence {fence}"));
+        }
+    }
+
+    /// An owner that may send does send. No other driver, here or elsewhere, has sent under that fence.
+    pub(crate) fn sends(&mut self, build: BuildId, fence: Fence, me: &ReplicaId, driver: u64) {
+        let first = *self.oracle.actors.entry((build, fence)).or_insert(driver);
+        if first != driver {
+            self.fail(format!("two drivers act for build {build} under fence {fence}"));
         }
         if self.home.restores > 0 || self.members().iter().any(|m| m.id == *me && m.live()) {
             return;

@@ -68,12 +68,15 @@ impl Actor {
 }
 
 impl World {
-    /// Drives a build from now on, unless we do already.
+    /// Drives a build from now on, unless we do already, or did under this fence.
     pub(crate) fn drive(&mut self, at: usize, row: Running) {
         let build = row.build;
-        if self.replicas[at].actors.contains_key(&build) {
+        let ended = self.replicas[at].ended.get(&build);
+        let spent = ended.is_some_and(|ended| *ended >= row.fence);
+        if spent || self.replicas[at].actors.contains_key(&build) {
             return;
         }
+        self.begins(self.replicas[at].life, build, row.fence);
         let id = self.count();
         let actor = Actor {
             id,
@@ -130,6 +133,7 @@ impl World {
             if actor.handing_over && !actor.writing && driver.quiet() {
                 let fence = actor.row.fence;
                 self.detach(at, build);
+                self.actor_ends(at, build);
                 return self.give_away(at, build, fence);
             }
             let Some(event) = actor.mail.pop_front() else { break };
@@ -168,7 +172,7 @@ impl World {
         let fence = actor.row.fence;
         let Some(path) = actor.nodes.get(&node).copied().flatten() else { return };
         if let Some(me) = self.replicas[at].me.clone() {
-            self.sends(build, fence, &me, self.replicas[at].life);
+            self.sends(build, fence, &me, actor.id);
         }
         // Now and then the socket is full: then a process that is stopped has commands in its queue.
         let most = if self.random.chance(self.chaos.queued) { 700 * MS } else { MS };
@@ -264,17 +268,27 @@ impl World {
         match stop {
             Stop::Finished(_) => self.oracle.note("finished"),
             Stop::Fenced => self.oracle.note("fenced"),
-            Stop::Outranked(held) => self.outranked(at, build, fence, held),
+            // The build is nobody else's to drive before that is looked into, as `engine::service` has it.
+            Stop::Outranked(held) => return self.outranked(at, build, fence, held),
             Stop::Broken(why) => self.fail(format!("build {build} is broken: {why}")),
         }
+        self.actor_ends(at, build);
         self.hinted(at);
     }
 
-    /// The actor is gone.
+    /// The driver is gone, and hears of no agent any more.
     pub(crate) fn detach(&mut self, at: usize, build: BuildId) {
-        let Some(actor) = self.replicas[at].actors.remove(&build) else { return };
+        let Some(actor) = self.replicas[at].actors.get_mut(&build) else { return };
+        actor.driver = None;
         let message = PeerMessage::Detach { build, fence: actor.row.fence };
         self.hint(at, None, &message);
+    }
+
+    /// Another driver may begin, under another fence.
+    pub(crate) fn actor_ends(&mut self, at: usize, build: BuildId) {
+        let Some(actor) = self.replicas[at].actors.remove(&build) else { return };
+        let last = self.replicas[at].ended.entry(build).or_default();
+        *last = actor.row.fence.max(*last);
     }
 
     // -- agents ------------------------------------------------------------------------------

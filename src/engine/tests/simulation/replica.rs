@@ -112,6 +112,7 @@ pub(crate) enum Token {
     Leave,
     Pass {
         actors: BTreeMap<BuildId, i64>,
+        ended: BTreeMap<BuildId, Fence>,
         links: Vec<usize>,
     },
     Take {
@@ -123,6 +124,9 @@ pub(crate) enum Token {
         build: BuildId,
     },
     Adopt {
+        row: Box<Running>,
+    },
+    AdoptEpoch {
         row: Box<Running>,
     },
     Write {
@@ -154,6 +158,10 @@ pub(crate) enum Token {
     },
     OutrankedEpoch {
         row: Box<Running>,
+        above: u32,
+    },
+    OutrankedAdopt {
+        build: BuildId,
     },
     HandOver {
         to: ReplicaId,
@@ -208,6 +216,8 @@ pub(crate) struct Replica {
     pub(crate) doomed: bool,
     pub(crate) pass_pending: bool,
     pub(crate) actors: BTreeMap<BuildId, Actor>,
+    /// The last fence under which it drove a build.
+    pub(crate) ended: BTreeMap<BuildId, Fence>,
     /// Links whose sockets are here, by node.
     pub(crate) local: BTreeMap<usize, usize>,
     pub(crate) theirs: BTreeMap<(BuildId, Fence, usize), (usize, u64)>,
@@ -236,6 +246,7 @@ impl Replica {
             doomed: false,
             pass_pending: false,
             actors: BTreeMap::new(),
+            ended: BTreeMap::new(),
             local: BTreeMap::new(),
             theirs: BTreeMap::new(),
             peers: BTreeMap::new(),
@@ -349,17 +360,19 @@ impl World {
                 }
             }
             Token::Draining | Token::Leave => self.drained(at, &token, reply.is_ok()),
-            Token::Pass { actors, links } => self.passed(at, &actors, &links, reply),
+            Token::Pass { actors, ended, links } => self.passed(at, &actors, &ended, &links, reply),
             Token::Take { row, owner, behaviour } => self.took(at, *row, owner, behaviour, reply),
             Token::Grant { build } => self.granted(at, build, reply),
             Token::Adopt { row } => self.adopted(at, *row, reply),
+            Token::AdoptEpoch { row } => self.adopt_raised(at, &row, reply),
             Token::Write { build, actor } => self.written(at, build, actor, reply),
             Token::Inbox { build, actor } => self.inbox_read(at, build, actor, reply),
             Token::Start { build, actor } => self.start_read(at, build, actor, reply),
             Token::Raw { build, actor } => self.raw_read(at, build, actor, reply),
             Token::Stash { build, actor, op, name } => self.stash_read(at, (build, actor), (op, name), reply),
             Token::Outranked { build, fence, held } => self.outranked_read(at, build, fence, held, reply),
-            Token::OutrankedEpoch { row } => self.outranked_adopt(at, &row, reply),
+            Token::OutrankedEpoch { row, above } => self.outranked_raised(at, row, above, reply),
+            Token::OutrankedAdopt { build } => self.outranked_ends(at, build),
             Token::HandOver { to } => self.handed_over(at, &to, reply),
             Token::Linked { agent, life, dial, instance } => {
                 self.linked(at, agent, life, dial, instance, reply)

@@ -135,11 +135,6 @@ pub(crate) struct Outcome {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, mutation: Option<Mutation>, programs: &Rc<Programs>) -> World {
-        let chaos = Chaos::draw(&mut Random::new(seed));
-        World::with(seed, chaos, mutation, programs)
-    }
-
     pub(crate) fn with(
         seed: u64,
         chaos: Chaos,

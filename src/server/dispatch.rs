@@ -33,6 +33,7 @@ async fn act(look: &Look<'_>, asked: &Asked, action: &Action) -> Reply {
         Action::CreateItem(folder) => act::items::create(look, asked, folder.as_ref()).await,
         Action::ItemConfig(name) => act::items::config(look, asked, name).await,
         Action::ItemDelete(name) => act::items::delete(look, asked, name).await,
+        Action::ItemRename(name) => act::items::rename(look, asked, name).await,
         Action::ItemEnable(name) => act::items::set_disabled(look, name, false).await,
         Action::ItemDisable(name) => act::items::set_disabled(look, name, true).await,
         Action::Build(name) => act::builds::build(look, asked, name).await,

@@ -12,6 +12,7 @@ fn rank(write: &Write) -> (u8, i64, &str) {
     match write {
         Write::CreateItem { .. }
         | Write::ConfigureItem { .. }
+        | Write::RenameItem { .. }
         | Write::DeleteItem { .. }
         | Write::DeleteBuild { .. }
         | Write::KeepBuild { .. }

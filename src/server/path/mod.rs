@@ -73,6 +73,7 @@ pub(crate) enum Action {
     CreateItem(Option<JobName>),
     ItemConfig(JobName),
     ItemDelete(JobName),
+    ItemRename(JobName),
     ItemEnable(JobName),
     ItemDisable(JobName),
     Build(JobName),
@@ -149,6 +150,7 @@ impl Action {
         match self {
             Action::CreateItem(_)
             | Action::ItemDelete(_)
+            | Action::ItemRename(_)
             | Action::ItemEnable(_)
             | Action::ItemDisable(_)
             | Action::Build(_)

@@ -24,6 +24,8 @@ pub(crate) enum Route {
     Readyz,
     Metrics,
     Static(String),
+    /// `jenkins-agent.jnlp?encrypt=true` of the node. The query decides, so no path means it.
+    SealedJnlp(String),
     /// An agent's WebSocket.
     Agent,
     /// Another replica's WebSocket.
@@ -114,6 +116,7 @@ impl Route {
             | Route::Readyz
             | Route::Metrics
             | Route::Static(_)
+            | Route::SealedJnlp(_)
             | Route::Agent
             | Route::Peer
             | Route::Page(_) => "GET, HEAD",
@@ -132,6 +135,7 @@ impl Route {
             | Route::Healthz
             | Route::Readyz
             | Route::Static(_)
+            | Route::SealedJnlp(_)
             | Route::Agent
             | Route::Peer
             | Route::Admin(_) => true,

@@ -126,6 +126,22 @@ impl Commands {
         self.configure_item(name, &xml).await
     }
 
+    /// Gives a job or folder another name in its folder. Builds that run go on: nothing but what users see of a build knows
+    /// the name. What a build was told when it began (`JOB_NAME`, `BUILD_URL`) stays.
+    pub async fn rename_item(&self, name: &JobName, new: &str) -> Result<JobName, Error> {
+        let to = JobName::child(name.parent().as_ref(), new)?;
+        match self.store.write(Write::RenameItem { name: name.clone(), to: to.clone() }).await {
+            Err(store::Error::NotFound(_)) => Err(no_item(name)),
+            Err(store::Error::Exists(_)) if to == *name => {
+                Err(Error::Exists("The new name is the same as the current name.".to_owned()))
+            }
+            Err(store::Error::Exists(_)) => {
+                Err(Error::Exists(format!("The name “{}” is already in use.", to.short())))
+            }
+            other => other.map(|_| to).map_err(Error::from),
+        }
+    }
+
     /// Stops the running builds of a job (or of all jobs of a folder), waits for their end and deletes it.
     pub async fn delete_item(&self, name: &JobName, by: &str) -> Result<(), Error> {
         let deadline = self.clock.elapsed() + STOP_WAIT;

@@ -35,6 +35,7 @@ pub(crate) struct Discards {
 }
 
 impl Discards {
+    /// `job` is the name that it had when the build began; one that was renamed since is asked for by its next build.
     pub(crate) fn ask(&self, job: &JobName) {
         self.jobs.lock().insert(job.clone());
         self.some.notify_one();

@@ -197,10 +197,10 @@ impl Scheduler {
     }
 }
 
-/// Whether jobs run one build at a time, by name and version of their configuration.
+/// Whether jobs run one build at a time, by id and version of their configuration: another job may get the name.
 #[derive(Default)]
 struct Jobs {
-    exclusive: HashMap<JobName, (i64, bool)>,
+    exclusive: HashMap<i64, (i64, bool)>,
 }
 
 /// What one pass has seen of a job.
@@ -217,8 +217,8 @@ impl Jobs {
         let Some(item) = shared.store.item(job).await? else {
             return Ok(Job { exclusive: false, free: true });
         };
-        let (version, running) = (item.summary.version, item.summary.running);
-        if let Some((known, exclusive)) = self.exclusive.get(job)
+        let (id, version, running) = (item.summary.id, item.summary.version, item.summary.running);
+        if let Some((known, exclusive)) = self.exclusive.get(&id)
             && *known == version
         {
             return Ok(Job { exclusive: *exclusive, free: running == 0 });
@@ -230,7 +230,7 @@ impl Jobs {
         if self.exclusive.len() >= MAX_JOBS {
             self.exclusive.clear();
         }
-        self.exclusive.insert(job.clone(), (version, exclusive));
+        self.exclusive.insert(id, (version, exclusive));
         Ok(Job { exclusive, free: running == 0 })
     }
 }

@@ -125,8 +125,9 @@ async fn facts(shared: &Shared, running: &Running, scm: Option<crate::GitSource>
 }
 
 async fn begin(shared: &Shared, running: &Running, build: &Build) -> Result<Driver, NoDriver> {
-    let item = shared.store.item(&running.job).await?;
-    let item = item.ok_or_else(|| NoDriver::Failed("its job is gone".to_owned()))?;
+    // Its name may be newer than that of `running`. It is not deleted while the build runs: only a rename hides it.
+    let item = shared.store.item(&build.job).await?;
+    let item = item.ok_or_else(|| store::Error::NotFound(format!("the job {}", build.job)))?;
     let config = definition::job_config(&item.config).map_err(NoDriver::Failed)?;
     let texts = build.params.iter().map(|(name, value)| (name.clone(), value.to_string())).collect();
     let source =
@@ -136,7 +137,7 @@ async fn begin(shared: &Shared, running: &Running, build: &Build) -> Result<Driv
         Err(errors) => return Err(NoDriver::Failed(diagnostics(&errors))),
     };
     let now = Now { wall: shared.clock.now(), elapsed: shared.clock.elapsed() };
-    let mut env = environment(&running.job, build, shared.url.as_deref());
+    let mut env = environment(&build.job, build, shared.url.as_deref());
     if let Some(scm) = &source.scm {
         env.insert(SCM_URL.to_owned(), scm.url.clone());
         env.insert(SCM_COMMIT.to_owned(), scm.branch.clone());
@@ -146,7 +147,7 @@ async fn begin(shared: &Shared, running: &Running, build: &Build) -> Result<Driv
         format: FORMAT,
         behaviour: running.behaviour,
         program: program.hash().to_owned(),
-        job: running.job.to_string(),
+        job: build.job.to_string(),
         number: running.number,
         params: build.params.clone(),
         env,

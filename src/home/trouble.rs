@@ -54,8 +54,8 @@ fn postgres(error: &dyn DatabaseError) -> Trouble {
     let why = error.message().to_owned();
     let code = error.code().unwrap_or_default();
     match code.as_ref() {
-        // serialization failure, deadlock, lock timeout
-        "40001" | "40P01" | "55P03" => Trouble::Again(why),
+        // serialization failure, deadlock, lock timeout, a unique key that another has just taken
+        "40001" | "40P01" | "55P03" | "23505" => Trouble::Again(why),
         // a plan or prepared statement that a migration or a pooler has outdated; a connection that leads to a standby
         "0A000" | "26000" | "25006" | "25P03" | "53300" => Trouble::Lost(why),
         code if code.starts_with("57P") || code.starts_with("08") => Trouble::Lost(why),

@@ -99,6 +99,13 @@ impl JobName {
     pub fn key(&self) -> String {
         self.0.to_lowercase()
     }
+
+    /// This name once the item `from` is called `to`: its own, or with another folder in it. `None`: it is neither that
+    /// item nor inside of it.
+    pub fn renamed(&self, from: &JobName, to: &JobName) -> Option<Result<JobName, NameError>> {
+        let rest = self.0.strip_prefix(&from.0).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
+        Some(JobName::parse(&format!("{to}{rest}")))
+    }
 }
 
 /// The name of a node (agent).
@@ -190,6 +197,19 @@ mod tests {
         assert_eq!(name.short(), "feature-2Fx");
         assert_eq!(name.parent().unwrap().as_str(), "team/web");
         assert_eq!(JobName::parse("a").unwrap().parent(), None);
+    }
+
+    #[test]
+    fn a_renamed_folder_is_in_the_names_of_all_that_is_in_it() {
+        let name = |text: &str| JobName::parse(text).unwrap();
+        let renamed = |text: &str| name(text).renamed(&name("team/web"), &name("team/site"));
+        assert_eq!(renamed("team/web"), Some(Ok(name("team/site"))));
+        assert_eq!(renamed("team/web/app"), Some(Ok(name("team/site/app"))));
+        assert_eq!(renamed("team/webapp"), None);
+        assert_eq!(renamed("team"), None);
+        let (short, long) = (name("a"), name(&"x".repeat(200)));
+        let deep = name(&format!("a{}", format!("/{long}").repeat(9)));
+        assert_eq!(deep.renamed(&short, &long), Some(Err(NameError::Deep)));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use cfb8::cipher::KeyIvInit;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
@@ -72,6 +73,16 @@ impl Keys {
 
     pub fn verify_agent_secret(&self, name: &str, given: &str) -> bool {
         same(&self.agent_secret(name), given)
+    }
+
+    /// `text` as only who has the agent's secret can read it. The form is that of Jenkins: `iv`, which must be random, then
+    /// AES-128 in CFB8 mode under the first half of the secret. Who changes it is not noticed.
+    pub fn seal_for_agent(&self, name: &str, iv: [u8; 16], text: &str) -> Vec<u8> {
+        let secret = mac(&self.derived("agent secrets"), &[name]);
+        let (key, _) = secret.split_first_chunk::<16>().expect("a secret has 32 bytes");
+        let mut sealed = text.as_bytes().to_vec();
+        cfb8::Encryptor::<aes::Aes128>::new(key.into(), &iv.into()).encrypt(&mut sealed);
+        [iv.as_slice(), &sealed].concat()
     }
 
     /// What replicas, and whoever started them, show to each other.
@@ -146,6 +157,17 @@ mod tests {
             keys().agent_secret("agent-1"),
             "42fe88a11e983d28b9055263d8d9f22aa513da7d0947b0915562e1ce3893dadf"
         );
+    }
+
+    #[test]
+    fn who_has_the_secret_reads_what_was_sealed_for_the_agent() {
+        let sealed = keys().seal_for_agent("agent-1", [9; 16], "<jnlp/>");
+        let (iv, text) = sealed.split_at(16);
+        assert_eq!(iv, [9; 16]);
+        let key = hex::decode(&keys().agent_secret("agent-1")[..32]).unwrap();
+        let mut text = text.to_vec();
+        cfb8::Decryptor::<aes::Aes128>::new_from_slices(&key, iv).unwrap().decrypt(&mut text);
+        assert_eq!(text, b"<jnlp/>");
     }
 
     #[test]

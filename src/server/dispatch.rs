@@ -22,6 +22,7 @@ pub(crate) async fn dispatch(app: &App, asked: &Asked, route: &Route) -> Reply {
         | Route::Healthz
         | Route::Readyz
         | Route::Static(_)
+        | Route::SealedJnlp(_)
         | Route::Agent
         | Route::Peer
         | Route::Admin(_) => Err(Error::Internal("an open address came to the users' door".to_owned())),
@@ -33,6 +34,7 @@ async fn act(look: &Look<'_>, asked: &Asked, action: &Action) -> Reply {
         Action::CreateItem(folder) => act::items::create(look, asked, folder.as_ref()).await,
         Action::ItemConfig(name) => act::items::config(look, asked, name).await,
         Action::ItemDelete(name) => act::items::delete(look, asked, name).await,
+        Action::ItemRename(name) => act::items::rename(look, asked, name).await,
         Action::ItemEnable(name) => act::items::set_disabled(look, name, false).await,
         Action::ItemDisable(name) => act::items::set_disabled(look, name, true).await,
         Action::Build(name) => act::builds::build(look, asked, name).await,
@@ -57,6 +59,6 @@ async fn act(look: &Look<'_>, asked: &Asked, action: &Action) -> Reply {
         Action::NodeConfig(name) => act::nodes::config(look, asked, name).await,
         Action::NodeDelete(name) => act::nodes::delete(look, name).await,
         Action::NodeToggleOffline(name) => act::nodes::toggle_offline(look, asked, name).await,
-        Action::NodeJnlp(name) => act::nodes::jnlp(look, asked, name).await,
+        Action::NodeJnlp(name) => act::nodes::jnlp(look, name).await,
     }
 }

@@ -90,7 +90,10 @@ impl Front {
 
     async fn served(&self, head: Parts, body: &mut Body) -> Reply {
         let base = Base::of(self.app.settings.root_url.as_deref(), &head.headers);
-        let route = parse(base.strip(head.uri.path()));
+        let route = match parse(base.strip(head.uri.path())) {
+            Route::Do(Action::NodeJnlp(node)) if encrypted(head.uri.query())? => Route::SealedJnlp(node),
+            route => route,
+        };
         if route.open() {
             if !route.takes(&head.method) {
                 return Err(Error::Method(route.allow()));
@@ -214,6 +217,12 @@ fn basic(headers: &HeaderMap) -> Result<(String, String), Error> {
     let text = String::from_utf8(decoded).map_err(|_| wanted())?;
     let (name, password) = text.split_once(':').ok_or_else(wanted)?;
     Ok((name.to_owned(), password.to_owned()))
+}
+
+/// Whether the query asks for an answer that only the agent can read.
+fn encrypted(query: Option<&str>) -> Result<bool, Error> {
+    let query = Params::parse(query.unwrap_or_default().as_bytes())?;
+    Ok(query.get("encrypt").is_some_and(|e| e.eq_ignore_ascii_case("true")))
 }
 
 /// How large a body may be.

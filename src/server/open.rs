@@ -7,12 +7,13 @@ use model::{ReplicaId, ReplicaName};
 use serde::Deserialize;
 
 use crate::error::Error;
+use crate::look::Look;
 use crate::path::{Admin, Route};
 use crate::patience::again;
 use crate::ports::App;
 use crate::reply::{self, Reply};
-use crate::request::read_body;
-use crate::{metrics as texts, pages, socket};
+use crate::request::{Base, read_body};
+use crate::{act, metrics as texts, pages, socket};
 
 /// Largest body of an administrator's request.
 const MAX_ADMIN: usize = 16 * 1024;
@@ -23,6 +24,10 @@ pub(crate) async fn serve(app: &App, route: &Route, request: Request<Body>) -> R
         Route::Readyz => Ok(ready(app)),
         Route::Login => Ok(reply::html(pages::login())),
         Route::Static(name) => file(name),
+        Route::SealedJnlp(node) => {
+            let base = Base::of(app.settings.root_url.as_deref(), request.headers());
+            act::nodes::sealed_jnlp(&Look::new(app, &base), node).await
+        }
         Route::Agent => socket::agent(app, request).await,
         Route::Peer => {
             peers_only(app, request.headers())?;

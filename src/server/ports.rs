@@ -74,6 +74,8 @@ pub trait Secrets: Send + Sync + 'static {
     /// What the agent of this node shows: 64 hex digits.
     fn agent_secret(&self, node: &str) -> String;
     fn verify_agent_secret(&self, node: &str, given: &str) -> bool;
+    /// The text as only who has that agent's secret can read it. `iv` is random.
+    fn seal_for_agent(&self, node: &str, iv: [u8; 16], text: &str) -> Vec<u8>;
     /// At least 16 hex digits that only this controller can derive from (user, session).
     fn crumb(&self, user: &str, session: &str) -> String;
     fn verify_crumb(&self, user: &str, session: &str, given: &str) -> bool;
@@ -88,6 +90,10 @@ impl Secrets for Keys {
 
     fn verify_agent_secret(&self, node: &str, given: &str) -> bool {
         Keys::verify_agent_secret(self, node, given)
+    }
+
+    fn seal_for_agent(&self, node: &str, iv: [u8; 16], text: &str) -> Vec<u8> {
+        Keys::seal_for_agent(self, node, iv, text)
     }
 
     fn crumb(&self, user: &str, session: &str) -> String {

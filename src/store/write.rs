@@ -82,6 +82,11 @@ pub enum Write {
     CreateItem { name: JobName, kind: ItemKind, config: String, disabled: bool, at: Millis },
     /// Raises the version by one. What waits in the queue stays there. → `Answer::Unit`; `Error::NotFound`
     ConfigureItem { name: JobName, config: String, disabled: bool },
+    /// Everything of it stays, whatever runs or waits, and what is in a folder stays in it; `to` is in the folder of `name`.
+    /// → `Answer::Unit`; `Error::NotFound`; `Error::Exists` (an item has that name, were it this one; one that differs
+    /// from its own by case only may be given); `Error::Conflict` (`to` is in another folder, or too long for what is
+    /// in this one)
+    RenameItem { name: JobName, to: JobName },
     /// With all builds, all queue items (those that left too), and all items of a folder.
     /// → `Answer::Objects` (keys that nothing names any more, each once, in order; they are garbage now);
     /// `Error::NotFound`; `Error::Conflict` while a build of it, or of anything in it, runs

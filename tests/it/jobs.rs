@@ -140,6 +140,43 @@ fn a_job_may_be_deleted_while_it_runs() {
 }
 
 #[test]
+fn a_job_may_be_renamed_while_it_runs() {
+    let it = shared();
+    let folder = "<com.cloudbees.hudson.plugins.folder.Folder plugin=\"cloudbees-folder@6\"/>";
+    it.admin.xml("/createItem?name=before", folder).expect(200);
+    let go = it.home.join("go");
+    let script = format!(
+        "node {{ sh 'echo begun; until [ -e {0} ]; do sleep 0.1; done' }}\nnode {{ sh \"echo in $JOB_NAME\" }}",
+        go.display()
+    );
+    it.admin.xml("/job/before/createItem?name=app", &job_xml(&script)).expect(200);
+    let queued = it.admin.post("/job/before/job/app/build").expect(201);
+    let item = queued.header("location").split_once("/queue").unwrap().1.to_owned();
+    let number = it.admin.follow(&format!("/queue{item}"));
+    it.admin.console_has("before/job/app", number, "begun\n");
+    let answer = it.admin.post("/job/before/confirmRename?newName=after").expect(302);
+    assert_eq!(answer.header("location"), format!("http://{}/job/after/", it.admin.address));
+    let answer = it.admin.post("/job/after/job/app/doRename?newName=web").expect(302);
+    assert_eq!(answer.header("location"), format!("http://{}/job/after/job/web/", it.admin.address));
+    for replica in it.each_replica() {
+        replica.get("/job/before/job/app/api/json").expect(404);
+        assert_eq!(replica.json(&format!("/job/after/job/web/{number}/api/json"))["building"], true);
+    }
+    std::fs::write(&go, "").unwrap();
+    until("the build to end under its new name", || {
+        let build = it.admin.json(&format!("/job/after/job/web/{number}/api/json"));
+        (build["result"] == "SUCCESS").then(|| assert_eq!(build["fullDisplayName"], "after » web #1"))
+    });
+    // what the build was told when it began stays, and the next one is told the new name
+    it.admin.console_has("after/job/web", number, "in before/app\n");
+    let queued = it.admin.post("/job/after/job/web/build").expect(201);
+    let item = queued.header("location").split_once("/queue").unwrap().1.to_owned();
+    let number = it.admin.follow(&format!("/queue{item}"));
+    it.admin.console_has("after/job/web", number, "in after/web\n");
+    it.unharmed();
+}
+
+#[test]
 fn tree_and_depth_choose_what_is_shown() {
     let it = shared();
     it.admin.create_job("shown", "echo 'x'");

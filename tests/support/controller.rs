@@ -135,6 +135,11 @@ impl Controller {
         self.client.clone().unwrap()
     }
 
+    /// Of the user `admin`.
+    pub(crate) fn password(&self) -> String {
+        std::fs::read_to_string(self.home.join("admin-password")).unwrap().trim().to_owned()
+    }
+
     pub(crate) fn keys(&self) -> Keys {
         Keys::read(&self.home.join("secrets/master.key")).unwrap()
     }

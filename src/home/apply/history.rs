@@ -42,7 +42,7 @@ pub(super) async fn delete_item(conn: &mut Conn, name: &JobName) -> Applied {
 }
 
 /// The item and all in it, locked; how many builds of them run.
-async fn subtree(conn: &mut Conn, name: &JobName) -> Applied<(Vec<i64>, i64)> {
+pub(super) async fn subtree(conn: &mut Conn, name: &JobName) -> Applied<(Vec<i64>, i64)> {
     let key = name.key();
     // Everything below begins with the key and a slash; `0` is the character after the slash.
     let (from, to) = (format!("{key}/"), format!("{key}0"));

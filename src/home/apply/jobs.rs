@@ -3,8 +3,8 @@
 use model::{JobName, Millis};
 use store::{Answer, Error, ItemKind};
 
-use super::Applied;
-use crate::db::{Conn, Lock, args};
+use super::{Applied, history};
+use crate::db::{Arg, Conn, Lock, args};
 
 pub(super) fn no_item(name: &JobName) -> Error {
     Error::NotFound(format!("“{name}”"))
@@ -62,5 +62,31 @@ pub(super) async fn configure(conn: &mut Conn, name: &JobName, config: &str, dis
         .await?
         .ok_or_else(|| no_item(name))?;
     conn.run("UPDATE item_config SET config = $2 WHERE item = $1", args![row.int(0)?, config]).await?;
+    Ok(Answer::Unit)
+}
+
+/// Everything else knows an item by its id.
+pub(super) async fn rename(conn: &mut Conn, name: &JobName, to: &JobName) -> Applied {
+    if name.parent() != to.parent() {
+        return Err(Error::Conflict(format!("“{to}” is not in the folder of “{name}”")).into());
+    }
+    let (items, _) = history::subtree(conn, name).await?;
+    let taken = conn.row("SELECT name FROM item WHERE name_key = $1", args![&to.key()]).await?;
+    if name == to || (taken.is_some() && name.key() != to.key()) {
+        return Err(Error::Exists(format!("“{to}”")).into());
+    }
+    let mut names = Vec::with_capacity(items.len());
+    for row in conn.rows_in("SELECT id, name FROM item WHERE id IN", &items, "").await? {
+        let old = row.parsed(1, JobName::parse)?;
+        let renamed =
+            old.renamed(name, to).ok_or_else(|| Error::Corrupt(format!("“{old}” is in “{name}”")))?;
+        let renamed = renamed.map_err(|e| Error::Conflict(format!("“{old}” can't be renamed: {e}")))?;
+        names.push((row.int(0)?, renamed.to_string(), renamed.key()));
+    }
+    let rows: Vec<Arg<'_>> =
+        names.iter().flat_map(|(id, name, key)| [Arg::from(*id), Arg::from(name), Arg::from(key)]).collect();
+    let head = "WITH v (id, name, name_key) AS (VALUES";
+    let tail = ") UPDATE item SET name = v.name, name_key = v.name_key FROM v WHERE item.id = v.id";
+    conn.run_many(head, 3, &rows, tail).await?;
     Ok(Answer::Unit)
 }

@@ -179,6 +179,7 @@ async fn one(conn: &mut Conn, write: &Write) -> Applied {
         Write::ConfigureItem { name, config, disabled } => {
             jobs::configure(conn, name, config, *disabled).await
         }
+        Write::RenameItem { name, to } => jobs::rename(conn, name, to).await,
         Write::DeleteItem { name } => history::delete_item(conn, name).await,
         Write::CreateNode(node) => nodes::create(conn, node).await,
         Write::ConfigureNode(node) => nodes::configure(conn, node).await,

@@ -30,6 +30,7 @@ fn rank(write: &Write) -> (u8, i64, &str) {
         Write::TakeBuild { .. } => (ITEMS, 0, ""),
         Write::CreateItem { .. }
         | Write::ConfigureItem { .. }
+        | Write::RenameItem { .. }
         | Write::DeleteItem { .. }
         | Write::DeleteBuild { .. }
         | Write::KeepBuild { .. } => (ITEMS, 1, ""),

@@ -1,4 +1,4 @@
-//! Creating, configuring and deleting jobs and folders.
+//! Creating, configuring, renaming and deleting jobs and folders.
 
 use http::StatusCode;
 use model::JobName;
@@ -75,6 +75,13 @@ pub(crate) async fn config(look: &Look<'_>, asked: &Asked, name: &JobName) -> Re
 pub(crate) async fn delete(look: &Look<'_>, asked: &Asked, name: &JobName) -> Reply {
     look.app.commands.delete_item(name, asked.by()).await?;
     reply::found(&look.base.folder(name.parent().as_ref()))
+}
+
+/// `confirmRename`, and `doRename` as it was called before.
+pub(crate) async fn rename(look: &Look<'_>, asked: &Asked, name: &JobName) -> Reply {
+    let new = asked.param("newName").ok_or_else(|| Error::bad("Query parameter 'newName' is required"))?;
+    let renamed = look.app.commands.rename_item(name, new.trim()).await?;
+    reply::found(&look.base.item(&renamed))
 }
 
 pub(crate) async fn set_disabled(look: &Look<'_>, name: &JobName, disabled: bool) -> Reply {

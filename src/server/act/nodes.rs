@@ -3,6 +3,7 @@
 use config::NodeConfig;
 use http::StatusCode;
 use serde_json::Value;
+use store::Node;
 
 use crate::api::{BUILT_IN_NAMES, node_named};
 use crate::error::Error;
@@ -75,12 +76,21 @@ fn not_built_in(name: &str) -> Result<(), Error> {
 }
 
 /// `jenkins-agent.jnlp`: the command line of the node's agent with its secret. For administrators, as all users are.
-pub(crate) async fn jnlp(look: &Look<'_>, asked: &Asked, name: &str) -> Reply {
-    if asked.param("encrypt").is_some_and(|e| e == "true") {
-        let why = "the encrypted form is not served yet; start the agent with -url, -name and -secret";
-        return Err(Error::NotServed(why.to_owned()));
-    }
+pub(crate) async fn jnlp(look: &Look<'_>, name: &str) -> Reply {
     let node = node_named(look, name).await?;
+    Ok(reply::typed(command_line(look, &node), "application/x-java-jnlp-file"))
+}
+
+/// `jenkins-agent.jnlp?encrypt=true`: the same as only the agent itself can read it, so it is for everybody.
+pub(crate) async fn sealed_jnlp(look: &Look<'_>, name: &str) -> Reply {
+    let node = node_named(look, name).await?;
+    let mut iv = [0; 16];
+    getrandom::fill(&mut iv).map_err(|_| Error::Internal("the system gives no random bytes".to_owned()))?;
+    let sealed = look.app.secrets.seal_for_agent(node.name.as_str(), iv, &command_line(look, &node));
+    Ok(reply::typed(sealed, "application/octet-stream"))
+}
+
+fn command_line(look: &Look<'_>, node: &Node) -> String {
     let secret = look.app.secrets.agent_secret(node.name.as_str());
     let mut arguments = vec![secret, node.name.to_string(), "-webSocket".to_owned()];
     if !node.remote_fs.is_empty() {
@@ -94,5 +104,5 @@ pub(crate) async fn jnlp(look: &Look<'_>, asked: &Asked, name: &str) -> Reply {
         text.push_str("</argument>");
     }
     text.push_str("</application-desc></jnlp>");
-    Ok(reply::typed(text, "application/x-java-jnlp-file"))
+    text
 }

@@ -58,6 +58,7 @@ fn of_item(name: JobName, rest: &[&str]) -> Route {
         ["createItem", ..] => Route::Do(Action::CreateItem(Some(name))),
         ["config.xml", ..] => Route::Do(Action::ItemConfig(name)),
         ["doDelete", ..] => Route::Do(Action::ItemDelete(name)),
+        ["confirmRename" | "doRename", ..] => Route::Do(Action::ItemRename(name)),
         ["enable", ..] => Route::Do(Action::ItemEnable(name)),
         ["disable", ..] => Route::Do(Action::ItemDisable(name)),
         ["build", ..] => Route::Do(Action::Build(name)),

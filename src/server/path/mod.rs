@@ -24,6 +24,8 @@ pub(crate) enum Route {
     Readyz,
     Metrics,
     Static(String),
+    /// `jenkins-agent.jnlp?encrypt=true` of the node. The query decides, so no path means it.
+    SealedJnlp(String),
     /// An agent's WebSocket.
     Agent,
     /// Another replica's WebSocket.
@@ -73,6 +75,7 @@ pub(crate) enum Action {
     CreateItem(Option<JobName>),
     ItemConfig(JobName),
     ItemDelete(JobName),
+    ItemRename(JobName),
     ItemEnable(JobName),
     ItemDisable(JobName),
     Build(JobName),
@@ -113,6 +116,7 @@ impl Route {
             | Route::Readyz
             | Route::Metrics
             | Route::Static(_)
+            | Route::SealedJnlp(_)
             | Route::Agent
             | Route::Peer
             | Route::Page(_) => "GET, HEAD",
@@ -131,6 +135,7 @@ impl Route {
             | Route::Healthz
             | Route::Readyz
             | Route::Static(_)
+            | Route::SealedJnlp(_)
             | Route::Agent
             | Route::Peer
             | Route::Admin(_) => true,
@@ -149,6 +154,7 @@ impl Action {
         match self {
             Action::CreateItem(_)
             | Action::ItemDelete(_)
+            | Action::ItemRename(_)
             | Action::ItemEnable(_)
             | Action::ItemDisable(_)
             | Action::Build(_)

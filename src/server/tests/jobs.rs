@@ -131,6 +131,47 @@ async fn a_job_is_disabled_enabled_and_deleted() {
 }
 
 #[tokio::test]
+async fn a_job_is_renamed_as_clients_of_all_ages_ask_for_it() {
+    let site = Site::new().await;
+    site.create("", "team", FOLDER).await;
+    site.create("/job/team", "one", PIPELINE).await;
+    let admin = site.admin();
+    assert_eq!(admin.get("/job/team/confirmRename?newName=x").await.status, 405);
+    let renamed = admin.post("/job/team/job/one/confirmRename?newName=%20two%20").await;
+    let location = "http://ci:8080/job/team/job/two/";
+    assert_eq!((renamed.status.as_u16(), renamed.header("location")), (302, location));
+    assert_eq!(admin.get("/job/team/job/one/api/json").await.status, 404);
+    assert_eq!(admin.get("/job/team/job/two/config.xml").await.text(), PIPELINE);
+    let folder = admin.form("/job/team/doRename", "newName=my+team").await;
+    assert_eq!((folder.status.as_u16(), folder.header("location")), (302, "http://ci:8080/job/my%20team/"));
+    let inside = admin.json("/job/my%20team/job/two/api/json?tree=fullName").await;
+    assert_eq!(inside["fullName"], "my team/two");
+    // another case of its own name is free
+    assert_eq!(admin.post("/job/my%20team/job/two/confirmRename?newName=TWO").await.status, 302);
+    assert_eq!(admin.get("/job/my%20team/job/TWO/").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_name_that_no_job_can_get_is_refused_with_a_sentence() {
+    let site = Site::new().await;
+    site.create("", "one", PIPELINE).await;
+    site.create("", "Two", PIPELINE).await;
+    for (query, why) in [
+        ("", "Query parameter 'newName' is required"),
+        ("?newName=", "No name is specified"),
+        ("?newName=a%2Fb", "'/' is an unsafe character"),
+        ("?newName=one", "The new name is the same as the current name."),
+        ("?newName=two", "The name \"two\" is already in use."),
+    ] {
+        let refused = site.admin().post(&format!("/job/one/confirmRename{query}")).await;
+        assert_eq!((refused.status.as_u16(), refused.header("x-error")), (400, why), "{query}");
+    }
+    assert_eq!(site.admin().post("/job/none/doRename?newName=x").await.status, 404);
+    assert_eq!(site.anon().post("/job/one/doRename?newName=x").await.status, 401);
+    assert_eq!(site.admin().get("/job/one/api/json").await.status, 200);
+}
+
+#[tokio::test]
 async fn every_page_that_a_redirect_leads_to_is_there() {
     let site = Site::new().await;
     site.create("", "team", FOLDER).await;

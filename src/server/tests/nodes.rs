@@ -98,7 +98,23 @@ async fn the_secret_of_an_agent_is_for_administrators() {
         )
     );
     assert_eq!(site.anon().get("/computer/n1/jenkins-agent.jnlp").await.status, 401);
-    assert_eq!(site.admin().get("/computer/n1/jenkins-agent.jnlp?encrypt=true").await.status, 501);
+    assert_eq!(site.anon().get("/computer/n1/jenkins-agent.jnlp?encrypt=false").await.status, 401);
+}
+
+#[tokio::test]
+async fn an_agent_that_signs_in_as_nobody_gets_its_command_line_as_only_it_can_read_it() {
+    let site = Site::new().await;
+    site.admin().post(NODE).await;
+    let open = site.admin().get("/computer/n1/jenkins-agent.jnlp").await.text();
+    let sealed = site.anon().get("/computer/n1/jenkins-agent.jnlp?encrypt=true").await;
+    assert_eq!(sealed.status, 200);
+    assert_eq!(sealed.header("content-type"), "application/octet-stream");
+    let iv = sealed.body.first_chunk().copied().unwrap();
+    assert_eq!(sealed.body, site.keys.seal_for_agent("n1", iv, &open));
+    let again = site.anon().get("/computer/n1/slave-agent.jnlp?encrypt=true").await;
+    assert_ne!(again.body, sealed.body, "never under the same random bytes");
+    assert_eq!(site.anon().get("/computer/n2/jenkins-agent.jnlp?encrypt=true").await.status, 404);
+    assert_eq!(site.anon().post("/computer/n1/jenkins-agent.jnlp?encrypt=true").await.status, 405);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use model::{BuildResult, Millis};
 
 use super::support::*;
-use crate::{Answer, Effect, Item, ItemKind, ItemSummary, Store, Which, Write};
+use crate::{Answer, Busy, Effect, Item, ItemKind, ItemSummary, Left, Store, Which, Write};
 
 async fn summary<S: Store>(store: &S, item: &str) -> ItemSummary {
     store.item(&name(item)).await.unwrap().unwrap().summary
@@ -197,4 +197,115 @@ pub async fn an_item_made_again_begins_anew<S: Store>(store: &S) {
     assert_eq!(second.number, 1);
     let build = store.build_by_id(second.build).await.unwrap().unwrap();
     assert_eq!(build.ended_at, Some(Millis(8_000)));
+}
+
+fn rename(item: &str, to: &str) -> Write {
+    Write::RenameItem { name: name(item), to: name(to) }
+}
+
+pub async fn a_renamed_job_keeps_all_that_it_has<S: Store>(store: &S) {
+    let me = join(store, "r-0").await;
+    pipeline(store, "app").await;
+    let ended = built(store, "app", &me, BuildResult::Unstable).await;
+    let left = store.build_by_id(ended.build).await.unwrap().unwrap().queue_id;
+    let waits = enqueue(store, want("app")).await;
+    let before = store.item(&name("app")).await.unwrap().unwrap();
+    assert_eq!(ok(store, rename("app", "web")).await, Answer::Unit);
+    assert_eq!(store.item(&name("app")).await.unwrap(), None);
+    let after = store.item(&name("web")).await.unwrap().unwrap();
+    assert_eq!(after, Item { summary: ItemSummary { name: name("web"), ..before.summary }, ..before });
+    let builds = store.builds(&name("web"), None, 10).await.unwrap();
+    assert_eq!(builds.iter().map(|b| (b.id, b.job.as_str())).collect::<Vec<_>>(), [(ended.build, "web")]);
+    for (id, went) in [(left, Some(Left::Built { number: 1 })), (waits, None)] {
+        let queued = store.queue_item(id).await.unwrap().unwrap();
+        assert_eq!((queued.job.as_str(), queued.left), ("web", went));
+    }
+    // what waits is folded into under the new name only, and the old one is free
+    let again = ok(store, Write::Enqueue(want("web"))).await;
+    assert_eq!(again, Answer::Queued { id: waits, existing: true });
+    refused(store, Write::Enqueue(want("app")), "NotFound").await;
+    pipeline(store, "app").await;
+    assert_ne!(enqueue(store, want("app")).await, waits);
+    assert_eq!(start(store, "web", &me).await.number, 2);
+    assert_eq!(start(store, "app", &me).await.number, 1);
+}
+
+pub async fn a_build_that_runs_goes_on_under_the_new_name<S: Store>(store: &S) {
+    let me = join(store, "r-0").await;
+    linked_node(store, "mac", 1, &me).await;
+    pipeline(store, "app").await;
+    let mut build = start(store, "app", &me).await;
+    let wait = |step: &str| Effect::WaitNode { step: step.into(), label: None, since: Millis(1) };
+    build.effects(store, [wait("1"), wait("2")]).await;
+    let granted = store.waits().await.unwrap().remove(0);
+    ok(store, Write::Grant { wait: granted.id, node: node_name("mac"), slot: 0, body: "{}".into() }).await;
+    ok(store, rename("app", "web")).await;
+    let running = store.running(None).await.unwrap().remove(0);
+    assert_eq!((running.job.as_str(), running.fence, running.seq), ("web", build.fence, build.seq));
+    assert_eq!(store.waits().await.unwrap().remove(0).job, name("web"));
+    let busy: Vec<Busy> = store.busy().await.unwrap();
+    assert_eq!((busy[0].job.as_str(), busy[0].build), ("web", build.build));
+    refused(store, Write::DeleteItem { name: name("web") }, "Conflict").await;
+    build.say(store, "still here\n").await;
+    build.finish(store, BuildResult::Failure).await;
+    let after = summary(store, "web").await;
+    assert_eq!((after.running, after.last_result), (0, Some(BuildResult::Failure)));
+    assert!(!store.build(&name("web"), Which::Last).await.unwrap().unwrap().building());
+}
+
+pub async fn a_renamed_folder_keeps_all_that_is_in_it<S: Store>(store: &S) {
+    let me = join(store, "r-0").await;
+    for item in ["team", "team/f", "team/f/g", "team/f2", "team/F-x"] {
+        folder(store, item).await;
+    }
+    for item in ["team/f/Größe", "team/f/g/app", "team/f2/app", "team/fa"] {
+        pipeline(store, item).await;
+    }
+    let inside = start(store, "team/f/g/app", &me).await;
+    let beside = start(store, "team/f2/app", &me).await;
+    ok(store, rename("team/f", "team/Übung")).await;
+    assert_eq!(short_names(store, Some("team"), None, 10).await, ["F-x", "f2", "fa", "Übung"]);
+    assert_eq!(short_names(store, Some("team/Übung"), None, 10).await, ["g", "Größe"]);
+    for none in ["team/f", "team/f/g", "team/f/g/app", "team/übung"] {
+        assert_eq!(store.item(&name(none)).await.unwrap(), None, "{none}");
+    }
+    for (build, job) in [(inside.build, "team/Übung/g/app"), (beside.build, "team/f2/app")] {
+        assert_eq!(store.build_by_id(build).await.unwrap().unwrap().job, name(job));
+        assert_eq!(store.build(&name(job), Which::Last).await.unwrap().unwrap().id, build);
+    }
+    refused(store, create("team/ÜBUNG/G", ItemKind::Folder), "NotFound").await;
+    refused(store, create("team/Übung/größe", ItemKind::Pipeline), "Exists").await;
+    pipeline(store, "team/Übung/g/new").await;
+}
+
+pub async fn a_name_that_is_taken_is_not_given<S: Store>(store: &S) {
+    pipeline(store, "app").await;
+    folder(store, "Taken").await;
+    for taken in ["Taken", "TAKEN", "app"] {
+        refused(store, rename("app", taken), "Exists").await;
+    }
+    // its own name in another case is free
+    ok(store, rename("app", "App")).await;
+    assert_eq!(short_names(store, None, None, 10).await, ["App", "Taken"]);
+    refused(store, rename("app", "new"), "NotFound").await;
+    refused(store, rename("none", "new"), "NotFound").await;
+}
+
+pub async fn an_item_is_renamed_in_its_folder_only<S: Store>(store: &S) {
+    folder(store, "f").await;
+    pipeline(store, "f/app").await;
+    pipeline(store, "app").await;
+    for (item, to) in [("app", "f/new"), ("f/app", "new"), ("f", "f/f")] {
+        refused(store, rename(item, to), "Conflict").await;
+    }
+    // so long a name is one, but not with what is in the folder
+    let long = "x".repeat(200);
+    let mut deep = String::from("g");
+    for _ in 0..9 {
+        folder(store, &deep).await;
+        deep = format!("{deep}/{long}");
+    }
+    folder(store, &deep).await;
+    refused(store, rename("g", &long), "Conflict").await;
+    ok(store, rename("g", &"x".repeat(190))).await;
 }

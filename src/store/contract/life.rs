@@ -111,7 +111,8 @@ async fn forget(write: &impl AsyncFn(Write) -> Answer, b: &ReplicaId) {
     write(Write::LinkDown { node: node_name("mac"), number, reason: "drained".into(), at: Millis(9_500) })
         .await;
     write(Write::DeleteNode { name: node_name("mac") }).await;
-    write(Write::DeleteItem { name: name("f") }).await;
+    write(Write::RenameItem { name: name("f"), to: name("g") }).await;
+    write(Write::DeleteItem { name: name("g") }).await;
     write(Write::SetState { me: b.clone(), state: ReplicaState::Stopped, at: Millis(9_900) }).await;
 }
 
@@ -130,6 +131,7 @@ pub fn kind(write: &Write) -> &'static str {
         Write::NoteFailover { .. } => "NoteFailover",
         Write::CreateItem { .. } => "CreateItem",
         Write::ConfigureItem { .. } => "ConfigureItem",
+        Write::RenameItem { .. } => "RenameItem",
         Write::DeleteItem { .. } => "DeleteItem",
         Write::CreateNode(_) => "CreateNode",
         Write::ConfigureNode(_) => "ConfigureNode",
@@ -153,4 +155,4 @@ pub fn kind(write: &Write) -> &'static str {
 }
 
 /// How many variants [`kind`] knows.
-pub const KINDS: usize = 31;
+pub const KINDS: usize = 32;

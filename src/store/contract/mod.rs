@@ -82,6 +82,11 @@ macro_rules! contract_suite {
                 deleting_an_item_gives_its_objects,
                 deleting_an_item_empties_its_queue,
                 an_item_made_again_begins_anew,
+                a_renamed_job_keeps_all_that_it_has,
+                a_build_that_runs_goes_on_under_the_new_name,
+                a_renamed_folder_keeps_all_that_is_in_it,
+                a_name_that_is_taken_is_not_given,
+                an_item_is_renamed_in_its_folder_only,
             }
             nodes {
                 a_node_is_created_and_read,
@@ -173,6 +178,7 @@ macro_rules! contract_suite {
                 equal_items_enqueued_at_once_are_one,
                 builds_taken_at_once_have_numbers_without_gap,
                 one_of_many_gets_an_executor,
+                one_of_many_gets_a_name,
                 a_refused_write_takes_no_other_with_it,
                 an_adoption_and_a_write_at_once_are_one_after_the_other,
             }

@@ -8,7 +8,7 @@ use std::task::Poll;
 use model::{Fence, Millis, ParamValue, ReplicaId};
 
 use super::support::*;
-use crate::{Answer, Effect, Enqueue, Error, Progress, Result, Store, Taken, Write};
+use crate::{Answer, Effect, Enqueue, Error, ItemKind, Progress, Result, Store, Taken, Write};
 
 /// Writes all of them at once; the answers in the order of the writes.
 async fn together<S: Store>(store: &S, writes: Vec<Write>) -> Vec<Result<Answer>> {
@@ -27,6 +27,16 @@ async fn together<S: Store>(store: &S, writes: Vec<Write>) -> Vec<Result<Answer>
     })
     .await;
     answers.into_iter().flatten().collect()
+}
+
+pub async fn one_of_many_gets_a_name<S: Store>(store: &S) {
+    for item in ["a", "b"] {
+        pipeline(store, item).await;
+    }
+    let rename = |item: &str| Write::RenameItem { name: name(item), to: name("C") };
+    let answers = together(store, vec![rename("a"), create("c", ItemKind::Folder), rename("b")]).await;
+    assert_eq!(answers.iter().filter(|a| a.is_ok()).count(), 1, "{answers:?}");
+    assert!(answers.iter().all(|a| matches!(a, Ok(_) | Err(Error::Exists(_)))), "{answers:?}");
 }
 
 async fn members<S: Store>(store: &S, count: usize) -> Vec<ReplicaId> {

@@ -1,6 +1,6 @@
 //! Jobs and folders.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{BuildId, JobName};
 
@@ -58,6 +58,46 @@ impl State {
             item.summary.disabled = disabled;
             item.summary.version += 1;
         }
+        Ok(Answer::Unit)
+    }
+
+    pub(super) fn rename_item(&mut self, name: &JobName, to: &JobName) -> Result<Answer> {
+        self.must_find(name)?;
+        if name.parent() != to.parent() {
+            return Err(Error::Conflict(format!("{to} is not in the folder of {name}")));
+        }
+        if name == to || (name.key() != to.key() && self.items.contains_key(&to.key())) {
+            return Err(Error::Exists(format!("job {to}")));
+        }
+        let mut names = BTreeMap::new();
+        for item in self.items.values() {
+            if let Some(renamed) = item.summary.name.renamed(name, to) {
+                let old = &item.summary.name;
+                let renamed = renamed.map_err(|e| Error::Conflict(format!("{old} can't be renamed: {e}")))?;
+                names.insert(old.clone(), renamed);
+            }
+        }
+        let call = |job: &mut JobName| {
+            if let Some(renamed) = names.get(job) {
+                renamed.clone_into(job);
+            }
+        };
+        for old in names.keys() {
+            if let Some(mut item) = self.items.remove(&old.key()) {
+                call(&mut item.summary.name);
+                self.items.insert(item.summary.name.key(), item);
+            }
+        }
+        self.builds.values_mut().for_each(|history| call(&mut history.build.job));
+        self.running.values_mut().for_each(|live| call(&mut live.row.job));
+        self.waits.values_mut().for_each(|wait| call(&mut wait.job));
+        self.busy.values_mut().for_each(|busy| call(&mut busy.job));
+        for queued in self.queue.values_mut() {
+            call(&mut queued.item.job);
+            call(&mut queued.same.0);
+        }
+        let waiting = self.queue.iter().filter(|(_, queued)| queued.item.waiting());
+        self.waiting = waiting.map(|(id, queued)| (queued.same.clone(), *id)).collect();
         Ok(Answer::Unit)
     }
 

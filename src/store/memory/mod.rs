@@ -160,6 +160,7 @@ impl State {
                 self.create_item(name, *kind, config, *disabled)
             }
             Write::ConfigureItem { name, config, disabled } => self.configure_item(name, config, *disabled),
+            Write::RenameItem { name, to } => self.rename_item(name, to),
             Write::DeleteItem { name } => self.delete_item(name),
             Write::CreateNode(node) => self.create_node(node),
             Write::ConfigureNode(node) => self.configure_node(node),

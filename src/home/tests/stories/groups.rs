@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use home::Home;
 use sqlx::Connection;
-use store::{Answer, Builds, Error, Items, Queue, Write, Writer};
+use store::{Answer, Builds, Error, ItemKind, Items, Queue, Write, Writer};
 use tempfile::TempDir;
 
 use crate::support::{build, create, database, enqueue, job, join, open, sqlite_url, step};
@@ -150,5 +150,49 @@ async fn several_writers_decide_each_row_once_on_both() {
     several_writers_decide_each_row_once(join_all((0..3).map(|_| open(&url))).await).await;
     if let Some(url) = database().await {
         several_writers_decide_each_row_once(join_all((0..3).map(|_| open(&url))).await).await;
+    }
+}
+
+/// Three processes want the same name for different items, and one puts an item into a folder that another renames.
+async fn several_writers_give_a_name_once(homes: Vec<Home>) {
+    let rename = |from: &str, to: &str| Write::RenameItem { name: job(from), to: job(to) };
+    for n in 0..20 {
+        let (a, b, wanted) = (format!("a-{n}"), format!("b-{n}"), format!("wanted-{n}"));
+        for name in [&a, &b] {
+            homes[0].write(create(name)).await.unwrap();
+        }
+        let writes = [rename(&a, &wanted), rename(&b, &wanted.to_uppercase()), create(&wanted)];
+        let answers = join_all(homes.iter().zip(writes).map(|(home, write)| home.write(write))).await;
+        assert_eq!(answers.iter().filter(|a| a.is_ok()).count(), 1, "{answers:?}");
+        assert!(answers.iter().all(|a| matches!(a, Ok(_) | Err(Error::Exists(_)))), "{answers:?}");
+
+        let (old, new) = (format!("old-{n}"), format!("new-{n}"));
+        let folder = Write::CreateItem {
+            name: job(&old),
+            kind: ItemKind::Folder,
+            config: String::new(),
+            disabled: false,
+            at: model::Millis(1),
+        };
+        homes[0].write(folder).await.unwrap();
+        let writes = [create(&format!("{old}/x")), rename(&old, &new), create(&format!("{old}/y"))];
+        let answers = join_all(homes.iter().zip(writes).map(|(home, write)| home.write(write))).await;
+        assert!(answers[1].is_ok(), "{answers:?}");
+        for (inside, answer) in [("x", &answers[0]), ("y", &answers[2])] {
+            assert!(matches!(answer, Ok(_) | Err(Error::NotFound(_))), "{answers:?}");
+            let there = homes[0].item(&job(&format!("{new}/{inside}"))).await.unwrap();
+            assert_eq!(there.is_some(), answer.is_ok(), "{answers:?}");
+            assert_eq!(homes[0].item(&job(&format!("{old}/{inside}"))).await.unwrap(), None);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_writers_give_a_name_once_on_both() {
+    let dir = TempDir::new().unwrap();
+    let url = sqlite_url(dir.path());
+    several_writers_give_a_name_once(join_all((0..3).map(|_| open(&url))).await).await;
+    if let Some(url) = database().await {
+        several_writers_give_a_name_once(join_all((0..3).map(|_| open(&url))).await).await;
     }
 }

@@ -137,6 +137,7 @@ impl Draw {
             }
             3 => Write::ConfigureItem { name, config: "<x/>".into(), disabled },
             4 if self.below(4) == 0 => Write::DeleteItem { name },
+            4 => Write::RenameItem { name, to: self.job() },
             5 => Write::CreateNode(node),
             6 => Write::ConfigureNode(node),
             7 if self.below(4) == 0 => Write::DeleteNode { name: node.name },

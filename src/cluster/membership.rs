@@ -300,7 +300,7 @@ impl Handle {
                 }
                 Err(error) if error.passing() => tokio::time::sleep(LOOK).await,
                 Err(error) => {
-                    self.shared.lost.send_replace(Some(Lost::Fenced));
+                    self.shared.lost.send_replace(Some(fenced(&self.shared).await));
                     return Err(error);
                 }
             }
@@ -350,7 +350,7 @@ impl Handle {
                     Ok(_) => self.look(),
                     Err(error) if error.passing() => tracing::debug!(%error, "acquire the startup lock"),
                     Err(error) => {
-                        self.shared.lost.send_replace(Some(Lost::Fenced));
+                        self.shared.lost.send_replace(Some(fenced(&self.shared).await));
                         return Err(error);
                     }
                 }

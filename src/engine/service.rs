@@ -442,6 +442,7 @@ async fn look(shared: &Arc<Shared>) -> Result<(), store::Error> {
             if committed.get(&row.build).is_some_and(|seq| row.seq < *seq) {
                 shared.set_back(row.build);
             }
+            let driven = committed.contains_key(&row.build);
             match ended.get(&row.build) {
                 _ if draining => {}
                 // Its driver ended, and nobody else has it: the store was away, or has forgotten who.
@@ -451,6 +452,8 @@ async fn look(shared: &Arc<Shared>) -> Result<(), store::Error> {
                     }
                     adopt(shared, row).await;
                 }
+                // Of the time before the store was set back: its driver must know that.
+                Some(_) | None if row.fence.epoch() < view.meta.epoch && !driven => adopt(shared, row).await,
                 Some(_) | None => shared.drive(row, None),
             }
         } else if view.live(row.owner) {

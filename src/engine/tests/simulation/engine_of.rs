@@ -99,10 +99,14 @@ impl World {
         let mut orphans = Vec::new();
         for row in &seen.running {
             if row.owner == me.incarnation {
+                let driven = actors.contains_key(&row.build);
                 match ended.get(&row.build) {
                     _ if draining => {}
                     Some(last) if *last > row.fence => self.adopt_above(at, row.clone(), last.epoch()),
                     Some(last) if *last == row.fence => self.adopt(at, &me, row),
+                    Some(_) | None if row.fence.epoch() < view.meta.epoch && !driven => {
+                        self.adopt(at, &me, row)
+                    }
                     Some(_) | None => self.drive(at, row.clone()),
                 }
             } else if view.live(row.owner) {

@@ -7,7 +7,7 @@ use cluster::{LOOK, STARTUP, View, startup};
 use model::{Fence, ReplicaId, ReplicaState};
 use store::{Answer, Error, Join, Load, Member, Write};
 
-use crate::home::Reply;
+use crate::home::{Ask, Reply};
 use crate::mutation::Mutation;
 use crate::replica::{ReplicaDo, Start, Token, micros};
 use crate::world::{MS, SEC, World};
@@ -191,7 +191,7 @@ impl World {
                 self.release(at, fence);
             }
             (_, Err(error)) if error.passing() => self.soon(at, SEC, ReplicaDo::StartOn),
-            (_, Err(_)) => self.lost(at),
+            (_, Err(_)) => self.ask(at, Token::LastLook, Ask::Look),
             (Start::Waiting | Start::Running(_) | Start::Over, Ok(_)) => {}
         }
     }

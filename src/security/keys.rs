@@ -164,6 +164,8 @@ mod tests {
         let sealed = keys().seal_for_agent("agent-1", [9; 16], "<jnlp/>");
         let (iv, text) = sealed.split_at(16);
         assert_eq!(iv, [9; 16]);
+        // as `openssl enc -aes-128-cfb8` has it
+        assert_eq!(hex::encode(text), "7157de5d6d6382");
         let key = hex::decode(&keys().agent_secret("agent-1")[..32]).unwrap();
         let mut text = text.to_vec();
         cfb8::Decryptor::<aes::Aes128>::new_from_slices(&key, iv).unwrap().decrypt(&mut text);

@@ -26,7 +26,8 @@ pub(crate) async fn serve(app: &App, route: &Route, request: Request<Body>) -> R
         Route::Static(name) => file(name),
         Route::SealedJnlp(node) => {
             let base = Base::of(app.settings.root_url.as_deref(), request.headers());
-            act::nodes::sealed_jnlp(&Look::new(app, &base), node).await
+            let sealed = async || act::nodes::sealed_jnlp(&Look::new(app, &base), node).await;
+            again(app.settings.patience, sealed).await
         }
         Route::Agent => socket::agent(app, request).await,
         Route::Peer => {

@@ -177,6 +177,19 @@ fn a_job_may_be_renamed_while_it_runs() {
 }
 
 #[test]
+fn what_waits_in_the_queue_is_built_under_the_new_name() {
+    let it = shared();
+    it.admin.create_job("waits", "echo \"I am ${env.JOB_NAME}\"");
+    let item = it.admin.trigger("waits", "build?delay=2sec");
+    it.admin.post("/job/waits/confirmRename?newName=waited").expect(302);
+    let waiting = it.admin.json(&format!("{item}api/json?tree=task[name]"));
+    assert_eq!(waiting["task"]["name"], "waited");
+    let number = it.admin.follow(&item);
+    it.admin.console_has("waited", number, "I am waited\n");
+    it.unharmed();
+}
+
+#[test]
 fn tree_and_depth_choose_what_is_shown() {
     let it = shared();
     it.admin.create_job("shown", "echo 'x'");

@@ -78,8 +78,8 @@ pub(super) async fn rename(conn: &mut Conn, name: &JobName, to: &JobName) -> App
     let mut names = Vec::with_capacity(items.len());
     for row in conn.rows_in("SELECT id, name FROM item WHERE id IN", &items, "").await? {
         let old = row.parsed(1, JobName::parse)?;
-        let renamed =
-            old.renamed(name, to).ok_or_else(|| Error::Corrupt(format!("“{old}” is in “{name}”")))?;
+        let outside = || Error::Corrupt(format!("the item “{old}” is stored as one in “{name}”"));
+        let renamed = old.renamed(name, to).ok_or_else(outside)?;
         let renamed = renamed.map_err(|e| Error::Conflict(format!("“{old}” can't be renamed: {e}")))?;
         names.push((row.int(0)?, renamed.to_string(), renamed.key()));
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use job::{BuildDiscarder, ParameterDefinition, ParameterKind};
 pub use names::{JobName, MAX_NAME, NameError, NodeName, ReplicaName};
-pub use time::{Clock, Millis, SystemClock};
+pub use time::{Clock, Millis, SystemClock, length};
 
 /// Names a build for ever, across jobs and renames. Allotted by the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -27,6 +27,8 @@ pub struct Act {
     pub branch: Vec<String>,
     /// Line of the Jenkinsfile that asked; 0 where no line did.
     pub line: u32,
+    /// The `Timer` acts of the `timeout` blocks around it, outermost first.
+    pub timers: Vec<StepId>,
     pub kind: ActKind,
 }
 
@@ -58,6 +60,7 @@ pub enum ActKind {
     },
     /// The end of the block that began at `start`.
     BlockEnd {
+        block: BlockKind,
         start: StepId,
         result: BuildResult,
         /// What it threw; nothing for an abort, of which the log knows already.
@@ -97,6 +100,8 @@ pub enum ActKind {
     /// (fed when it fires, `Data::None`) interrupts the body.
     Timer {
         millis: u64,
+        /// It begins anew whenever the body says something in the log.
+        activity: bool,
     },
     // -- durable -----------------------------------------------------------------------------
     /// `sh`, `bat`, `powershell`, `pwsh`. Outcome: `Data::Exit`.

@@ -258,7 +258,8 @@ impl Vm {
     pub(crate) fn want_closing(&mut self, kind: ActKind, line: u32) -> Result<(), Fault> {
         let step = self.cur.take_step();
         self.cur.state = State::Acting(step.clone());
-        self.wanted.push(Act { step, branch: self.cur.names.to_vec(), line, kind });
+        let (branch, timers) = (self.cur.names.to_vec(), self.cur.context().timers.clone());
+        self.wanted.push(Act { step, branch, line, timers, kind });
         self.wanted_by.push(self.cur.id);
         Ok(())
     }

@@ -253,7 +253,7 @@ impl Build {
 
     pub(crate) fn echoes(&self) -> Vec<String> {
         let echo = |act: &Act| match &act.kind {
-            ActKind::Echo { text } => Some(text.clone()),
+            ActKind::Echo { text } if !is_shape(act) => Some(text.clone()),
             _ => None,
         };
         self.acts.iter().filter_map(echo).collect()
@@ -269,7 +269,13 @@ impl Build {
 
     /// A line for each act, for comparing whole flows.
     pub(crate) fn story(&self) -> Vec<String> {
-        self.acts.iter().map(line).collect()
+        self.acts.iter().filter(|act| !is_shape(act)).map(line).collect()
+    }
+
+    /// The same with what only shows that steps begin and end, line by line.
+    pub(crate) fn shape(&self) -> Vec<String> {
+        let lines = self.acts.iter().map(line).collect::<Vec<_>>().join("\n");
+        lines.lines().map(|line| line.trim_start_matches("[Pipeline] ").to_owned()).collect()
     }
 
     pub(crate) fn result(&self) -> BuildResult {
@@ -296,6 +302,12 @@ pub(crate) fn granted(label: Option<&str>) -> Granted {
     }
 }
 
+/// Whether it only shows that a step begins or ends.
+fn is_shape(act: &Act) -> bool {
+    let shape = |text: &str| text.starts_with("[Pipeline] ") || text == "Post stage";
+    act.line == 0 && matches!(&act.kind, ActKind::Echo { text } if shape(text))
+}
+
 fn line(act: &Act) -> String {
     match &act.kind {
         ActKind::Echo { text } => text.clone(),
@@ -309,7 +321,8 @@ fn line(act: &Act) -> String {
         ActKind::CancelTimer { .. } => "cancel timer".into(),
         ActKind::Node { label, .. } => format!("node {}", label.as_deref().unwrap_or("any")),
         ActKind::Sleep { millis } => format!("sleep {millis}"),
-        ActKind::Timer { millis } => format!("timer {millis}"),
+        ActKind::Timer { millis, activity: false } => format!("timer {millis}"),
+        ActKind::Timer { millis, activity: true } => format!("timer {millis} of silence"),
         ActKind::Process(process) => format!("sh {}", process.script.trim()),
         ActKind::Checkout { scm, .. } => match scm {
             pipeline::act::Scm::Job => "checkout".into(),

@@ -100,12 +100,12 @@ fn named(result: Option<BuildResult>) -> Value {
 
 fn current_build(vm: &mut Vm, name: &str) -> Result<Value, Fault> {
     let began = vm.began.clone();
-    let at = || Value::Int(i64::try_from(began.at).unwrap_or(0));
+    let at = || Value::Long(i64::try_from(began.at).unwrap_or(0));
     Ok(match name {
         "result" => named(vm.result_shown()),
         "currentResult" => named(Some(vm.result_shown().unwrap_or(BuildResult::Success))),
         "resultIsBetterOrEqualTo" | "resultIsWorseOrEqualTo" => Value::Null,
-        "number" => Value::Int(i64::try_from(began.number).unwrap_or(0)),
+        "number" => Value::from(i64::try_from(began.number).unwrap_or(0)),
         "id" => Value::from(began.number.to_string()),
         "displayName" => {
             Value::from(vm.globals.display_name.clone().unwrap_or_else(|| format!("#{}", began.number)))
@@ -121,7 +121,7 @@ fn current_build(vm: &mut Vm, name: &str) -> Result<Value, Fault> {
         "startTimeInMillis" | "timeInMillis" => at(),
         "duration" => {
             let spent = vm.now.saturating_sub(began.at);
-            Value::Int(i64::try_from(spent).unwrap_or(0))
+            Value::Long(i64::try_from(spent).unwrap_or(0))
         }
         "durationString" => {
             let seconds = vm.now.saturating_sub(began.at) / 1000;
@@ -151,11 +151,11 @@ fn previous_build(vm: &Vm, name: &str) -> Result<Value, Fault> {
     let number = vm.began.number.saturating_sub(1);
     Ok(match name {
         "result" | "currentResult" => named(vm.began.previous),
-        "number" => Value::Int(i64::try_from(number).unwrap_or(0)),
+        "number" => Value::from(i64::try_from(number).unwrap_or(0)),
         "id" => Value::from(number.to_string()),
         "displayName" => Value::from(format!("#{number}")),
         "previousBuild" | "description" => Value::Null,
-        "duration" => Value::Int(0),
+        "duration" => Value::Long(0),
         _ => return Err(no_property(name)),
     })
 }

@@ -327,7 +327,7 @@ impl Vm {
             BinaryOp::LessEqual => ordering.is_le(),
             BinaryOp::Greater => ordering.is_gt(),
             BinaryOp::GreaterEqual => ordering.is_ge(),
-            _ => return Value::Int(ordering as i64),
+            _ => return Value::Int(ordering as i32),
         })
     }
 }

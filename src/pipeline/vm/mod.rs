@@ -3,11 +3,11 @@
 //! No Rust recursion stands for a Groovy call, nothing is async, and all state is plain data. Branches share the
 //! heap; each has a stack of its own. Which branch runs next depends on the order of the records and nothing else.
 
-mod arithmetic;
+pub(crate) mod arithmetic;
 mod branch;
 mod build;
 mod call;
-mod coerce;
+pub(crate) mod coerce;
 pub(crate) mod compare;
 mod construct;
 mod context;

@@ -30,6 +30,7 @@ impl Vm {
             Value::Null | Value::Absent => out.push_str("null"),
             Value::Bool(flag) => out.push_str(if *flag { "true" } else { "false" }),
             Value::Int(number) => out.push_str(&number.to_string()),
+            Value::Long(number) => out.push_str(&number.to_string()),
             Value::Double(number) => out.push_str(&double(*number)),
             Value::Decimal(number) => out.push_str(&number.to_string()),
             Value::Str(text) if quoted => {
@@ -134,8 +135,8 @@ impl Vm {
         let name = match value {
             Value::Null | Value::Absent => "null",
             Value::Bool(_) => "java.lang.Boolean",
-            Value::Int(n) if i32::try_from(*n).is_ok() => "java.lang.Integer",
-            Value::Int(_) => "java.lang.Long",
+            Value::Int(_) => "java.lang.Integer",
+            Value::Long(_) => "java.lang.Long",
             Value::Double(_) => "java.lang.Double",
             Value::Decimal(_) => "java.math.BigDecimal",
             Value::Str(_) => "java.lang.String",

@@ -22,8 +22,12 @@ pub(crate) struct Ref(u32);
 pub(crate) enum Value {
     Null,
     Bool(bool),
-    Int(i64),
+    /// `Integer`: 32 bits, wraps.
+    Int(i32),
+    /// `Long`: 64 bits, wraps.
+    Long(i64),
     Double(f64),
+    /// `BigDecimal` and `BigInteger`.
     Decimal(Arc<Decimal>),
     Str(Arc<str>),
     /// Both ends are in it; it may run downwards. An empty range is an empty list.
@@ -138,14 +142,15 @@ impl From<String> for Value {
 }
 
 impl From<i64> for Value {
+    /// An `Integer` if it fits.
     fn from(number: i64) -> Value {
-        Value::Int(number)
+        i32::try_from(number).map_or(Value::Long(number), Value::Int)
     }
 }
 
 impl From<usize> for Value {
     fn from(number: usize) -> Value {
-        Value::Int(i64::try_from(number).unwrap_or(i64::MAX))
+        Value::from(i64::try_from(number).unwrap_or(i64::MAX))
     }
 }
 

@@ -62,7 +62,7 @@ fn one(vm: &Vm, spec: &str, kind: char, value: &Value) -> Result<String, Fault> 
             precision.map_or(text.clone(), |p| text.chars().take(p).collect())
         }
         'd' => match value {
-            Value::Int(number) => number.to_string(),
+            Value::Int(_) | Value::Long(_) => vm.text(value),
             _ => return Err(wrong()),
         },
         'x' => format!("{:x}", compare::whole(value).ok_or_else(wrong)?),

@@ -17,7 +17,7 @@ pub(super) fn call(vm: &mut Vm, me: &Value, name: &str, args: &[Value]) -> Nativ
     if let Value::Range(from, to) = me {
         match name {
             "size" => {
-                return Ok(Some(Value::Int(i64::try_from(from.abs_diff(*to)).unwrap_or(i64::MAX - 1) + 1)));
+                return Ok(Some(Value::from(i64::try_from(from.abs_diff(*to)).unwrap_or(i64::MAX - 1) + 1)));
             }
             "isEmpty" => return Ok(Some(Value::Bool(false))),
             "contains" => {

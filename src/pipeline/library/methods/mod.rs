@@ -51,7 +51,7 @@ pub(crate) fn has(vm: &Vm, object: &Value, name: &str) -> bool {
     }
     let names: &[&str] = match object {
         Value::Str(_) => string::NAMES,
-        Value::Int(_) | Value::Double(_) | Value::Decimal(_) => number::NAMES,
+        Value::Int(_) | Value::Long(_) | Value::Double(_) | Value::Decimal(_) => number::NAMES,
         Value::Range(..) => list::NAMES,
         value => match vm.heap.object(value) {
             Some(Object::List(_) | Object::Set(_)) => list::NAMES,
@@ -66,7 +66,9 @@ pub(crate) fn has(vm: &Vm, object: &Value, name: &str) -> bool {
 fn native(vm: &mut Vm, object: &Value, name: &str, args: &[Value]) -> Native {
     let own = match object {
         Value::Str(text) => string::call(vm, &text.clone(), name, args)?,
-        Value::Int(_) | Value::Double(_) | Value::Decimal(_) => number::call(vm, object, name, args)?,
+        Value::Int(_) | Value::Long(_) | Value::Double(_) | Value::Decimal(_) => {
+            number::call(vm, object, name, args)?
+        }
         Value::Bool(flag) => other::boolean(*flag, name, args),
         Value::Class(class) => match super::statics::call(vm, class, name, args)? {
             Some(value) => Some(value),
@@ -115,8 +117,8 @@ pub(crate) fn property(vm: &mut Vm, object: &Value, name: &str) -> Native {
             _ => Ok(None),
         },
         Value::Range(from, to) => Ok(match name {
-            "from" => Some(Value::Int(*from.min(to))),
-            "to" => Some(Value::Int(*from.max(to))),
+            "from" => Some(Value::from(*from.min(to))),
+            "to" => Some(Value::from(*from.max(to))),
             _ => None,
         }),
         value => match vm.heap.object(value) {

@@ -57,7 +57,7 @@ pub(super) fn common(vm: &mut Vm, object: &Value, name: &str, args: &[Value]) ->
             Value::str_class(classes::simple(&class))
         }
         "asBoolean" => Value::Bool(vm.truth(object)),
-        "compareTo" => Value::Int(vm.compare(object, &first)? as i64),
+        "compareTo" => Value::Int(vm.compare(object, &first)? as i32),
         "asType" => {
             let ty = match &first {
                 Value::Class(name) => name.to_string(),

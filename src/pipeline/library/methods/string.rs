@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Native, int, text};
 use crate::library::regex::{Found, Regex};
 use crate::vm::value::Value;
-use crate::vm::{Fault, Vm, class, number_error};
+use crate::vm::{Fault, Vm, class, coerce, number_error};
 
 /// What a call by plain name inside `with { }` may mean.
 pub(super) const NAMES: &[&str] = &[
@@ -61,8 +61,8 @@ fn plain(vm: &mut Vm, me: &str, name: &str, args: &[Value]) -> Native {
         "containsIgnoreCase" => Value::Bool(me.to_lowercase().contains(&arg(0).to_lowercase())),
         "equalsIgnoreCase" => Value::Bool(me.to_lowercase() == arg(0).to_lowercase()),
         "startsWithIgnoreCase" => Value::Bool(me.to_lowercase().starts_with(&arg(0).to_lowercase())),
-        "compareTo" => Value::Int(me.encode_utf16().cmp(arg(0).encode_utf16()) as i64),
-        "compareToIgnoreCase" => Value::Int(me.to_lowercase().cmp(&arg(0).to_lowercase()) as i64),
+        "compareTo" => Value::Int(me.encode_utf16().cmp(arg(0).encode_utf16()) as i32),
+        "compareToIgnoreCase" => Value::Int(me.to_lowercase().cmp(&arg(0).to_lowercase()) as i32),
         "concat" | "plus" => Value::from(format!("{me}{}", arg(0))),
         "minus" => Value::from(me.replacen(&arg(0), "", 1)),
         "multiply" => {
@@ -84,7 +84,7 @@ fn plain(vm: &mut Vm, me: &str, name: &str, args: &[Value]) -> Native {
         "uncapitalize" => Value::from(first(me, |c| c.to_lowercase().collect())),
         "hashCode" => {
             let hash = me.encode_utf16().fold(0i32, |h, c| h.wrapping_mul(31).wrapping_add(i32::from(c)));
-            Value::Int(i64::from(hash))
+            Value::Int(hash)
         }
         "count" => Value::from(me.matches(&arg(0)).count()),
         "padLeft" | "padRight" | "center" => return pad(vm, me, name, args),
@@ -97,7 +97,7 @@ fn plain(vm: &mut Vm, me: &str, name: &str, args: &[Value]) -> Native {
         "normalize" | "denormalize" => Value::from(me.replace("\r\n", "\n").replace('\r', "\n")),
         "expand" => Value::from(me.replace('\t', "        ")),
         "getBytes" | "bytes" => {
-            let bytes = me.bytes().map(|b| Value::Int(i64::from(b.cast_signed()))).collect();
+            let bytes = me.bytes().map(|b| Value::Int(i32::from(b.cast_signed()))).collect();
             vm.heap.list(bytes)
         }
         "encodeBase64" => Value::from(base64(me.as_bytes())),
@@ -316,13 +316,16 @@ fn insert(regex: &Regex, text: &str, found: &Found, with: &str, out: &mut String
 fn numbers(vm: &mut Vm, me: &str, name: &str) -> Native {
     let bare = me.trim();
     Ok(Some(match name {
-        "isInteger" | "isLong" | "isBigInteger" => Value::Bool(bare.parse::<i64>().is_ok()),
+        "isInteger" => Value::Bool(coerce::parsed(me, 10, "int").is_ok()),
+        "isLong" => Value::Bool(coerce::parsed(me, 10, "long").is_ok()),
+        "isBigInteger" => Value::Bool(coerce::parsed(me, 10, "BigInteger").is_ok()),
         "isNumber" | "isDouble" | "isFloat" | "isBigDecimal" => {
             Value::Bool(bare.parse::<f64>().is_ok_and(f64::is_finite))
         }
-        "toInteger" | "toLong" | "toBigInteger" | "toShort" => {
-            Value::Int(bare.parse().map_err(|_| number_error(me))?)
-        }
+        "toInteger" => coerce::parsed(me, 10, "int")?,
+        "toLong" => coerce::parsed(me, 10, "long")?,
+        "toBigInteger" => coerce::parsed(me, 10, "BigInteger")?,
+        "toShort" => coerce::parsed(me, 10, "short")?,
         "toDouble" | "toFloat" => Value::Double(bare.parse().map_err(|_| number_error(me))?),
         "toBigDecimal" => return vm.cast(Value::str(me), "BigDecimal").map(Some),
         "toBoolean" => Value::Bool(matches!(bare.to_lowercase().as_str(), "true" | "y" | "1")),
@@ -335,7 +338,7 @@ fn numbers(vm: &mut Vm, me: &str, name: &str) -> Native {
             }
             Value::from(chars.into_iter().collect::<String>())
         }
-        "codePointAt" => Value::Int(me.chars().next().map_or(0, |c| i64::from(c as u32))),
+        "codePointAt" => Value::Int(me.chars().next().map_or(0, |c| (c as u32).cast_signed())),
         "eachLine" => Value::Null,
         "decodeBase64" => match decode(me) {
             Some(text) => Value::from(text),

@@ -118,6 +118,10 @@ impl Compiler {
         for part in parts {
             match part {
                 Part::Text(text) => self.push_string(text),
+                Part::Expr(Expr { kind: ExprKind::Closure { .. }, pos }) => {
+                    self.pos = *pos;
+                    self.error("A closure in a text is worked out when the text is used, which Majordomo cannot: write ${value} instead of ${-> value}");
+                }
                 Part::Expr(expr) => {
                     self.expr(expr);
                     self.op(Op::ToText);

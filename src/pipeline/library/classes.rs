@@ -90,6 +90,8 @@ const KNOWN: &[&str] = &[
     "java.util.Objects",
     "java.util.regex.Pattern",
     "java.util.regex.Matcher",
+    "java.math.RoundingMode",
+    "java.util.TimeZone",
     "java.util.concurrent.TimeUnit",
     "groovy.lang.Closure",
     "groovy.lang.GString",
@@ -235,6 +237,9 @@ pub(crate) fn construct(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<Val
     statics::construct(vm, simple(name), args)
 }
 
+/// How `setScale` may round.
+const ROUNDING: [&str; 5] = ["UP", "DOWN", "CEILING", "FLOOR", "HALF_UP"];
+
 /// A static field.
 pub(crate) fn constant(class: &str, name: &str) -> Option<Value> {
     Some(match (class, name) {
@@ -248,6 +253,10 @@ pub(crate) fn constant(class: &str, name: &str) -> Option<Value> {
         ("Boolean", "FALSE") => Value::Bool(false),
         ("Closure", "OWNER_FIRST" | "OWNER_ONLY") => Value::Int(0),
         ("Closure", "DELEGATE_FIRST" | "DELEGATE_ONLY") => Value::Int(1),
+        ("BigDecimal", name) => {
+            Value::str(name.strip_prefix("ROUND_").filter(|name| ROUNDING.contains(name))?)
+        }
+        ("RoundingMode", name) if ROUNDING.contains(&name) => Value::str(name),
         ("Pattern", "CASE_INSENSITIVE") => Value::Int(2),
         ("Pattern", "MULTILINE") => Value::Int(8),
         ("Pattern", "DOTALL") => Value::Int(32),

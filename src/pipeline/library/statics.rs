@@ -67,8 +67,10 @@ pub(super) fn call(vm: &mut Vm, class: &str, name: &str, args: &[Value]) -> Resu
             };
             return whole(vm, &first, args.get(1), ty).map(Some);
         }
-        ("Integer" | "Long" | "Double" | "Boolean" | "String" | "Objects", "toString")
-        | ("String", "valueOf") => Value::from(vm.text(&first)),
+        ("Integer" | "Long" | "Double" | "Boolean" | "String" | "Objects", "toString") => {
+            Value::from(vm.text(&first))
+        }
+        ("String", "valueOf") => Value::from(vm.text_of_java(&first)),
         ("Integer" | "Long", "toHexString") => {
             Value::from(format!("{:x}", compare::whole(&first).unwrap_or(0)))
         }
@@ -95,6 +97,10 @@ pub(super) fn call(vm: &mut Vm, class: &str, name: &str, args: &[Value]) -> Resu
         }
         ("String", "format") => return super::methods::format(vm, args).map(Some),
         ("System", "currentTimeMillis") => Value::Long(i64::try_from(vm.now).unwrap_or(0)),
+        ("TimeZone", "getTimeZone") => match vm.text(&first).as_str() {
+            zone @ ("UTC" | "GMT" | "Etc/UTC" | "Z") => Value::str(zone),
+            zone => return Err(refused(&format!("the time zone {zone}, only UTC"))),
+        },
         ("System", "lineSeparator") => Value::str("\n"),
         ("UUID", "randomUUID") => Value::from(unique(vm)),
         ("Objects", "equals") => Value::Bool(vm.equal(&first, args.get(1).unwrap_or(&Value::Null))),

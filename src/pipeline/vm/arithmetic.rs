@@ -297,6 +297,9 @@ impl Vm {
                     self.map_put(&left, key, value);
                 }
             }
+            (Some(Object::Closure(_)), BinaryOp::ShiftLeft) if closure => {
+                return self.shift(BinaryOp::ShiftRight, right, left);
+            }
             (Some(Object::Closure(first)), BinaryOp::ShiftRight) if closure => {
                 let mut first = first.clone();
                 first.then.push(right);

@@ -135,7 +135,7 @@ impl Vm {
         }
     }
 
-    fn enum_ordinal(&self, value: &Value) -> Option<i64> {
+    pub(super) fn enum_ordinal(&self, value: &Value) -> Option<i64> {
         match self.heap.object(value)? {
             Object::Instance(instance) => whole(instance.fields.get_str("$ordinal")?),
             _ => None,

@@ -90,8 +90,10 @@ impl Vm {
             }
             Op::Index => {
                 let (index, object) = (self.pop(), self.pop());
-                let value = self.get_index(&object, &index)?;
-                self.push(value);
+                if !self.reads_default(&object, &index)? {
+                    let value = self.get_index(&object, &index)?;
+                    self.push(value);
+                }
             }
             Op::SetIndex => {
                 let (value, index, object) = (self.pop(), self.pop(), self.pop());

@@ -104,6 +104,18 @@ impl Vm {
         }
     }
 
+    /// Reads what a map with a default gives a key that it does not have; says whether it does.
+    pub(crate) fn reads_default(&mut self, map: &Value, key: &Value) -> Result<bool, Fault> {
+        let Some(Object::Map(own)) = self.heap.object(map) else { return Ok(false) };
+        let Some(default) = own.default.clone().filter(|_| !own.has(&self.key(key))) else {
+            return Ok(false);
+        };
+        let Some(code) = self.program.image.library("$putDefault") else { return Ok(false) };
+        let script = Value::Global(super::value::Global::Script);
+        self.call_code(code, vec![map.clone(), key.clone(), default], script, super::Ret::Push)?;
+        Ok(true)
+    }
+
     // -- elements --------------------------------------------------------------------------------
 
     pub(crate) fn get_index(&mut self, object: &Value, index: &Value) -> Result<Value, Fault> {

@@ -285,6 +285,7 @@ fn children(object: &Object, todo: &mut Vec<Value>) {
             todo.push(key.clone());
             todo.push(value.clone());
         }
+        todo.extend(map.default.clone());
     };
     match object {
         Object::List(items) | Object::Iterator(Cursor::Items(items, _)) => todo.extend(items.iter().cloned()),

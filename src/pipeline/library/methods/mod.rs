@@ -26,6 +26,9 @@ pub(crate) fn call(vm: &mut Vm, object: Value, name: &str, args: Vec<Value>) -> 
     if let Some(code) = fits.filter(|_| closure) {
         return prelude_method(vm, code, object, args);
     }
+    if closure && matches!(object, Value::Str(_)) && !matches!(name, "is" | "equals") {
+        return Err(missing(vm, &object, name, &args));
+    }
     if let Some(done) = other::effect(vm, &object, name, &args) {
         return done;
     }

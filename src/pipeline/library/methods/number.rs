@@ -44,7 +44,8 @@ pub(super) fn call(vm: &mut Vm, me: &Value, name: &str, args: &[Value]) -> Nativ
             Value::Double(n) if args.is_empty() => rounded(*n),
             me => {
                 let places = u32::try_from(int(args, 0, 0)).unwrap_or(0).min(20);
-                let rounded = compare::decimal(me).rounded(places);
+                let mode = args.get(1).map_or_else(|| "HALF_UP".to_owned(), |mode| vm.text(mode));
+                let rounded = compare::decimal(me).scaled(places, &mode);
                 rounded.map_or(Value::Null, |d| match me {
                     Value::Double(_) => Value::Double(d.to_f64()),
                     _ => Vm::decimal_value(d),

@@ -61,8 +61,8 @@ fn plain(vm: &mut Vm, me: &str, name: &str, args: &[Value]) -> Native {
         "containsIgnoreCase" => Value::Bool(me.to_lowercase().contains(&arg(0).to_lowercase())),
         "equalsIgnoreCase" => Value::Bool(me.to_lowercase() == arg(0).to_lowercase()),
         "startsWithIgnoreCase" => Value::Bool(me.to_lowercase().starts_with(&arg(0).to_lowercase())),
-        "compareTo" => Value::Int(me.encode_utf16().cmp(arg(0).encode_utf16()) as i32),
-        "compareToIgnoreCase" => Value::Int(me.to_lowercase().cmp(&arg(0).to_lowercase()) as i32),
+        "compareTo" => Value::Int(distance(me, &arg(0))),
+        "compareToIgnoreCase" => Value::Int(distance(&me.to_lowercase(), &arg(0).to_lowercase())),
         "concat" | "plus" => Value::from(format!("{me}{}", arg(0))),
         "minus" => Value::from(me.replacen(&arg(0), "", 1)),
         "multiply" => {
@@ -108,6 +108,14 @@ fn plain(vm: &mut Vm, me: &str, name: &str, args: &[Value]) -> Native {
         }
         _ => return Ok(None),
     }))
+}
+
+/// What Java gives for a comparison: how far the first two letters that differ are apart, or the lengths.
+fn distance(left: &str, right: &str) -> i32 {
+    let pairs = left.encode_utf16().zip(right.encode_utf16());
+    let letters = pairs.map(|(l, r)| i32::from(l) - i32::from(r)).find(|apart| *apart != 0);
+    let length = |text: &str| i32::try_from(text.encode_utf16().count()).unwrap_or(i32::MAX);
+    letters.unwrap_or_else(|| length(left) - length(right))
 }
 
 fn first(text: &str, change: impl Fn(char) -> String) -> String {
@@ -168,7 +176,14 @@ fn parts(vm: &mut Vm, me: &str, name: &str, args: &[Value]) -> Native {
                 .map_or(me.len(), |c| c.0);
             found(me[from..].find(&text(vm, args, 0)).map(|at| at + from))
         }
-        "lastIndexOf" => found(me.rfind(&text(vm, args, 0))),
+        "lastIndexOf" => {
+            let what = text(vm, args, 0);
+            let last = usize::try_from(int(args, 1, len)).ok();
+            let to =
+                last.map_or(0, |last| me.char_indices().nth(last).map_or(me.len(), |c| c.0 + what.len()));
+            let to = (to.min(me.len())..=me.len()).find(|to| me.is_char_boundary(*to)).unwrap_or(me.len());
+            found(last.and_then(|_| me[..to].rfind(&what)))
+        }
         "takeBefore" | "takeAfter" => {
             let split = me.split_once(&text(vm, args, 0));
             Value::str(split.map_or("", |s| if name == "takeBefore" { s.0 } else { s.1 }))

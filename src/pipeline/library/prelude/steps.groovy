@@ -36,6 +36,10 @@ def $announced(text, name, args, named) {
     return $step(name, args, named)
 }
 
+def $print(object) {
+    return $step('println', [object.toString()], false)
+}
+
 def stage(args, body) {
     def id = $stageStart(args.name, 0)
     def error = null

@@ -59,6 +59,7 @@ const PLAIN: &[(&str, &str)] = &[
     ("scmGit", "userRemoteConfigs"),
     ("sh", "script"),
     ("sleep", "time"),
+    ("sprintf", "format"),
     ("stash", "name"),
     ("unstash", "name"),
     ("writeFile", "file"),
@@ -134,8 +135,13 @@ pub(crate) fn run(vm: &mut Vm, name: &str, args: Vec<Value>, named: bool) -> Res
         return vm.call_code(code, vec![map, given.body.unwrap_or(Value::Null)], script, Ret::Push);
     }
     if let Some((_, plain)) = PLAIN.iter().find(|p| p.0 == name) {
+        if name == "sprintf" {
+            let text = super::methods::format(vm, &args)?;
+            vm.push(text);
+            return Ok(());
+        }
         if matches!(name, "println" | "print" | "printf") {
-            return print(vm, name, &args);
+            return print(vm, name, args);
         }
         let given = given(vm, name, plain, args, named)?;
         return plain_step(vm, name, &given);
@@ -194,10 +200,16 @@ fn given(vm: &Vm, step: &str, plain: &str, mut args: Vec<Value>, named: bool) ->
     Ok(Given { named: all, body })
 }
 
-fn print(vm: &mut Vm, name: &str, args: &[Value]) -> Result<(), Fault> {
-    let text = match (name, args) {
-        ("printf", _) => vm.text(&super::methods::format(vm, args)?),
-        (_, [one]) => vm.text(one),
+fn print(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<(), Fault> {
+    if let [own] = args.as_slice()
+        && vm.own_method(own, "toString", &[]).is_some()
+        && let Some(code) = vm.program.image.library("$print")
+    {
+        return vm.call_code(code, args, Value::Global(Global::Script), Ret::Push);
+    }
+    let text = match (name, args.as_slice()) {
+        ("printf", _) => vm.text(&super::methods::format(vm, &args)?),
+        (_, [one]) => vm.text_of_java(one),
         (_, []) => String::new(),
         (_, many) => many.iter().map(|v| vm.text(v)).collect::<Vec<_>>().join(" "),
     };

@@ -339,3 +339,63 @@ fn parameters_cannot_be_set() {
         );
     }
 }
+
+#[test]
+fn methods_give_what_they_give_in_groovy() {
+    for (source, wanted) in [
+        (
+            "def d = [a: 1].withDefault { it.size() }; println \"${d.a} ${d.bbb} ${d['cc']} ${d.get('dddd')} ${d.containsKey('zz')} $d\"",
+            "1 3 2 4 false [a:1, bbb:3, cc:2, dddd:4]",
+        ),
+        ("def n = [:].withDefault { 0 }; ['a', 'b', 'a'].each { n[it] += 1 }; println n", "{a=2, b=1}"),
+        ("def l = [:].withDefault { [] }; l['k'] << 1; l.k << 2; println l", "{k=[1, 2]}"),
+        ("println([a: [:], b: 1..3])", "{a={}, b=1..3}"),
+        ("println(String.valueOf([a: 1]) + [a: 1] + \"${1..2}\")", "{a=1}[a:1][1, 2]"),
+        ("println([1, 2, 3, 4, 5].collate(2, 1, false))", "[[1, 2], [2, 3], [3, 4], [4, 5]]"),
+        ("println([1, 2, 3, 4, 5].collate(2, 3))", "[[1, 2], [4, 5]]"),
+        ("println((1..5).collate(2, false))", "[[1, 2], [3, 4]]"),
+        ("println(['a', 'b'].withIndex(1))", "[[a, 1], [b, 2]]"),
+        ("println(['a', 'b'].indexed(5))", "{5=a, 6=b}"),
+        ("println('a1b2'.findAll(/([a-z])(\\d)/) { all, l, d -> d + l })", "[1a, 2b]"),
+        ("println('a1b2'.find(/\\d/) { it.toInteger() * 2 })", "2"),
+        ("def s = ''; 'x\\ny'.eachLine(1) { l, n -> s += \"$n$l\" }; println s", "1x2y"),
+        ("def s = ''; [a: 1].eachWithIndex { k, v, i -> s += \"$k$v$i\" }; println s", "a10"),
+        ("println('abca'.takeWhile { it != 'c' } + 'abc'.dropWhile { it == 'a' })", "abbc"),
+        ("println('abcabc'.lastIndexOf('b', 2))", "1"),
+        ("println('10'.compareTo('9') + 'ab'.compareTo('abcd'))", "-10"),
+        ("println(({ it + 1 } << { it * 2 })(5))", "11"),
+        ("println(String.format('%,d|%,.2f|%s', 1234567, -9876.543, [1]))", "1,234,567|-9,876.54|[1]"),
+        ("println(String.format('%s', [1]) + sprintf('%03d', 7))", "[1]007"),
+        (
+            "println(12.345.setScale(2, BigDecimal.ROUND_HALF_UP) + 1.9.setScale(0, java.math.RoundingMode.DOWN))",
+            "13.35",
+        ),
+        ("println(new Date(0).format('yyyy-MM-dd', TimeZone.getTimeZone('UTC')))", "1970-01-01"),
+        (
+            "class P { String name; int n; P() { n = 7 }\n String toString() { \"P($name)\" } }\nprintln(new P(name: 'a'))",
+            "P(a)",
+        ),
+        (
+            "class P { String name; int n; P() { n = 7 } }\nprintln(new P(name: 'a').getName() + new P(n: 2).n + new P().n)",
+            "a27",
+        ),
+        ("enum E { A, B; def low() { name().toLowerCase() + ordinal() } }\nprintln(E.B.low())", "b1"),
+    ] {
+        let build = Build::told(source);
+        assert_eq!(build.echoes(), [wanted], "{source}\n{}", build.error());
+    }
+    for (source, error) in [
+        ("[].withDefault { 0 }", "withDefault of a list does not run in Majordomo"),
+        ("TimeZone.getTimeZone('CET')", "the time zone CET, only UTC"),
+        ("'abc'.join { it }", "No signature of method: java.lang.String.join()"),
+    ] {
+        let found = Build::of(source).error();
+        assert!(found.contains(error), "{source}\n{found}");
+    }
+    let errors = pipeline::program::Program::compile("def x = 1\necho \"a${-> x}\"").unwrap_err();
+    assert!(
+        errors[0].to_string().contains("WorkflowScript: 2: A closure in a text is worked out when"),
+        "{}",
+        errors[0]
+    );
+}

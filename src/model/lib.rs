@@ -171,6 +171,15 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// What Jenkins calls it.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Cause::User { .. } => "hudson.model.Cause$UserIdCause",
+            Cause::Remote { .. } => "hudson.model.Cause$RemoteCause",
+            Cause::Upstream { .. } => "hudson.model.Cause$UpstreamCause",
+        }
+    }
+
     pub fn short_description(&self) -> String {
         match self {
             Cause::User { name, .. } => format!("Started by user {name}"),

@@ -75,7 +75,7 @@ impl Vm {
             Value::Global(global) => out.push_str(match global {
                 Global::Script => "WorkflowScript",
                 Global::Env => "env",
-                Global::CurrentBuild | Global::PreviousBuild => "currentBuild",
+                Global::CurrentBuild | Global::Earlier(_) => "currentBuild",
                 Global::Scm => "scm",
                 Global::Steps => "steps",
             }),

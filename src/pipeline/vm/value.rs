@@ -46,7 +46,8 @@ pub(crate) enum Global {
     Script,
     Env,
     CurrentBuild,
-    PreviousBuild,
+    /// A build before this one, by its place in `Began::earlier`.
+    Earlier(u16),
     Scm,
     Steps,
 }

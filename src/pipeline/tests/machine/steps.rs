@@ -112,7 +112,7 @@ fn sources_are_checked_out() {
     );
     assert_eq!(
         build.story()[1..7],
-        ["git https://a/b.git master", "abc123", "git u dev", "git v main", "git w x", "release"]
+        ["git https://a/b.git master", "abc123", "git u dev", "checkout v main", "checkout w x", "release"]
     );
     let job = Build::of_began("node { checkout scm }", &pipeline::act::Began { has_scm: true, ..began() });
     assert!(job.acts.iter().any(|a| matches!(&a.kind, ActKind::Checkout { scm: Scm::Job, .. })));

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pipeline::act::{
-    Act, ActKind, Began, BuildResult, Class, Data, Event, Failure, FailureKind, Granted, Outcome, ParamValue,
-    Record, Returns,
+    Act, ActKind, Began, BuildResult, Cause, Class, Data, Event, Failure, FailureKind, Granted, Outcome,
+    ParamValue, Record, Returns,
 };
 use pipeline::machine::{Divergence, Ended, Machine, Status};
 use pipeline::program::Program;
@@ -26,7 +26,10 @@ pub(crate) fn began() -> Began {
             ("BUILD_NUMBER".to_owned(), "7".to_owned()),
             ("JOB_NAME".to_owned(), "folder/job".to_owned()),
         ]),
+        causes: vec![Cause::User { id: "alice".into(), name: "Alice A.".into() }],
         previous: None,
+        earlier: Vec::new(),
+        older: false,
         has_scm: false,
         at: 1_000_000,
     }
@@ -326,7 +329,7 @@ fn line(act: &Act) -> String {
         ActKind::Process(process) => format!("sh {}", process.script.trim()),
         ActKind::Checkout { scm, .. } => match scm {
             pipeline::act::Scm::Job => "checkout".into(),
-            pipeline::act::Scm::Git { url, branch, .. } => format!("git {url} {branch}"),
+            pipeline::act::Scm::Git { url, branch, .. } => format!("{} {url} {branch}", act.name()),
         },
         ActKind::ReadFile { path, .. } => format!("read {path}"),
         ActKind::WriteFile { path, .. } => format!("write {path}"),

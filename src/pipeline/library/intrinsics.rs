@@ -127,6 +127,12 @@ fn plain(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<(), Fault> {
         }
         "$resultOf" => Value::str(result_name(vm.thrown_result(&first))),
         "$currentResult" => Value::str(result_name(vm.result_shown().unwrap_or(BuildResult::Success))),
+        "$leavesTimeout" => {
+            let timer = step(vm, &second);
+            vm.leaves_timeout(&first, &timer);
+            Value::Null
+        }
+        "$actual" => Value::Bool(vm.is_actual_interruption(&first)),
         "$interruption" => Value::Bool(vm.is_interruption(&first)),
         "$fatal" => Value::Bool(vm.is_fatal(&first)),
         "$shown" => {

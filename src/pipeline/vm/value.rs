@@ -101,6 +101,10 @@ pub(crate) struct Thrown {
     pub(crate) fatal: bool,
     /// The result that an interruption gives the build.
     pub(crate) result: Option<crate::act::BuildResult>,
+    /// Of an interruption by a `timeout`: its timer, until the block is left.
+    pub(crate) timer: Option<crate::act::StepId>,
+    /// Left its `timeout`: a failure like any other, which `retry` tries again.
+    pub(crate) expired: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -207,7 +207,7 @@ pub(super) fn instance(vm: &mut Vm, me: &Value, name: &str, args: &[Value]) -> N
                 let result = thrown.result.map(|r| Value::str(crate::library::globals::result_name(r)));
                 return Ok(Some(result.unwrap_or(Value::Null)));
             }
-            "isActualInterruption" => return Ok(Some(Value::Bool(true))),
+            "isActualInterruption" => return Ok(Some(Value::Bool(!thrown.expired))),
             _ => {}
         }
     }

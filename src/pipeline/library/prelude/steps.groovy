@@ -95,6 +95,9 @@ def timeout(args, body) {
         } finally {
             $timerEnd(timer)
         }
+    } catch (Throwable e) {
+        $leavesTimeout(e, timer)
+        throw e
     } finally {
         $note('[Pipeline] }\n[Pipeline] // timeout')
     }
@@ -109,7 +112,7 @@ def retry(args, body) {
                 return $body(body)
             } catch (Throwable e) {
                 left = left - 1
-                if (left < 1 || $interruption(e) || $fatal(e)) {
+                if (left < 1 || $actual(e) || $fatal(e)) {
                     throw e
                 }
                 $note($shown(e))
@@ -130,7 +133,7 @@ def $caught(name, args, body) {
     try {
         return $body(body)
     } catch (Throwable e) {
-        if ($fatal(e) || $interruption(e) && args.catchInterruptions == false) {
+        if ($fatal(e) || $actual(e) && args.catchInterruptions == false) {
             throw e
         }
         if (args.message) {

@@ -95,7 +95,7 @@ fn git_source(scm: &GitScm, params: &BTreeMap<String, String>) -> GitSource {
 async fn fetch(source: &GitSource, path: &str) -> Result<(String, String), String> {
     let url = &source.url;
     let folder = tempfile::tempdir().map_err(|e| format!("make a folder to fetch into: {e}"))?;
-    let script = checkout::script(url, &source.branch, &source.branch, true);
+    let script = checkout::script(source, false);
     let mut git = Command::new("/bin/sh");
     git.args(["-c", &script]).current_dir(folder.path()).stdin(Stdio::null());
     git.env("GIT_TERMINAL_PROMPT", "0").stdout(Stdio::piped()).stderr(Stdio::piped());

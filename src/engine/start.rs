@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::{BuildResult, JobName};
-use pipeline::act::{Began, Outcome, Record};
+use pipeline::act::{Began, Earlier, Outcome, Record};
 use store::{Build, Chunk, Effect, Progress, Running, Write};
 
 use crate::definition;
@@ -17,6 +17,11 @@ use crate::texts;
 const FORMAT: u32 = 1;
 /// Behaviour of the machine that new builds get, and the newest that this binary knows.
 pub const BEHAVIOUR: u32 = 1;
+
+/// Earlier builds that a script may look at.
+const EARLIER: u32 = 50;
+/// Bytes of their names.
+const EARLIER_NAMES: usize = 8 * 1024;
 
 /// Why there is no driver.
 #[derive(Debug)]
@@ -143,6 +148,8 @@ async fn begin(shared: &Shared, running: &Running, build: &Build) -> Result<Driv
         env.insert(SCM_COMMIT.to_owned(), scm.branch.clone());
         env.extend(scm.name.clone().map(|name| (SCM_BRANCH.to_owned(), name)));
     }
+    let speaks = source.text.contains("revious");
+    let (earlier, older) = if speaks { earlier(shared, running).await? } else { (Vec::new(), false) };
     let began = Began {
         format: FORMAT,
         behaviour: running.behaviour,
@@ -151,7 +158,10 @@ async fn begin(shared: &Shared, running: &Running, build: &Build) -> Result<Driv
         number: running.number,
         params: build.params.clone(),
         env,
+        causes: build.causes.clone(),
         previous: item.summary.last_result,
+        earlier,
+        older,
         has_scm: source.scm.is_some(),
         at: u64::try_from(now.wall.0).unwrap_or(0),
     };
@@ -162,6 +172,31 @@ async fn begin(shared: &Shared, running: &Running, build: &Build) -> Result<Driv
         driver.start_nothing_unknown();
     }
     Ok(driver)
+}
+
+/// The builds before this one, and whether there are more: a name is as long as its user likes, and a record is not.
+async fn earlier(shared: &Shared, running: &Running) -> Result<(Vec<Earlier>, bool), store::Error> {
+    let builds = shared.store.builds(&running.job, Some(running.number), EARLIER + 1).await?;
+    let mut room = EARLIER_NAMES;
+    let fitting = builds.iter().take(EARLIER as usize).take_while(|build| {
+        let name = build.display_name.as_ref().map_or(0, String::len);
+        room.checked_sub(name).inspect(|left| room = *left).is_some()
+    });
+    let earlier: Vec<Earlier> = fitting.map(as_earlier).collect();
+    let older = earlier.len() < builds.len();
+    Ok((earlier, older))
+}
+
+fn as_earlier(build: &Build) -> Earlier {
+    let duration = build.ended_at.map_or(0, |end| end.since(build.started_at).as_millis());
+    Earlier {
+        number: build.number,
+        result: build.result,
+        running: build.building(),
+        display_name: build.display_name.clone(),
+        at: u64::try_from(build.started_at.0).unwrap_or(0),
+        duration: u64::try_from(duration).unwrap_or(u64::MAX),
+    }
 }
 
 /// The store was set back in time since the build left the queue, even if nothing of it is journaled: in the time that is

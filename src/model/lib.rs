@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use job::{BuildDiscarder, ParameterDefinition, ParameterKind};
 pub use names::{JobName, MAX_NAME, NameError, NodeName, ReplicaName};
-pub use time::{Clock, Millis, SystemClock};
+pub use time::{Clock, Millis, SystemClock, length};
 
 /// Names a build for ever, across jobs and renames. Allotted by the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -171,6 +171,15 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// What Jenkins calls it.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Cause::User { .. } => "hudson.model.Cause$UserIdCause",
+            Cause::Remote { .. } => "hudson.model.Cause$RemoteCause",
+            Cause::Upstream { .. } => "hudson.model.Cause$UpstreamCause",
+        }
+    }
+
     pub fn short_description(&self) -> String {
         match self {
             Cause::User { name, .. } => format!("Started by user {name}"),

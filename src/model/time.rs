@@ -27,6 +27,24 @@ impl fmt::Display for Millis {
     }
 }
 
+/// `2 min 3 sec`: a length of time as Jenkins writes it.
+pub fn length(length: Duration) -> String {
+    let (seconds, millis) = (length.as_secs(), length.subsec_millis());
+    match seconds {
+        0 if millis < 100 => format!("{millis} ms"),
+        0 => format!("{} sec", f64::from(millis / 10) / 100.0),
+        1..10 if millis >= 100 => format!("{seconds}.{} sec", millis / 100),
+        1..60 => format!("{seconds} sec"),
+        60..3_600 => format!("{} min {} sec", seconds / 60, seconds % 60),
+        3_600..86_400 => format!("{} hr {} min", seconds / 3_600, seconds % 3_600 / 60),
+        _ => {
+            let days = seconds / 86_400;
+            let plural = if days == 1 { "" } else { "s" };
+            format!("{days} day{plural} {} hr", seconds % 86_400 / 3_600)
+        }
+    }
+}
+
 /// The two clocks of a process; the simulation has its own.
 pub trait Clock: Send + Sync + 'static {
     /// Wall clock.
@@ -61,5 +79,28 @@ impl Clock for SystemClock {
 
     fn elapsed(&self) -> Duration {
         self.started.elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time_are_written_as_jenkins_does() {
+        for (millis, written) in [
+            (99, "99 ms"),
+            (250, "0.25 sec"),
+            (300, "0.3 sec"),
+            (1_000, "1 sec"),
+            (1_250, "1.2 sec"),
+            (59_900, "59 sec"),
+            (60_000, "1 min 0 sec"),
+            (3_660_000, "1 hr 1 min"),
+            (90_000_000, "1 day 1 hr"),
+            (172_800_000, "2 days 0 hr"),
+        ] {
+            assert_eq!(length(Duration::from_millis(millis)), written);
+        }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-pub use model::{BuildResult, ParamValue};
+pub use model::{BuildResult, Cause, ParamValue};
 use serde::{Deserialize, Serialize};
 
 /// Names one step of one build for ever: branch path and ordinal. `7` is the eighth act of the main branch,
@@ -27,6 +27,8 @@ pub struct Act {
     pub branch: Vec<String>,
     /// Line of the Jenkinsfile that asked; 0 where no line did.
     pub line: u32,
+    /// The `Timer` acts of the `timeout` blocks around it, outermost first.
+    pub timers: Vec<StepId>,
     pub kind: ActKind,
 }
 
@@ -58,6 +60,7 @@ pub enum ActKind {
     },
     /// The end of the block that began at `start`.
     BlockEnd {
+        block: BlockKind,
         start: StepId,
         result: BuildResult,
         /// What it threw; nothing for an abort, of which the log knows already.
@@ -97,6 +100,8 @@ pub enum ActKind {
     /// (fed when it fires, `Data::None`) interrupts the body.
     Timer {
         millis: u64,
+        /// It begins anew whenever the body says something in the log.
+        activity: bool,
     },
     // -- durable -----------------------------------------------------------------------------
     /// `sh`, `bat`, `powershell`, `pwsh`. Outcome: `Data::Exit`.
@@ -239,6 +244,8 @@ pub enum Scm {
         changelog: bool,
         poll: bool,
         shallow: bool,
+        /// The step `git`: a local branch of that name is checked out. `checkout` leaves the head detached.
+        local_branch: bool,
     },
 }
 
@@ -330,12 +337,34 @@ pub struct Began {
     pub params: BTreeMap<String, ParamValue>,
     /// `BUILD_NUMBER`, `JOB_NAME`, `BUILD_URL`, … : what `env` holds before anything else. Parameters need not be in it.
     pub env: BTreeMap<String, String>,
+    /// Why it was started.
+    pub causes: Vec<Cause>,
     /// Result of the build before, for `post { changed … fixed … regression … }`.
     pub previous: Option<BuildResult>,
+    /// Builds of the job before it as they were then, newest first. Empty when the source never speaks of one.
+    pub earlier: Vec<Earlier>,
+    /// Whether there are builds before those.
+    pub older: bool,
     /// Whether the job has a source that `checkout scm` could fetch.
     pub has_scm: bool,
     /// Milliseconds since the epoch by the store's clock; `currentBuild.startTimeInMillis`, `new Date()`.
     pub at: u64,
+}
+
+/// A build before this one, for `currentBuild.previousBuild` and its kin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Earlier {
+    pub number: u64,
+    /// Of a running one what it has been set to so far.
+    pub result: Option<BuildResult>,
+    pub running: bool,
+    /// `None` is `#number`.
+    pub display_name: Option<String>,
+    /// When it began, milliseconds since the epoch by the store's clock.
+    pub at: u64,
+    /// Milliseconds; 0 while it runs.
+    pub duration: u64,
 }
 
 /// One committed entry of a journal. Format 1: JSON, at most 64 KiB.

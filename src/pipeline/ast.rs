@@ -166,9 +166,13 @@ pub struct Expr {
 pub enum ExprKind {
     Null,
     Bool(bool),
-    /// `int` and `long` literals; `L`, `G`, hexadecimal, octal, binary and `_` are resolved.
+    /// A whole number without suffix, an `int` if it fits; hexadecimal, octal, binary and `_` are resolved.
     Int(i64),
-    /// Literals that do not fit an `i64`, and decimals, as written without suffix and `_`.
+    /// A whole number with an `L`.
+    Long(i64),
+    /// A number with a `D` or `F`.
+    Double(f64),
+    /// Whole numbers with a `G` or that do not fit an `i64`, and decimals, as written without suffix and `_`.
     Decimal(String),
     Str(String),
     /// A string with `${…}` or `$name.path` in it.

@@ -72,7 +72,7 @@ impl Act {
                 Shell::Powershell => "powershell",
                 Shell::Pwsh => "pwsh",
             },
-            ActKind::Checkout { scm: crate::act::Scm::Git { .. }, .. } => "git",
+            ActKind::Checkout { scm: crate::act::Scm::Git { local_branch: true, .. }, .. } => "git",
             ActKind::Checkout { .. } => "checkout",
             ActKind::ReadFile { .. } => "readFile",
             ActKind::WriteFile { .. } => "writeFile",

@@ -222,6 +222,65 @@ fn a_jenkinsfile_comes_from_a_repository() {
 }
 
 #[test]
+fn the_console_has_the_shape_that_jenkins_gives_it() {
+    let it = shared();
+    let script = "node { stage('a') { dir('d') { timeout(time: 1, unit: 'MINUTES') { echo 'x' } } } }\n\
+                  parallel(p: { echo \"${currentBuild.getBuildCauses()[0].userId} ${currentBuild.previousBuild}\" })";
+    it.admin.create_job("shape", script);
+    let (_, result, console) = it.admin.build("shape");
+    assert_eq!(result, "SUCCESS", "{console}");
+    let place = |line: &&str| !line.starts_with("Running ");
+    let lines: Vec<&str> =
+        console.lines().skip_while(|l| !l.starts_with("[Pipeline]")).filter(place).collect();
+    let wanted = [
+        "[Pipeline] Start of Pipeline",
+        "[Pipeline] node",
+        "[Pipeline] {",
+        "[Pipeline] stage",
+        "[Pipeline] { (a)",
+        "[Pipeline] dir",
+        "[Pipeline] {",
+        "[Pipeline] timeout",
+        "Timeout set to expire in 1 min 0 sec",
+        "[Pipeline] {",
+        "[Pipeline] echo",
+        "x",
+        "[Pipeline] }",
+        "[Pipeline] // timeout",
+        "[Pipeline] }",
+        "[Pipeline] // dir",
+        "[Pipeline] }",
+        "[Pipeline] // stage",
+        "[Pipeline] }",
+        "[Pipeline] // node",
+        "[Pipeline] parallel",
+        "[Pipeline] { (Branch: p)",
+        "[Pipeline] echo",
+        "admin null",
+        "[Pipeline] }",
+        "[Pipeline] // parallel",
+        "[Pipeline] End of Pipeline",
+        "Finished: SUCCESS",
+    ];
+    assert_eq!(lines, wanted, "{console}");
+    it.unharmed();
+}
+
+#[test]
+fn a_timeout_that_waits_for_silence_lets_a_talking_step_go_on() {
+    let it = shared();
+    let script = "node { timeout(time: 4, unit: 'SECONDS', activity: true) {\n\
+                  sh 'for i in 1 2 3 4 5 6 7 8; do echo said $i; sleep 0.7; done'\n sh 'sleep 304' } }";
+    it.admin.create_job("silence", script);
+    let (_, result, console) = it.admin.build("silence");
+    assert_eq!(result, "ABORTED", "{console}");
+    assert!(console.contains("Timeout set to expire after 4 sec without activity\n"), "{console}");
+    assert!(console.contains("\nsaid 8\n") && console.contains("+ sleep 304\n"), "{console}");
+    assert!(console.contains("[Pipeline] }\n[Pipeline] // timeout\n"), "{console}");
+    it.unharmed();
+}
+
+#[test]
 fn timeouts_retries_and_posts_do_what_they_say() {
     let it = shared();
     let script = "pipeline {

@@ -198,15 +198,23 @@ pub(super) fn announce(act: &Act) -> String {
         }
         ActKind::BlockStart { block: BlockKind::Branch, name } => format!("[Pipeline] {{ (Branch: {name})\n"),
         // Its error is told once, at the end of the build, or by whoever catches it.
-        ActKind::BlockEnd { .. } => "[Pipeline] }\n".to_owned(),
+        ActKind::BlockEnd { block: BlockKind::Stage, .. } => "[Pipeline] }\n[Pipeline] // stage\n".to_owned(),
+        ActKind::BlockEnd { block: BlockKind::Branch, .. } => "[Pipeline] }\n".to_owned(),
         ActKind::ReleaseNode { .. } => "[Pipeline] }\n[Pipeline] // node\n".to_owned(),
         ActKind::SetResult { .. }
         | ActKind::SetDisplayName { .. }
         | ActKind::SetDescription { .. }
         | ActKind::CancelTimer { .. } => String::new(),
-        ActKind::Timer { .. } => "[Pipeline] timeout\n".to_owned(),
+        ActKind::Timer { millis, activity } => {
+            let length = length(*millis);
+            let when =
+                if *activity { format!("after {length} without activity") } else { format!("in {length}") };
+            format!("[Pipeline] timeout\nTimeout set to expire {when}\n[Pipeline] {{\n")
+        }
+        // Between two tries of `waitUntil`.
+        ActKind::Sleep { millis } if act.line == 0 => format!("Will try again after {}\n", length(*millis)),
+        ActKind::Sleep { millis } => format!("[Pipeline] sleep\nSleeping for {}\n", length(*millis)),
         ActKind::Node { .. }
-        | ActKind::Sleep { .. }
         | ActKind::Process(_)
         | ActKind::Checkout { .. }
         | ActKind::ReadFile { .. }
@@ -217,6 +225,10 @@ pub(super) fn announce(act: &Act) -> String {
         | ActKind::Unstash { .. }
         | ActKind::ArchiveArtifacts { .. } => format!("[Pipeline] {}\n", act.name()),
     }
+}
+
+fn length(millis: u64) -> String {
+    model::length(Duration::from_millis(millis))
 }
 
 #[cfg(test)]
@@ -231,6 +243,36 @@ mod tests {
 
     fn output() -> Output {
         Output { upto: 1 << 20, ..Output::default() }
+    }
+
+    #[test]
+    fn what_begins_and_ends_is_shown_as_jenkins_does() {
+        let step = StepId("1".to_owned());
+        let act = |kind| Act { step: step.clone(), branch: Vec::new(), line: 1, timers: Vec::new(), kind };
+        let shown = |kind| announce(&act(kind));
+        let name = || "a".to_owned();
+        let end = |block| ActKind::BlockEnd {
+            block,
+            start: step.clone(),
+            result: model::BuildResult::Success,
+            error: None,
+            skipped: false,
+        };
+        let lines = [
+            shown(ActKind::BlockStart { block: BlockKind::Stage, name: name() }),
+            shown(ActKind::Timer { millis: 60_000, activity: false }),
+            shown(ActKind::CancelTimer { timer: step.clone() }),
+            shown(ActKind::BlockStart { block: BlockKind::Branch, name: name() }),
+            shown(ActKind::Sleep { millis: 1_000 }),
+            shown(end(BlockKind::Branch)),
+            shown(end(BlockKind::Stage)),
+            shown(ActKind::ReleaseNode { node: step.clone() }),
+        ];
+        let wanted = "[Pipeline] stage\n[Pipeline] { (a)\n\
+                      [Pipeline] timeout\nTimeout set to expire in 1 min 0 sec\n[Pipeline] {\n\
+                      [Pipeline] { (Branch: a)\n[Pipeline] sleep\nSleeping for 1 sec\n[Pipeline] }\n\
+                      [Pipeline] }\n[Pipeline] // stage\n[Pipeline] }\n[Pipeline] // node\n";
+        assert_eq!(lines.concat(), wanted);
     }
 
     #[test]

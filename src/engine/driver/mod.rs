@@ -248,7 +248,7 @@ struct Open {
     act: Act,
     /// Its intent is committed.
     committed: bool,
-    /// By the wall clock; for `sleep` and time-outs.
+    /// By the wall clock; for `sleep` and time-outs. One that waits for silence has none until it is performed after a replay.
     deadline: Option<Millis>,
     /// When the intent was written, by the wall clock.
     since: Millis,
@@ -353,7 +353,9 @@ impl Driver {
             Record::Intent { step, deadline, agent, at, .. } => {
                 let act = self.machine.wanted().iter().find(|a| a.step == *step).cloned();
                 if let Some(act) = act {
-                    let deadline = deadline.and_then(wall).filter(|_| self.facts.rules.recorded_deadlines);
+                    let silence = matches!(act.kind, ActKind::Timer { activity: true, .. });
+                    let recorded = self.facts.rules.recorded_deadlines && !silence;
+                    let deadline = deadline.and_then(wall).filter(|_| recorded);
                     let instance = agent.clone();
                     let since = wall(*at).unwrap_or(Millis(0));
                     self.open(act, Opening { replayed: true, committed: true, since, deadline, instance });
@@ -376,7 +378,7 @@ impl Driver {
     pub fn handle(&mut self, event: Event, now: Now) -> Vec<Do> {
         match event {
             Event::Tick => {}
-            Event::Committed => self.committed(),
+            Event::Committed => self.committed(now),
             Event::Refused(error) => self.refused(error, now),
             Event::Inbox(rows) => self.inbox(rows, now),
             Event::LinkUp { node, instance } => self.link_up(node, instance),

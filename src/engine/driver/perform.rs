@@ -1,5 +1,7 @@
 //! Acts: what is journaled when the machine wants one, and what is done about those in flight.
 
+use std::time::Duration;
+
 use pipeline::act::{
     Act, ActKind, Class, Data, Failure, FailureKind, Granted, Outcome, Record, Returns, StepId,
 };
@@ -16,14 +18,18 @@ const GRACE_MILLIS: u64 = 5_000;
 impl Driver {
     /// Turns a wish of the machine into the record that joins the next write.
     pub(super) fn take(&mut self, act: Act, now: Now) -> Record {
-        self.say(announce(&act).as_bytes(), now);
+        let announced = announce(&act);
+        if !announced.is_empty() {
+            self.say(announced.as_bytes(), now);
+            self.heard(&act.timers, now);
+        }
         let (step, digest, at) = (act.step.clone(), act.digest(), at(now));
         if act.class() == Class::Instant {
             self.instant(&act);
             return Record::Did { step, digest, at };
         }
         let deadline = match act.kind {
-            ActKind::Sleep { millis } | ActKind::Timer { millis } => Some(at.saturating_add(millis)),
+            ActKind::Sleep { millis } | ActKind::Timer { millis, .. } => Some(at.saturating_add(millis)),
             _ => None,
         };
         if let ActKind::Node { label, .. } = &act.kind {
@@ -84,6 +90,10 @@ impl Driver {
     fn perform_one(&mut self, step: &StepId, now: Now) {
         let Some(open) = self.steps.get(step) else { return };
         match &open.act.kind {
+            // Nobody knows when an owner before us heard something last.
+            ActKind::Timer { activity: true, .. } if open.deadline.is_none() => {
+                self.heard(std::slice::from_ref(step), now);
+            }
             ActKind::Sleep { .. } | ActKind::Timer { .. } => {
                 if open.deadline.is_none_or(|due| due <= now.wall) {
                     self.settle(step, Outcome::Done(Data::None), Vec::new(), now);
@@ -92,6 +102,23 @@ impl Driver {
             ActKind::Node { .. } => {}
             _ => self.on_agent(step, now),
         }
+    }
+
+    /// Something was said inside of these timers: those that wait for silence begin anew.
+    pub(super) fn heard(&mut self, timers: &[StepId], now: Now) {
+        for timer in timers {
+            if let Some(open) = self.steps.get_mut(timer)
+                && let ActKind::Timer { millis, activity: true } = open.act.kind
+            {
+                open.deadline = Some(now.wall.plus(Duration::from_millis(millis)));
+            }
+        }
+    }
+
+    /// A step has printed something, or what it has printed is stored now: an agent waits for that with the rest.
+    pub(super) fn heard_step(&mut self, step: &StepId, now: Now) {
+        let timers = self.steps.get(step).map(|open| open.act.timers.clone()).unwrap_or_default();
+        self.heard(&timers, now);
     }
 
     fn on_agent(&mut self, step: &StepId, now: Now) {
@@ -229,6 +256,7 @@ impl Driver {
                     Effect::CancelWait { step: step_text.clone() },
                     Effect::ReleaseExecutor { step: step_text },
                 ];
+                self.say(b"[Pipeline] // node\n", now);
                 self.settle(step, Outcome::Cancelled, effects, now);
             }
             ActKind::Process(_) | ActKind::Checkout { .. } => {

@@ -136,7 +136,7 @@ impl Driver {
                 let step = StepId(step);
                 let Some(output) = self.outputs.get_mut(&step) else { return };
                 match output.add(offset, &bytes, now) {
-                    Piece::Taken => {}
+                    Piece::Taken => self.heard_step(&step, now),
                     // Claimed again, the agent begins anew at what is committed.
                     Piece::Gap | Piece::Excess => self.claim_again(node),
                 }

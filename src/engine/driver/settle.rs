@@ -54,7 +54,7 @@ impl Driver {
         self.in_flight = Some(InFlight { write, feed, intents, raw, retry_at: None });
     }
 
-    pub(super) fn committed(&mut self) {
+    pub(super) fn committed(&mut self, now: Now) {
         let Some(mut done) = self.in_flight.take() else { return };
         self.seq = done.write.seq + 1;
         self.records += i64::try_from(done.write.records.len()).unwrap_or(0);
@@ -67,6 +67,7 @@ impl Driver {
         }
         for (step, raw) in done.raw.drain(..) {
             self.raw_committed(&step, raw);
+            self.heard_step(&step, now);
         }
         for step in &done.intents {
             if let Some(open) = self.steps.get_mut(step) {

@@ -98,10 +98,18 @@ impl Tree {
     fn options(self, options: &Options) -> Expr {
         let timeout = options.timeout.as_ref().map_or_else(
             || self.null(),
-            |t| self.map(vec![("time", self.later(&t.time)), ("unit", self.str(&t.unit))]),
+            |t| {
+                let activity = self.expr(ExprKind::Bool(t.activity));
+                self.map(vec![
+                    ("time", self.later(&t.time)),
+                    ("unit", self.str(&t.unit)),
+                    ("activity", activity),
+                ])
+            },
         );
         let retry = options.retry.as_ref().map_or_else(|| self.null(), |count| self.later(count));
-        self.map(vec![("timeout", timeout), ("retry", retry)])
+        let timestamps = self.expr(ExprKind::Bool(options.timestamps));
+        self.map(vec![("timeout", timeout), ("retry", retry), ("timestamps", timestamps)])
     }
 
     fn stages(self, stages: &[StageSpec]) -> Expr {

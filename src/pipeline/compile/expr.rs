@@ -25,6 +25,11 @@ impl Compiler {
             ExprKind::Bool(true) => self.plain(Op::True),
             ExprKind::Bool(false) => self.plain(Op::False),
             ExprKind::Int(value) => self.push_int(*value),
+            ExprKind::Long(value) => self.push_long(*value),
+            ExprKind::Double(value) => {
+                let at = self.constant(Value::Double(*value));
+                self.op(Op::Const(at));
+            }
             ExprKind::Decimal(text) => self.decimal(text),
             ExprKind::Str(text) => self.push_string(text),
             ExprKind::GString(parts) => self.text(parts),
@@ -113,6 +118,10 @@ impl Compiler {
         for part in parts {
             match part {
                 Part::Text(text) => self.push_string(text),
+                Part::Expr(Expr { kind: ExprKind::Closure { .. }, pos }) => {
+                    self.pos = *pos;
+                    self.error("A closure in a text is worked out when the text is used, which Majordomo cannot: write ${value} instead of ${-> value}");
+                }
                 Part::Expr(expr) => {
                     self.expr(expr);
                     self.op(Op::ToText);
@@ -238,7 +247,6 @@ impl Compiler {
 
     fn unary(&mut self, op: UnaryOp, operand: &Expr) {
         match (op, &operand.kind) {
-            (UnaryOp::Minus, ExprKind::Int(value)) => self.push_int(value.wrapping_neg()),
             (UnaryOp::BitNot, ExprKind::Str(pattern)) => match Regex::new(pattern) {
                 Ok(regex) => {
                     let at = self.constant(Value::Pattern(Arc::new(regex)));

@@ -222,8 +222,14 @@ impl Compiler {
         self.op(Op::Const(at));
     }
 
+    /// An `Integer` if it fits.
     pub(super) fn push_int(&mut self, value: i64) {
-        let at = self.constant(Value::Int(value));
+        let at = self.constant(Value::from(value));
+        self.op(Op::Const(at));
+    }
+
+    pub(super) fn push_long(&mut self, value: i64) {
+        let at = self.constant(Value::Long(value));
         self.op(Op::Const(at));
     }
 

@@ -62,7 +62,8 @@ impl Compiler {
     /// What a variable without a value holds.
     pub(super) fn initial(&mut self, ty: Option<&str>) {
         match ty {
-            Some("int" | "long" | "short" | "byte") => self.push_int(0),
+            Some("int" | "short" | "byte") => self.push_int(0),
+            Some("long") => self.push_long(0),
             Some("double" | "float") => {
                 let zero = self.constant(crate::vm::value::Value::Double(0.0));
                 self.op(Op::Const(zero));

@@ -43,6 +43,8 @@ impl Checker<'_> {
             ExprKind::Str(_)
             | ExprKind::GString(_)
             | ExprKind::Int(_)
+            | ExprKind::Long(_)
+            | ExprKind::Double(_)
             | ExprKind::Decimal(_)
             | ExprKind::Bool(_)
             | ExprKind::Call { .. }

@@ -114,7 +114,7 @@ impl Checker<'_> {
 
     fn choice(&mut self, item: &Expr) -> Option<String> {
         match &item.kind {
-            ExprKind::Int(number) => Some(number.to_string()),
+            ExprKind::Int(number) | ExprKind::Long(number) => Some(number.to_string()),
             ExprKind::Bool(flag) => Some(flag.to_string()),
             ExprKind::Decimal(text) => Some(text.clone()),
             _ => self.constant_text(item, "choices"),

@@ -24,6 +24,7 @@ fn shown(value: &Expr) -> String {
     match &value.kind {
         ExprKind::Str(text) => format!("\"{text}\" of type class java.lang.String"),
         ExprKind::Int(number) => format!("\"{number}\" of type class java.lang.Integer"),
+        ExprKind::Long(number) => format!("\"{number}\" of type class java.lang.Long"),
         ExprKind::Bool(flag) => format!("\"{flag}\" of type class java.lang.Boolean"),
         _ => "a value that is known only when the build runs".to_owned(),
     }
@@ -55,7 +56,7 @@ impl Checker<'_> {
     /// A number, also one in quotes as `numToKeepStr: '5'`; `-1` and `''` are "no limit".
     pub(super) fn constant_limit(&mut self, value: &Expr, key: &str) -> Option<u32> {
         let number = match &value.kind {
-            ExprKind::Int(number) => Some(*number),
+            ExprKind::Int(number) | ExprKind::Long(number) => Some(*number),
             _ => match text(value) {
                 Some(text) if text.trim().is_empty() => return None,
                 Some(text) => text.trim().parse().ok(),

@@ -22,6 +22,10 @@ pub(crate) enum Tok {
     /// Identifiers and keywords alike: after a dot or before a colon a keyword is a name.
     Name(String),
     Int(i64),
+    /// With an `L`.
+    Long(i64),
+    /// With a `D` or `F`.
+    Double(f64),
     Decimal(String),
     Str(String),
     /// `"` of a string with holes; then `Text` and `Hole … HoleEnd`, then `GEnd`.
@@ -152,7 +156,7 @@ impl<'s> Lexer<'s> {
                 let member = self.tokens.iter().nth_back(1).is_some_and(|t| t.tok == Tok::Punct("."));
                 !member && BEFORE_VALUE.contains(&name.as_str())
             }
-            Tok::Int(_) | Tok::Decimal(_) | Tok::Str(_) | Tok::GEnd => false,
+            Tok::Int(_) | Tok::Long(_) | Tok::Double(_) | Tok::Decimal(_) | Tok::Str(_) | Tok::GEnd => false,
             Tok::Punct(p) => !matches!(*p, ")" | "]" | "}" | "++" | "--"),
             _ => true,
         }

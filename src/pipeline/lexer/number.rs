@@ -40,7 +40,12 @@ impl Lexer<'_> {
         let octal = radix == 10 && !floating && digits.len() > 1 && digits.starts_with('0');
         let radix = if octal { 8 } else { radix };
         let tok = match i64::from_str_radix(&digits, radix) {
+            _ if suffix.is_some_and(|c| "dDfF".contains(c)) => {
+                Tok::Double(digits.parse().unwrap_or(f64::NAN))
+            }
             _ if floating => Tok::Decimal(digits),
+            Ok(_) if suffix.is_some_and(|c| "gG".contains(c)) => Tok::Decimal(to_decimal(&digits, radix)),
+            Ok(value) if suffix.is_some_and(|c| "lL".contains(c)) => Tok::Long(value),
             Ok(value) => Tok::Int(value),
             Err(_) if digits.chars().all(|c| c.is_digit(radix)) => Tok::Decimal(to_decimal(&digits, radix)),
             Err(_) => return Err(Diagnostic::new(pos, format!("'{}' is not a number", self.word(from)))),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::statics;
 use crate::vm::value::{Instance, Object, Thrown, Value};
-use crate::vm::{Fault, Vm, class};
+use crate::vm::{Fault, Vm, class, compare};
 
 /// Exceptions, parents before children: full name and simple name of the parent.
 const EXCEPTIONS: &[(&str, &str)] = &[
@@ -90,6 +90,8 @@ const KNOWN: &[&str] = &[
     "java.util.Objects",
     "java.util.regex.Pattern",
     "java.util.regex.Matcher",
+    "java.math.RoundingMode",
+    "java.util.TimeZone",
     "java.util.concurrent.TimeUnit",
     "groovy.lang.Closure",
     "groovy.lang.GString",
@@ -201,13 +203,13 @@ pub(crate) fn is_instance(vm: &Vm, value: &Value, ty: &str) -> bool {
     let own = vm.type_name(value);
     let own = simple(&own);
     match ty {
-        "Number" => matches!(value, Value::Int(_) | Value::Double(_) | Value::Decimal(_)),
-        "Integer" | "int" => matches!(value, Value::Int(n) if i32::try_from(*n).is_ok()),
-        "Long" | "long" | "BigInteger" => matches!(value, Value::Int(_)),
+        "Number" => compare::is_number(value),
+        "Integer" | "int" => matches!(value, Value::Int(_)),
+        "Long" | "long" => matches!(value, Value::Long(_)),
         "Double" | "double" | "Float" | "float" => matches!(value, Value::Double(_)),
         "CharSequence" | "GString" | "String" => matches!(value, Value::Str(_)),
         "Boolean" | "boolean" => matches!(value, Value::Bool(_)),
-        "Comparable" => matches!(value, Value::Str(_) | Value::Int(_) | Value::Decimal(_) | Value::Double(_)),
+        "Comparable" => matches!(value, Value::Str(_)) || compare::is_number(value),
         "List" | "ArrayList" => matches!(own, "ArrayList" | "IntRange"),
         "Collection" | "Iterable" => matches!(own, "ArrayList" | "IntRange" | "LinkedHashSet"),
         "Range" => own == "IntRange",
@@ -235,19 +237,26 @@ pub(crate) fn construct(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<Val
     statics::construct(vm, simple(name), args)
 }
 
+/// How `setScale` may round.
+const ROUNDING: [&str; 5] = ["UP", "DOWN", "CEILING", "FLOOR", "HALF_UP"];
+
 /// A static field.
 pub(crate) fn constant(class: &str, name: &str) -> Option<Value> {
     Some(match (class, name) {
-        ("Integer", "MAX_VALUE") => Value::Int(i64::from(i32::MAX)),
-        ("Integer", "MIN_VALUE") => Value::Int(i64::from(i32::MIN)),
-        ("Long", "MAX_VALUE") => Value::Int(i64::MAX),
-        ("Long", "MIN_VALUE") => Value::Int(i64::MIN),
+        ("Integer", "MAX_VALUE") => Value::Int(i32::MAX),
+        ("Integer", "MIN_VALUE") => Value::Int(i32::MIN),
+        ("Long", "MAX_VALUE") => Value::Long(i64::MAX),
+        ("Long", "MIN_VALUE") => Value::Long(i64::MIN),
         ("Math", "PI") => Value::Double(std::f64::consts::PI),
         ("Math", "E") => Value::Double(std::f64::consts::E),
         ("Boolean", "TRUE") => Value::Bool(true),
         ("Boolean", "FALSE") => Value::Bool(false),
         ("Closure", "OWNER_FIRST" | "OWNER_ONLY") => Value::Int(0),
         ("Closure", "DELEGATE_FIRST" | "DELEGATE_ONLY") => Value::Int(1),
+        ("BigDecimal", name) => {
+            Value::str(name.strip_prefix("ROUND_").filter(|name| ROUNDING.contains(name))?)
+        }
+        ("RoundingMode", name) if ROUNDING.contains(&name) => Value::str(name),
         ("Pattern", "CASE_INSENSITIVE") => Value::Int(2),
         ("Pattern", "MULTILINE") => Value::Int(8),
         ("Pattern", "DOTALL") => Value::Int(32),

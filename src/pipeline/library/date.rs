@@ -12,7 +12,7 @@ const MONTHS: [&str; 12] =
 
 pub(super) fn new(vm: &mut Vm, millis: i64) -> Value {
     let mut fields = OrderedMap::default();
-    fields.put_str("time", Value::Int(millis));
+    fields.put_str("time", Value::Long(millis));
     vm.heap.add(Object::Instance(Instance { class: CLASS.into(), fields, thrown: None }))
 }
 
@@ -26,7 +26,7 @@ fn millis(date: &Instance) -> i64 {
 
 pub(super) fn call(vm: &Vm, date: &Instance, name: &str, args: &[Value]) -> Option<Value> {
     Some(match name {
-        "getTime" => Value::Int(millis(date)),
+        "getTime" => Value::Long(millis(date)),
         "format" => {
             let pattern = args.first().map_or_else(|| "yyyy-MM-dd".to_owned(), |p| vm.text(p));
             Value::from(format(millis(date), &pattern))

@@ -1,6 +1,7 @@
 //! `env`, `params`, `currentBuild`, `scm` and what they answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::act::{ActKind, BuildResult, ParamValue};
 use crate::vm::value::{Global, Value};
@@ -70,7 +71,7 @@ pub(crate) fn property(vm: &mut Vm, global: Global, name: &str) -> Result<Value,
     match global {
         Global::Env => Ok(vm.env(name).map_or(Value::Null, Value::from)),
         Global::CurrentBuild => current_build(vm, name),
-        Global::PreviousBuild => previous_build(vm, name),
+        Global::Earlier(at) => super::builds::property(vm, at, name),
         Global::Scm => Ok(match name {
             "userRemoteConfigs" | "branches" => vm.heap.list(Vec::new()),
             _ => Value::Null,
@@ -100,12 +101,12 @@ fn named(result: Option<BuildResult>) -> Value {
 
 fn current_build(vm: &mut Vm, name: &str) -> Result<Value, Fault> {
     let began = vm.began.clone();
-    let at = || Value::Int(i64::try_from(began.at).unwrap_or(0));
+    let at = || Value::Long(i64::try_from(began.at).unwrap_or(0));
     Ok(match name {
         "result" => named(vm.result_shown()),
         "currentResult" => named(Some(vm.result_shown().unwrap_or(BuildResult::Success))),
         "resultIsBetterOrEqualTo" | "resultIsWorseOrEqualTo" => Value::Null,
-        "number" => Value::Int(i64::try_from(began.number).unwrap_or(0)),
+        "number" => Value::from(i64::try_from(began.number).unwrap_or(0)),
         "id" => Value::from(began.number.to_string()),
         "displayName" => {
             Value::from(vm.globals.display_name.clone().unwrap_or_else(|| format!("#{}", began.number)))
@@ -121,46 +122,26 @@ fn current_build(vm: &mut Vm, name: &str) -> Result<Value, Fault> {
         "startTimeInMillis" | "timeInMillis" => at(),
         "duration" => {
             let spent = vm.now.saturating_sub(began.at);
-            Value::Int(i64::try_from(spent).unwrap_or(0))
+            Value::Long(i64::try_from(spent).unwrap_or(0))
         }
         "durationString" => {
-            let seconds = vm.now.saturating_sub(began.at) / 1000;
-            let (minutes, seconds) = (seconds / 60, seconds % 60);
-            Value::from(if minutes > 0 {
-                format!("{minutes} min {seconds} sec")
-            } else {
-                format!("{seconds} sec")
-            })
+            let spent = Duration::from_millis(vm.now.saturating_sub(began.at));
+            Value::from(format!("{} and counting", model::length(spent)))
         }
-        "previousBuild" | "previousCompletedBuild" | "previousBuiltBuild" => match began.previous {
-            Some(_) => Value::Global(Global::PreviousBuild),
-            None => Value::Null,
-        },
-        "changeSets" | "upstreamBuilds" | "buildCauses" => vm.heap.list(Vec::new()),
+        "buildCauses" => super::builds::causes(vm, None),
+        "nextBuild" => Value::Null,
+        "changeSets" | "upstreamBuilds" => vm.heap.list(Vec::new()),
         "keepLog" => Value::Bool(false),
         "buildVariables" => {
             let all = vm.globals.env.clone();
             vm.map_from(all.into_iter().map(|(name, value)| (name, Value::from(value))))
         }
         "rawBuild" => return Err(super::classes::refused("currentBuild.rawBuild")),
-        _ => return Err(no_property(name)),
+        _ => super::builds::earlier(vm, name, 0)?.ok_or_else(|| no_property(name))?,
     })
 }
 
-fn previous_build(vm: &Vm, name: &str) -> Result<Value, Fault> {
-    let number = vm.began.number.saturating_sub(1);
-    Ok(match name {
-        "result" | "currentResult" => named(vm.began.previous),
-        "number" => Value::Int(i64::try_from(number).unwrap_or(0)),
-        "id" => Value::from(number.to_string()),
-        "displayName" => Value::from(format!("#{number}")),
-        "previousBuild" | "description" => Value::Null,
-        "duration" => Value::Int(0),
-        _ => return Err(no_property(name)),
-    })
-}
-
-fn no_property(name: &str) -> Fault {
+pub(super) fn no_property(name: &str) -> Fault {
     let what = "org.jenkinsci.plugins.workflow.support.steps.build.RunWrapper";
     Fault::new(class::PROPERTY, format!("No such property: {name} for class: {what}"))
 }
@@ -186,7 +167,7 @@ pub(crate) fn set_property(vm: &mut Vm, global: Global, name: &str, value: Value
             vm.push(value);
             Ok(())
         }
-        (Global::CurrentBuild | Global::PreviousBuild | Global::Scm, _) => Err(no_property(name)),
+        (Global::CurrentBuild | Global::Earlier(_) | Global::Scm, _) => Err(no_property(name)),
         (Global::Env | Global::Script | Global::Steps, _) => {
             vm.set_plain_property(&Value::Global(global), name, value.clone())?;
             vm.push(value);
@@ -216,13 +197,18 @@ pub(crate) fn call(vm: &mut Vm, global: Global, name: &str, args: &[Value]) -> R
             let name = text(0);
             property(vm, Global::Env, &name).map(Some)
         }
-        (Global::CurrentBuild, "resultIsBetterOrEqualTo") => {
+        (Global::CurrentBuild | Global::Earlier(_), "resultIsBetterOrEqualTo" | "resultIsWorseOrEqualTo") => {
             let other = result_of(&text(0))?;
-            Ok(Some(Value::Bool(vm.result_shown().unwrap_or(BuildResult::Success) <= other)))
-        }
-        (Global::CurrentBuild, "resultIsWorseOrEqualTo") => {
-            let other = result_of(&text(0))?;
-            Ok(Some(Value::Bool(vm.result_shown().unwrap_or(BuildResult::Success) >= other)))
+            let result = match global {
+                Global::Earlier(at) => vm.began.earlier.get(usize::from(at)).and_then(|build| build.result),
+                _ => vm.result_shown(),
+            };
+            let result = result.unwrap_or(BuildResult::Success);
+            Ok(Some(Value::Bool(if name == "resultIsBetterOrEqualTo" {
+                result <= other
+            } else {
+                result >= other
+            })))
         }
         (Global::Script, "hasVariable") => Ok(Some(Value::Bool(vm.binding.contains_key(&*text(0))))),
         (Global::Script, "getVariable") => {
@@ -239,7 +225,10 @@ pub(crate) fn call(vm: &mut Vm, global: Global, name: &str, args: &[Value]) -> R
             vm.set_name(Arc::from(text(0)), value)?;
             Ok(Some(Value::Null))
         }
-        (Global::CurrentBuild, "getBuildCauses") => Ok(Some(vm.heap.list(Vec::new()))),
+        (Global::CurrentBuild, "getBuildCauses") => {
+            let of = args.first().map(|_| text(0));
+            Ok(Some(super::builds::causes(vm, of.as_deref())))
+        }
         (global, getter) => {
             let Some(tail) = getter.strip_prefix("get").filter(|t| !t.is_empty()) else { return Ok(None) };
             let mut chars = tail.chars();

@@ -33,7 +33,8 @@ pub(crate) fn call(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<(), Faul
             Arc::make_mut(&mut context.env).insert("STAGE_NAME".into(), name);
             return vm.call_within(body, Vec::new(), context);
         }
-        "$blockEnd" => return block_end(vm, &next(), &next(), &next()),
+        "$stageEnd" => return block_end(vm, BlockKind::Stage, &next(), &next(), &next()),
+        "$branchEnd" => return block_end(vm, BlockKind::Branch, &next(), &next(), &next()),
         "$inPost" => {
             let (error, body) = (next(), next());
             let result = so_far(vm, &error);
@@ -41,11 +42,8 @@ pub(crate) fn call(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<(), Faul
             return vm.call_within(body, Vec::new(), Context { shown, ..context(vm) });
         }
         "$inDir" => {
-            let (path, body) = (vm.text(&next()), next());
-            let mut context = context(vm);
-            let unix = vm.node("dir")?.grant.unix;
-            context.dir = joined(&context.dir, &path, unix);
-            return vm.call_within(body, Vec::new(), context);
+            let (dir, body) = (vm.text(&next()), next());
+            return vm.call_within(body, Vec::new(), Context { dir, ..context(vm) });
         }
         "$inEnv" => {
             let (settings, body) = (next(), next());
@@ -55,9 +53,10 @@ pub(crate) fn call(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<(), Faul
             return vm.call_within(body, Vec::new(), Context { env, ..context(vm) });
         }
         "$timer" => {
-            let (time, unit) = (next(), next());
+            let (time, unit, activity) = (next(), next(), next());
             let millis = millis(vm, &time, &unit, "MINUTES")?;
-            return vm.want(ActKind::Timer { millis });
+            let activity = vm.truth(&activity);
+            return vm.want(ActKind::Timer { millis, activity });
         }
         "$inTimer" => {
             let (timer, body) = (step(vm, &next()), next());
@@ -68,7 +67,13 @@ pub(crate) fn call(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<(), Faul
         "$timerEnd" => return timer_end(vm, &next()),
         "$sleep" => {
             let millis = millis(vm, &next(), &Value::str("MILLISECONDS"), "MILLISECONDS")?;
-            return vm.want(ActKind::Sleep { millis });
+            // No step of the Jenkinsfile asks for it.
+            return vm.want_at(ActKind::Sleep { millis }, 0);
+        }
+        // Opens something, so an interrupted branch throws instead.
+        "$say" => {
+            let text = vm.text(&next());
+            return vm.want_at(ActKind::Echo { text }, 0);
         }
         "$note" => {
             let text = vm.text(&next());
@@ -122,6 +127,12 @@ fn plain(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<(), Fault> {
         }
         "$resultOf" => Value::str(result_name(vm.thrown_result(&first))),
         "$currentResult" => Value::str(result_name(vm.result_shown().unwrap_or(BuildResult::Success))),
+        "$leavesTimeout" => {
+            let timer = step(vm, &second);
+            vm.leaves_timeout(&first, &timer);
+            Value::Null
+        }
+        "$actual" => Value::Bool(vm.is_actual_interruption(&first)),
         "$interruption" => Value::Bool(vm.is_interruption(&first)),
         "$fatal" => Value::Bool(vm.is_fatal(&first)),
         "$shown" => {
@@ -131,6 +142,10 @@ fn plain(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<(), Fault> {
         "$applies" => {
             let of_stage = args.get(2).is_some_and(|flag| vm.truth(flag));
             Value::Bool(applies(vm, &vm.text(&first), &second, of_stage))
+        }
+        "$folder" => {
+            let unix = vm.node("dir")?.grant.unix;
+            Value::from(joined(&vm.cur.context().dir, &vm.text(&first), unix))
         }
         "$hasScm" => Value::Bool(vm.began.has_scm),
         "$env" => vm.env(&vm.text(&first)).map_or(Value::Null, Value::from),
@@ -200,7 +215,7 @@ fn stage_start(vm: &mut Vm, name: &Value, line: &Value) -> Result<(), Fault> {
     vm.want_at(ActKind::BlockStart { block: BlockKind::Stage, name }, line)
 }
 
-fn block_end(vm: &mut Vm, id: &Value, error: &Value, skipped: &Value) -> Result<(), Fault> {
+fn block_end(vm: &mut Vm, block: BlockKind, id: &Value, error: &Value, skipped: &Value) -> Result<(), Fault> {
     let start = step(vm, id);
     let skipped = vm.truth(skipped);
     let kept = vm.globals.stages.remove(&start);
@@ -211,7 +226,7 @@ fn block_end(vm: &mut Vm, id: &Value, error: &Value, skipped: &Value) -> Result<
     let said = vm.is_abort(error);
     let error = vm.thrown(error).filter(|_| !said).map(|thrown| message(thrown.message.as_deref()));
     let line = vm.line();
-    vm.want_closing(ActKind::BlockEnd { start, result, error, skipped }, line)
+    vm.want_closing(ActKind::BlockEnd { block, start, result, error, skipped }, line)
 }
 
 /// Takes the clock off; when it has struck while the body was leaving, the block still fails.

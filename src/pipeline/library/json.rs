@@ -47,7 +47,8 @@ fn tree(vm: &Vm, value: &Value, depth: u32) -> Result<Json, Fault> {
     Ok(match value {
         Value::Null => Json::Null,
         Value::Bool(flag) => Json::Bool(*flag),
-        Value::Int(number) => Json::Int(*number),
+        Value::Int(number) => Json::Int(i64::from(*number)),
+        Value::Long(number) => Json::Int(*number),
         Value::Double(number) => Json::Float(*number),
         Value::Decimal(number) => Json::Float(number.to_f64()),
         value => match (vm.list_items(value), vm.heap.object(value)) {
@@ -73,7 +74,7 @@ fn value(vm: &mut Vm, json: Json) -> Value {
     match json {
         Json::Null => Value::Null,
         Json::Bool(flag) => Value::Bool(flag),
-        Json::Int(number) => Value::Int(number),
+        Json::Int(number) => Value::from(number),
         Json::Float(number) => match crate::vm::decimal::Decimal::parse(&number.to_string()) {
             Some(decimal) => Vm::decimal_value(decimal),
             None => Value::Double(number),

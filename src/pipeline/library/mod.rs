@@ -2,6 +2,7 @@
 //!
 //! There is nothing else: a name that is not here does not lead out of the machine.
 
+mod builds;
 pub(crate) mod classes;
 pub(crate) mod date;
 pub(crate) mod globals;

@@ -8,7 +8,7 @@ use crate::ast::BinaryOp;
 use crate::vm::decimal::Decimal;
 use crate::vm::ordered::OrderedMap;
 use crate::vm::value::{Object, Value};
-use crate::vm::{Fault, Vm, compare};
+use crate::vm::{Fault, Vm, coerce, compare};
 
 pub(super) fn construct(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<Value, Fault> {
     let first = args.first().cloned().unwrap_or(Value::Null);
@@ -38,7 +38,7 @@ pub(super) fn construct(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<Val
         }
         "String" => Value::from(if first.is_null() { String::new() } else { vm.text(&first) }),
         "BigDecimal" => return vm.cast(first, "BigDecimal"),
-        "BigInteger" | "Integer" | "Long" => return vm.cast(first, "long"),
+        "BigInteger" | "Integer" | "Long" => return vm.cast(first, name),
         "Date" => {
             let at = compare::whole(&first).unwrap_or_else(|| i64::try_from(vm.now).unwrap_or(0));
             super::date::new(vm, at)
@@ -60,10 +60,17 @@ pub(super) fn call(vm: &mut Vm, class: &str, name: &str, args: &[Value]) -> Resu
             "Integer" | "Long" | "Short" | "Byte" | "BigInteger",
             "parseInt" | "parseLong" | "valueOf" | "decode",
         ) => {
-            return whole(vm, &first, args.get(1)).map(Some);
+            let ty = match name {
+                "parseInt" => "int",
+                "parseLong" => "long",
+                _ => class,
+            };
+            return whole(vm, &first, args.get(1), ty).map(Some);
         }
-        ("Integer" | "Long" | "Double" | "Boolean" | "String" | "Objects", "toString")
-        | ("String", "valueOf") => Value::from(vm.text(&first)),
+        ("Integer" | "Long" | "Double" | "Boolean" | "String" | "Objects", "toString") => {
+            Value::from(vm.text(&first))
+        }
+        ("String", "valueOf") => Value::from(vm.text_of_java(&first)),
         ("Integer" | "Long", "toHexString") => {
             Value::from(format!("{:x}", compare::whole(&first).unwrap_or(0)))
         }
@@ -89,7 +96,11 @@ pub(super) fn call(vm: &mut Vm, class: &str, name: &str, args: &[Value]) -> Resu
             Value::from(texts.join(&vm.text(&first)))
         }
         ("String", "format") => return super::methods::format(vm, args).map(Some),
-        ("System", "currentTimeMillis") => Value::Int(i64::try_from(vm.now).unwrap_or(0)),
+        ("System", "currentTimeMillis") => Value::Long(i64::try_from(vm.now).unwrap_or(0)),
+        ("TimeZone", "getTimeZone") => match vm.text(&first).as_str() {
+            zone @ ("UTC" | "GMT" | "Etc/UTC" | "Z") => Value::str(zone),
+            zone => return Err(refused(&format!("the time zone {zone}, only UTC"))),
+        },
         ("System", "lineSeparator") => Value::str("\n"),
         ("UUID", "randomUUID") => Value::from(unique(vm)),
         ("Objects", "equals") => Value::Bool(vm.equal(&first, args.get(1).unwrap_or(&Value::Null))),
@@ -129,22 +140,26 @@ fn pattern(vm: &mut Vm, args: &[Value]) -> Result<Value, Fault> {
     Ok(Value::Pattern(Arc::new(regex::Regex::new(&source)?)))
 }
 
-fn whole(vm: &Vm, value: &Value, radix: Option<&Value>) -> Result<Value, Fault> {
-    if let Some(number) = compare::whole(value) {
-        return Ok(Value::Int(number));
+fn whole(vm: &Vm, value: &Value, radix: Option<&Value>, ty: &str) -> Result<Value, Fault> {
+    if let Some(number) = coerce::narrowed(value, ty) {
+        return Ok(number);
     }
     let text = vm.text(value);
     let radix =
         radix.and_then(compare::whole).and_then(|r| u32::try_from(r).ok()).filter(|r| (2..=36).contains(r));
-    let parsed = i64::from_str_radix(text.trim(), radix.unwrap_or(10));
-    parsed.map(Value::Int).map_err(|_| crate::vm::number_error(&text))
+    coerce::parsed(&text, radix.unwrap_or(10), ty)
+}
+
+/// To the nearest `long`, halves upwards.
+pub(super) fn rounded(number: f64) -> Value {
+    Value::Long(compare::whole(&Value::Double((number + 0.5).floor())).unwrap_or(0))
 }
 
 fn extreme(vm: &Vm, name: &str, args: &[Value]) -> Result<Value, Fault> {
     let [left, right] = args else { return Err(Fault::argument(format!("{name} takes two numbers"))) };
     let order = vm.compare(left, right)?;
     Ok(match name {
-        "compare" => Value::Int(order as i64),
+        "compare" => Value::Int(order as i32),
         "max" => {
             if order.is_ge() {
                 left.clone()
@@ -172,11 +187,12 @@ fn math(vm: &Vm, name: &str, args: &[Value]) -> Result<Option<Value>, Fault> {
         "max" | "min" => return extreme(vm, name, args).map(Some),
         "abs" => match &first {
             Value::Int(n) => Value::Int(n.wrapping_abs()),
+            Value::Long(n) => Value::Long(n.wrapping_abs()),
             Value::Decimal(n) if **n < Decimal::from_int(0) => Vm::decimal_value(n.neg()),
             Value::Double(n) => Value::Double(n.abs()),
             other => other.clone(),
         },
-        "round" => Value::Int(compare::whole(&Value::Double((number + 0.5).floor())).unwrap_or(0)),
+        "round" => rounded(number),
         "floor" => Value::Double(number.floor()),
         "ceil" => Value::Double(number.ceil()),
         "sqrt" => Value::Double(number.sqrt()),
@@ -185,8 +201,11 @@ fn math(vm: &Vm, name: &str, args: &[Value]) -> Result<Option<Value>, Fault> {
         "signum" => Value::Double(number.signum()),
         "pow" => Value::Double(number.powf(args.get(1).map_or(1.0, compare::double))),
         "floorMod" => match (&first, args.get(1)) {
-            (Value::Int(l), Some(Value::Int(r))) if *r != 0 => Value::Int(((l % r) + r) % r),
-            (l, Some(r)) => return vm.number_op(BinaryOp::Rem, l, r).map(Some),
+            (l, Some(r)) => {
+                let rest = vm.number_op(BinaryOp::Rem, l, r)?;
+                let sum = vm.number_op(BinaryOp::Add, &rest, r)?;
+                return vm.number_op(BinaryOp::Rem, &sum, r).map(Some);
+            }
             _ => return Ok(None),
         },
         "random" => return Err(refused("Math.random()")),

@@ -261,7 +261,9 @@ impl Parser<'_> {
 /// A sign before a number is part of it.
 fn negative(pos: Pos, op: UnaryOp, operand: Expr) -> Expr {
     let kind = match (op, operand.kind) {
-        (UnaryOp::Minus, ExprKind::Int(value)) => ExprKind::Int(value.wrapping_neg()),
+        (UnaryOp::Minus, ExprKind::Int(value)) if value >= 0 => ExprKind::Int(-value),
+        (UnaryOp::Minus, ExprKind::Long(value)) if value >= 0 => ExprKind::Long(-value),
+        (UnaryOp::Minus, ExprKind::Double(value)) => ExprKind::Double(-value),
         (UnaryOp::Minus, ExprKind::Decimal(text)) if text == "9223372036854775808" => ExprKind::Int(i64::MIN),
         (UnaryOp::Minus, ExprKind::Decimal(text)) if !text.starts_with('-') => {
             ExprKind::Decimal(format!("-{text}"))

@@ -14,9 +14,11 @@ impl Parser<'_> {
             Tok::Punct("[") => self.list_or_map(),
             Tok::Punct("{") => self.closure(),
             Tok::GStart => self.gstring(),
-            Tok::Int(_) | Tok::Decimal(_) | Tok::Str(_) => {
+            Tok::Int(_) | Tok::Long(_) | Tok::Double(_) | Tok::Decimal(_) | Tok::Str(_) => {
                 let kind = match self.next() {
                     Tok::Int(value) => ExprKind::Int(value),
+                    Tok::Long(value) => ExprKind::Long(value),
+                    Tok::Double(value) => ExprKind::Double(value),
                     Tok::Decimal(text) => ExprKind::Decimal(text),
                     Tok::Str(text) => ExprKind::Str(text),
                     _ => ExprKind::Null,

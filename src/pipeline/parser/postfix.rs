@@ -142,7 +142,15 @@ impl Parser<'_> {
 
 /// Whether what was read is a value that cannot be called. A string can: `"$name"()`.
 fn is_literal(value: &Expr) -> bool {
-    matches!(value.kind, ExprKind::Null | ExprKind::Bool(_) | ExprKind::Int(_) | ExprKind::Decimal(_))
+    matches!(
+        value.kind,
+        ExprKind::Null
+            | ExprKind::Bool(_)
+            | ExprKind::Int(_)
+            | ExprKind::Long(_)
+            | ExprKind::Double(_)
+            | ExprKind::Decimal(_)
+    )
 }
 
 /// A call of what `callee` names.

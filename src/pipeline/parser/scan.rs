@@ -237,7 +237,7 @@ impl Parser<'_> {
         }
         match self.ahead(ty.end + 1) {
             Tok::Name(word) => !matches!(word.as_str(), "in" | "instanceof" | "as"),
-            Tok::Int(_) | Tok::Decimal(_) | Tok::Str(_) | Tok::GStart => true,
+            Tok::Int(_) | Tok::Long(_) | Tok::Double(_) | Tok::Decimal(_) | Tok::Str(_) | Tok::GStart => true,
             Tok::Punct("!") => !self.negated_operator(ty.end + 1),
             Tok::Punct("(" | "[" | "{" | "~") => true,
             Tok::Punct("-" | "+" | "++" | "--") => ty.primitive,
@@ -280,7 +280,13 @@ impl Parser<'_> {
                 "new" | "this" | "super" | "true" | "false" | "null" => true,
                 word => !reserved(word) || (self.at_key() && !matches!(word, "as" | "in" | "instanceof")),
             },
-            Tok::Int(_) | Tok::Decimal(_) | Tok::Str(_) | Tok::GStart | Tok::Punct("~") => true,
+            Tok::Int(_)
+            | Tok::Long(_)
+            | Tok::Double(_)
+            | Tok::Decimal(_)
+            | Tok::Str(_)
+            | Tok::GStart
+            | Tok::Punct("~") => true,
             Tok::Punct("!") => !self.negated_operator(0),
             _ => false,
         }

@@ -222,10 +222,8 @@ impl Vm {
                 _ => l.powf(r),
             }));
         }
-        if let (Value::Int(l), Value::Int(r)) = (left, right)
-            && let Some(value) = whole_op(op, *l, *r)?
-        {
-            return Ok(Value::Int(value));
+        if let Some(value) = whole_op(op, left, right)? {
+            return Ok(value);
         }
         let (l, r) = (compare::decimal(left), compare::decimal(right));
         let zero = r.is_zero() && matches!(op, BinaryOp::Div | BinaryOp::Rem);
@@ -238,11 +236,10 @@ impl Vm {
             BinaryOp::Mul => l.mul(r),
             BinaryOp::Div => l.div(r),
             BinaryOp::Rem => l.rem(r),
-            _ => match (power(l, r), compare::whole(right)) {
-                (None, Some(n)) if n < 0 => return Ok(Value::Double(l.to_f64().powf(r.to_f64()))),
-                (None, None) => return Ok(Value::Double(l.to_f64().powf(r.to_f64()))),
-                (value, _) => value,
-            },
+            _ if r < Decimal::from_int(0) || r.stripped(0) != Decimal::new(r.whole(), 0) => {
+                return Ok(Value::Double(l.to_f64().powf(r.to_f64())));
+            }
+            _ => power(l, r.whole()),
         };
         value.map(|v| Value::Decimal(Arc::new(v))).ok_or_else(|| {
             Fault::new(class::ARITHMETIC, "the number has more digits than Majordomo keeps (38)")
@@ -257,24 +254,29 @@ impl Vm {
                 _ => l ^ r,
             }));
         }
-        match (left, right) {
-            (Value::Int(l), Value::Int(r)) => Ok(Value::Int(match op {
-                BinaryOp::BitAnd => l & r,
-                BinaryOp::BitOr => l | r,
-                _ => l ^ r,
-            })),
-            _ => Err(self.no_operator(if op == BinaryOp::BitAnd { "and" } else { "or" }, left, right)),
-        }
+        let (Some((l, r)), int) = (longs(left, right), ints(left, right).is_some()) else {
+            return Err(self.no_operator(if op == BinaryOp::BitAnd { "and" } else { "or" }, left, right));
+        };
+        let bits = match op {
+            BinaryOp::BitAnd => l & r,
+            BinaryOp::BitOr => l | r,
+            _ => l ^ r,
+        };
+        Ok(if int { Value::from(bits) } else { Value::Long(bits) })
     }
 
     fn shift(&mut self, op: BinaryOp, left: Value, right: Value) -> Result<Value, Fault> {
-        if let (Value::Int(l), Value::Int(r)) = (&left, &right) {
-            let by = u32::try_from(r & 63).unwrap_or(0);
-            return Ok(Value::Int(match op {
-                BinaryOp::ShiftLeft => l.wrapping_shl(by),
-                BinaryOp::ShiftRight => l.wrapping_shr(by),
-                _ => l.cast_unsigned().wrapping_shr(by).cast_signed(),
-            }));
+        if let Some((long, by)) = longs(&left, &right) {
+            // The size of the left side counts, and as many bits of the right one as it needs.
+            let by = u32::try_from(by & 63).unwrap_or(0);
+            return Ok(match (&left, op) {
+                (Value::Int(l), BinaryOp::ShiftLeft) => Value::Int(l.wrapping_shl(by)),
+                (Value::Int(l), BinaryOp::ShiftRight) => Value::Int(l.wrapping_shr(by)),
+                (Value::Int(l), _) => Value::Int(l.cast_unsigned().wrapping_shr(by).cast_signed()),
+                (_, BinaryOp::ShiftLeft) => Value::Long(long.wrapping_shl(by)),
+                (_, BinaryOp::ShiftRight) => Value::Long(long.wrapping_shr(by)),
+                _ => Value::Long(long.cast_unsigned().wrapping_shr(by).cast_signed()),
+            });
         }
         let key = self.key(&right);
         let closure = matches!(self.heap.object(&right), Some(Object::Closure(_)));
@@ -295,6 +297,9 @@ impl Vm {
                     self.map_put(&left, key, value);
                 }
             }
+            (Some(Object::Closure(_)), BinaryOp::ShiftLeft) if closure => {
+                return self.shift(BinaryOp::ShiftRight, right, left);
+            }
             (Some(Object::Closure(first)), BinaryOp::ShiftRight) if closure => {
                 let mut first = first.clone();
                 first.then.push(right);
@@ -310,40 +315,81 @@ impl Vm {
         Ok(match (op, value) {
             (UnaryOp::Not, value) => Value::Bool(!self.truth(value)),
             (UnaryOp::Minus, Value::Int(n)) => Value::Int(n.wrapping_neg()),
+            (UnaryOp::Minus, Value::Long(n)) => Value::Long(n.wrapping_neg()),
             (UnaryOp::Minus, Value::Double(n)) => Value::Double(-n),
             (UnaryOp::Minus, Value::Decimal(n)) => Value::Decimal(Arc::new(n.neg())),
             (UnaryOp::Plus, value) if compare::is_number(value) => value.clone(),
             (UnaryOp::BitNot, Value::Int(n)) => Value::Int(!n),
+            (UnaryOp::BitNot, Value::Long(n)) => Value::Long(!n),
             (UnaryOp::BitNot, Value::Str(pattern)) => Value::Pattern(Arc::new(Regex::new(pattern)?)),
             (_, value) => return Err(self.no_operator("negative", value, &Value::Null)),
         })
     }
 }
 
-/// `None` where the result is no whole number of 64 bits.
-fn whole_op(op: BinaryOp, left: i64, right: i64) -> Result<Option<i64>, Fault> {
-    Ok(match op {
-        BinaryOp::Add => left.checked_add(right),
-        BinaryOp::Sub => left.checked_sub(right),
-        BinaryOp::Mul => left.checked_mul(right),
-        BinaryOp::Rem if right == 0 => return Err(Fault::new(class::ARITHMETIC, "Division by zero")),
-        BinaryOp::Rem => left.checked_rem(right),
-        BinaryOp::Pow => u32::try_from(right).ok().and_then(|r| left.checked_pow(r)),
+/// Two `Integer`s.
+fn ints(left: &Value, right: &Value) -> Option<(i32, i32)> {
+    match (left, right) {
+        (Value::Int(l), Value::Int(r)) => Some((*l, *r)),
+        _ => None,
+    }
+}
+
+/// An `Integer` or `Long` each.
+fn longs(left: &Value, right: &Value) -> Option<(i64, i64)> {
+    let long = |value: &Value| match value {
+        Value::Int(_) | Value::Long(_) => compare::whole(value),
+        _ => None,
+    };
+    Some((long(left)?, long(right)?))
+}
+
+/// What stays an `Integer` or `Long`, and wraps as in Java. `None` for a division, a power that does not fit, and other numbers.
+fn whole_op(op: BinaryOp, left: &Value, right: &Value) -> Result<Option<Value>, Fault> {
+    let Some((l, r)) = longs(left, right) else { return Ok(None) };
+    if op == BinaryOp::Rem && r == 0 {
+        return Err(by_zero());
+    }
+    if op == BinaryOp::Pow {
+        let power = u32::try_from(r).ok().and_then(|r| l.checked_pow(r));
+        return Ok(power.map(|n| match left {
+            Value::Int(_) if i32::try_from(n).is_err() => Vm::decimal_value(Decimal::from_int(n)),
+            Value::Int(_) => Value::from(n),
+            _ => Value::Long(n),
+        }));
+    }
+    Ok(match (ints(left, right), op) {
+        (Some((l, r)), BinaryOp::Add) => Some(Value::Int(l.wrapping_add(r))),
+        (Some((l, r)), BinaryOp::Sub) => Some(Value::Int(l.wrapping_sub(r))),
+        (Some((l, r)), BinaryOp::Mul) => Some(Value::Int(l.wrapping_mul(r))),
+        (Some((l, r)), BinaryOp::Rem) => Some(Value::Int(l.wrapping_rem(r))),
+        (None, BinaryOp::Add) => Some(Value::Long(l.wrapping_add(r))),
+        (None, BinaryOp::Sub) => Some(Value::Long(l.wrapping_sub(r))),
+        (None, BinaryOp::Mul) => Some(Value::Long(l.wrapping_mul(r))),
+        (None, BinaryOp::Rem) => Some(Value::Long(l.wrapping_rem(r))),
         _ => None,
     })
 }
 
-fn power(base: Decimal, exponent: Decimal) -> Option<Decimal> {
-    let mut times = u32::try_from(exponent.whole())
-        .ok()
-        .filter(|_| exponent.rem(Decimal::from_int(1)).is_some_and(Decimal::is_zero))?;
-    let mut value = Decimal::from_int(1);
-    while times > 0 {
-        value = value.mul(base)?;
-        times -= 1;
-        if times > 200 {
-            return None;
-        }
+/// `intdiv`; `None` for numbers that are not whole.
+pub(crate) fn int_div(left: &Value, right: &Value) -> Result<Option<Value>, Fault> {
+    let Some((l, r)) = compare::whole(left).zip(compare::whole(right)) else { return Ok(None) };
+    if r == 0 {
+        return Err(by_zero());
     }
-    Some(value)
+    Ok(Some(match ints(left, right) {
+        Some((l, r)) => Value::Int(l.wrapping_div(r)),
+        None => Value::Long(l.wrapping_div(r)),
+    }))
+}
+
+/// As Java says it of whole numbers.
+fn by_zero() -> Fault {
+    Fault::new(class::ARITHMETIC, "/ by zero")
+}
+
+/// `None` where the result has too many digits.
+fn power(base: Decimal, exponent: i128) -> Option<Decimal> {
+    let times = u32::try_from(exponent).ok().filter(|times| *times <= 200)?;
+    (0..times).try_fold(Decimal::from_int(1), |value, _| value.mul(base))
 }

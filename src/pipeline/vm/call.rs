@@ -55,6 +55,9 @@ impl Vm {
         {
             return self.call_method(delegate, name, args, named);
         }
+        if matches!(name, "name" | "ordinal") && self.enum_ordinal(&this).is_some() {
+            return library::methods::call(self, this, name, args);
+        }
         if name == "getBinding" {
             self.push(Value::Global(Global::Script));
             return Ok(());

@@ -4,6 +4,7 @@
 
 use super::Vm;
 use super::compare;
+use super::decimal::Decimal;
 use super::fault::{Fault, class};
 use super::value::{Object, Value};
 use crate::compile::code::Param;
@@ -66,7 +67,7 @@ impl Vm {
             Kind::Text => Ok(Value::from(self.text(&value))),
             Kind::Truth => Ok(Value::Bool(self.truth(&value))),
             Kind::Whole | Kind::Number => self.number_for(&value, ty),
-            Kind::Char => self.char_for(value, ty),
+            Kind::Char => self.char_for(value),
             Kind::List if matches!(self.heap.object(&value), Some(Object::Set(_))) => {
                 let items = self.items(&value)?;
                 Ok(self.heap.list(items))
@@ -89,7 +90,7 @@ impl Vm {
         let letter = match value {
             Value::Str(text) => {
                 let mut chars = text.chars();
-                chars.next().filter(|_| chars.next().is_none()).map(|c| Value::Int(i64::from(u32::from(c))))
+                chars.next().filter(|_| chars.next().is_none()).map(|c| Value::from(i64::from(u32::from(c))))
             }
             _ => None,
         };
@@ -101,21 +102,18 @@ impl Vm {
             "Number" => Ok(value.clone()),
             "double" | "Double" | "float" | "Float" => Ok(Value::Double(compare::double(value))),
             "BigDecimal" => self.cast(value.clone(), ty),
-            _ => {
-                let whole = compare::whole(value).ok_or_else(|| self.cast_error(value, ty))?;
-                Ok(Value::Int(narrowed(whole, ty, matches!(value, Value::Double(_)))))
-            }
+            _ => narrowed(value, ty).ok_or_else(|| self.cast_error(value, ty)),
         }
     }
 
-    fn char_for(&self, value: Value, ty: &str) -> Result<Value, Fault> {
+    pub(super) fn char_for(&self, value: Value) -> Result<Value, Fault> {
         match &value {
             Value::Str(text) if text.chars().count() == 1 => Ok(value),
             Value::Int(code) => {
                 let letter = u32::try_from(*code).ok().and_then(char::from_u32);
-                letter.map(|c| Value::from(c.to_string())).ok_or_else(|| self.cast_error(&value, ty))
+                letter.map(|c| Value::from(c.to_string())).ok_or_else(|| self.cast_error(&value, "char"))
             }
-            _ => Err(self.cast_error(&value, ty)),
+            _ => Err(self.cast_error(&value, "char")),
         }
     }
 
@@ -154,14 +152,15 @@ impl Vm {
             Kind::Text => when(matches!(value, Value::Str(_)), 5),
             Kind::Truth => when(matches!(value, Value::Bool(_)), 5),
             Kind::Whole => match value {
-                Value::Int(n) if i32::try_from(*n).is_ok() == matches!(ty, "int" | "Integer") => 5,
-                Value::Int(_) => 4,
+                Value::Int(_) => 4 + u32::from(matches!(ty, "int" | "Integer")),
+                Value::Long(_) if matches!(ty, "long" | "Long") => 5,
+                Value::Decimal(_) | Value::Long(_) if ty == "BigInteger" => 4,
                 _ => 0,
             },
             Kind::Number => match (value, ty) {
                 (Value::Decimal(_), "BigDecimal") | (Value::Double(_), "double" | "Double") => 5,
                 (Value::Decimal(_) | Value::Double(_), _) => 4,
-                (Value::Int(_), _) => 3,
+                (Value::Int(_) | Value::Long(_), _) => 3,
                 _ => 0,
             },
             Kind::Char => when(matches!(value, Value::Str(text) if text.chars().count() == 1), 2),
@@ -242,14 +241,34 @@ impl Vm {
     }
 }
 
-/// Cut to the size of the type: a `double` stops at the ends, everything else wraps.
+/// A number cut to the size of the type: a `double` stops at the ends, everything else wraps.
 #[allow(clippy::cast_possible_truncation, reason = "that is what it is for")]
-fn narrowed(number: i64, ty: &str, stops: bool) -> i64 {
-    match ty {
-        "int" | "Integer" if stops => number.clamp(i64::from(i32::MIN), i64::from(i32::MAX)),
-        "int" | "Integer" => i64::from(number as i32),
-        "short" | "Short" => i64::from(number as i16),
-        "byte" | "Byte" => i64::from(number as i8),
-        _ => number,
+pub(crate) fn narrowed(value: &Value, ty: &str) -> Option<Value> {
+    if let (Value::Decimal(number), "BigInteger") = (value, ty) {
+        return Some(Vm::decimal_value(Decimal::new(number.whole(), 0)));
     }
+    let number = compare::whole(value)?;
+    Some(match ty {
+        "int" | "Integer" => Value::Int(match value {
+            Value::Double(number) => *number as i32,
+            _ => number as i32,
+        }),
+        "short" | "Short" => Value::Int(i32::from(number as i16)),
+        "byte" | "Byte" => Value::Int(i32::from(number as i8)),
+        "BigInteger" => Vm::decimal_value(Decimal::from_int(number)),
+        _ => Value::Long(number),
+    })
+}
+
+/// A text as a whole number of this type.
+pub(crate) fn parsed(text: &str, radix: u32, ty: &str) -> Result<Value, Fault> {
+    let bare = text.trim();
+    let value = match ty {
+        "int" | "Integer" => i32::from_str_radix(bare, radix).ok().map(Value::Int),
+        "short" | "Short" => i16::from_str_radix(bare, radix).ok().map(|n| Value::Int(i32::from(n))),
+        "byte" | "Byte" => i8::from_str_radix(bare, radix).ok().map(|n| Value::Int(i32::from(n))),
+        "BigInteger" => i128::from_str_radix(bare, radix).ok().map(|n| Vm::decimal_value(Decimal::new(n, 0))),
+        _ => i64::from_str_radix(bare, radix).ok().map(Value::Long),
+    };
+    value.ok_or_else(|| super::number_error(text))
 }

@@ -13,13 +13,14 @@ use super::value::{Object, Value};
 pub(crate) const DEPTH: u32 = 64;
 
 pub(crate) fn is_number(value: &Value) -> bool {
-    matches!(value, Value::Int(_) | Value::Double(_) | Value::Decimal(_))
+    matches!(value, Value::Int(_) | Value::Long(_) | Value::Double(_) | Value::Decimal(_))
 }
 
 /// A number as a whole one, cut towards zero.
 pub(crate) fn whole(value: &Value) -> Option<i64> {
     match value {
-        Value::Int(number) => Some(*number),
+        Value::Int(number) => Some(i64::from(*number)),
+        Value::Long(number) => Some(*number),
         #[allow(clippy::cast_possible_truncation, reason = "Java cuts it off in the same way")]
         Value::Double(number) => Some(*number as i64),
         Value::Decimal(number) => i64::try_from(number.whole()).ok(),
@@ -29,8 +30,9 @@ pub(crate) fn whole(value: &Value) -> Option<i64> {
 
 pub(crate) fn double(value: &Value) -> f64 {
     match value {
+        Value::Int(number) => f64::from(*number),
         #[allow(clippy::cast_precision_loss, reason = "as Java does")]
-        Value::Int(number) => *number as f64,
+        Value::Long(number) => *number as f64,
         Value::Double(number) => *number,
         Value::Decimal(number) => number.to_f64(),
         _ => f64::NAN,
@@ -39,7 +41,8 @@ pub(crate) fn double(value: &Value) -> f64 {
 
 pub(crate) fn decimal(value: &Value) -> Decimal {
     match value {
-        Value::Int(number) => Decimal::from_int(*number),
+        Value::Int(number) => Decimal::from_int(i64::from(*number)),
+        Value::Long(number) => Decimal::from_int(*number),
         Value::Decimal(number) => **number,
         Value::Double(number) => Decimal::parse(&number.to_string()).unwrap_or(Decimal::new(0, 0)),
         _ => Decimal::new(0, 0),
@@ -48,8 +51,10 @@ pub(crate) fn decimal(value: &Value) -> Decimal {
 
 fn numbers(left: &Value, right: &Value) -> Option<Ordering> {
     match (left, right) {
-        (Value::Int(l), Value::Int(r)) => Some(l.cmp(r)),
         (Value::Double(_), _) | (_, Value::Double(_)) => double(left).partial_cmp(&double(right)),
+        (Value::Int(_) | Value::Long(_), Value::Int(_) | Value::Long(_)) => {
+            whole(left).partial_cmp(&whole(right))
+        }
         _ => decimal(left).partial_cmp(&decimal(right)),
     }
 }
@@ -60,6 +65,7 @@ impl Vm {
             Value::Null | Value::Absent => false,
             Value::Bool(flag) => *flag,
             Value::Int(number) => *number != 0,
+            Value::Long(number) => *number != 0,
             Value::Double(number) => *number != 0.0,
             Value::Decimal(number) => !number.is_zero(),
             Value::Str(text) => !text.is_empty(),
@@ -129,7 +135,7 @@ impl Vm {
         }
     }
 
-    fn enum_ordinal(&self, value: &Value) -> Option<i64> {
+    pub(super) fn enum_ordinal(&self, value: &Value) -> Option<i64> {
         match self.heap.object(value)? {
             Object::Instance(instance) => whole(instance.fields.get_str("$ordinal")?),
             _ => None,
@@ -141,7 +147,8 @@ impl Vm {
         match value {
             Value::Null | Value::Absent => Key::Null,
             Value::Bool(flag) => Key::Bool(*flag),
-            Value::Int(number) => Key::Int(*number),
+            Value::Int(number) => Key::Int(i64::from(*number)),
+            Value::Long(number) => Key::Int(*number),
             Value::Str(text) => Key::Str(text.clone()),
             Value::Decimal(number) => {
                 let number = number.stripped(0);

@@ -57,17 +57,25 @@ impl Vm {
             self.heap.add(Object::Instance(Instance { class: chain[0].name.clone(), fields, thrown }));
         self.push(object.clone());
         let constructor = self.method_of(name, "<init>", &args).map(|m| m.code);
+        let map = named
+            || matches!(args.as_slice(), [one] if matches!(self.heap.object(one), Some(Object::Map(_))));
+        let takes = |code: &u32| !self.program.image.codes[*code as usize].params.is_empty();
         match constructor {
-            Some(code) => self.call_code(code, args, object.clone(), Ret::Discard)?,
-            None if named
-                || matches!(args.as_slice(), [one] if matches!(self.heap.object(one), Some(Object::Map(_)))) =>
-            {
+            Some(code) if !map || takes(&code) => {
+                self.call_code(code, args, object.clone(), Ret::Discard)?;
+            }
+            // Without a constructor for a map, its pairs are set after all.
+            constructor if map => {
                 // Below the frames that set the fields to what the class says, so it comes after them.
                 if let Some(code) = self.program.image.library("$fill") {
                     let script = Value::Global(super::value::Global::Script);
                     self.call_code(code, vec![object.clone(), args[0].clone()], script, Ret::Discard)?;
                 }
+                if let Some(code) = constructor {
+                    self.call_code(code, Vec::new(), object.clone(), Ret::Discard)?;
+                }
             }
+            Some(_) => {}
             None => self.set_thrown(&object, &args),
         }
         for def in chain {

@@ -105,13 +105,25 @@ impl Decimal {
 
     /// Rounds half up to so many digits after the point.
     pub(crate) fn rounded(self, scale: u32) -> Option<Decimal> {
+        self.scaled(scale, "HALF_UP")
+    }
+
+    /// With so many digits after the point, rounded as one of Java's modes says.
+    pub(crate) fn scaled(self, scale: u32, mode: &str) -> Option<Decimal> {
         if scale >= self.scale {
             let digits = self.digits.checked_mul(10i128.checked_pow(scale - self.scale)?)?;
             return Some(Decimal { digits, scale });
         }
         let unit = 10i128.checked_pow(self.scale - scale)?;
-        let half = if self.digits < 0 { -unit / 2 } else { unit / 2 };
-        Some(Decimal { digits: (self.digits + half) / unit, scale })
+        let (whole, rest) = (self.digits / unit, self.digits % unit);
+        let away = match mode {
+            "UP" => rest != 0,
+            "DOWN" => false,
+            "CEILING" => rest > 0,
+            "FLOOR" => rest < 0,
+            _ => rest.abs() >= unit - rest.abs(),
+        };
+        Some(Decimal { digits: whole + if away { rest.signum() } else { 0 }, scale })
     }
 
     /// Without zeros at the end, down to `least` digits after the point.

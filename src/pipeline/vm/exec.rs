@@ -90,8 +90,10 @@ impl Vm {
             }
             Op::Index => {
                 let (index, object) = (self.pop(), self.pop());
-                let value = self.get_index(&object, &index)?;
-                self.push(value);
+                if !self.reads_default(&object, &index)? {
+                    let value = self.get_index(&object, &index)?;
+                    self.push(value);
+                }
             }
             Op::SetIndex => {
                 let (value, index, object) = (self.pop(), self.pop(), self.pop());
@@ -327,7 +329,7 @@ impl Vm {
             BinaryOp::LessEqual => ordering.is_le(),
             BinaryOp::Greater => ordering.is_gt(),
             BinaryOp::GreaterEqual => ordering.is_ge(),
-            _ => return Value::Int(ordering as i64),
+            _ => return Value::Int(ordering as i32),
         })
     }
 }

@@ -117,7 +117,7 @@ impl Vm {
                 let value = *next;
                 *done = value == *last;
                 *next = if *last > value { value + 1 } else { value.wrapping_sub(1) };
-                Some(Value::Int(value))
+                Some(Value::from(value))
             }
             _ => None,
         }

@@ -135,6 +135,9 @@ impl Vm {
         {
             return self.call_code(code, Vec::new(), object.clone(), Ret::Push);
         }
+        if self.reads_default(object, &Value::str(name))? {
+            return Ok(());
+        }
         let value = self.plain_property(object, name)?;
         self.push(value);
         Ok(())

@@ -3,11 +3,11 @@
 //! No Rust recursion stands for a Groovy call, nothing is async, and all state is plain data. Branches share the
 //! heap; each has a stack of its own. Which branch runs next depends on the order of the records and nothing else.
 
-mod arithmetic;
+pub(crate) mod arithmetic;
 mod branch;
 mod build;
 mod call;
-mod coerce;
+pub(crate) mod coerce;
 pub(crate) mod compare;
 mod construct;
 mod context;
@@ -258,7 +258,8 @@ impl Vm {
     pub(crate) fn want_closing(&mut self, kind: ActKind, line: u32) -> Result<(), Fault> {
         let step = self.cur.take_step();
         self.cur.state = State::Acting(step.clone());
-        self.wanted.push(Act { step, branch: self.cur.names.to_vec(), line, kind });
+        let (branch, timers) = (self.cur.names.to_vec(), self.cur.context().timers.clone());
+        self.wanted.push(Act { step, branch, line, timers, kind });
         self.wanted_by.push(self.cur.id);
         Ok(())
     }

@@ -15,9 +15,9 @@ fn range_len(from: i64, to: i64) -> i64 {
 
 pub(crate) fn range_items(from: i64, to: i64) -> Vec<Value> {
     if from <= to {
-        (from..=to).map(Value::Int).collect()
+        (from..=to).map(Value::from).collect()
     } else {
-        (to..=from).rev().map(Value::Int).collect()
+        (to..=from).rev().map(Value::from).collect()
     }
 }
 
@@ -102,6 +102,18 @@ impl Vm {
             Some(Object::List(items)) => Ok(items.iter().any(|item| self.equal(item, value))),
             _ => Ok(false),
         }
+    }
+
+    /// Reads what a map with a default gives a key that it does not have; says whether it does.
+    pub(crate) fn reads_default(&mut self, map: &Value, key: &Value) -> Result<bool, Fault> {
+        let Some(Object::Map(own)) = self.heap.object(map) else { return Ok(false) };
+        let Some(default) = own.default.clone().filter(|_| !own.has(&self.key(key))) else {
+            return Ok(false);
+        };
+        let Some(code) = self.program.image.library("$putDefault") else { return Ok(false) };
+        let script = Value::Global(super::value::Global::Script);
+        self.call_code(code, vec![map.clone(), key.clone(), default], script, super::Ret::Push)?;
+        Ok(true)
     }
 
     // -- elements --------------------------------------------------------------------------------
@@ -257,6 +269,7 @@ impl Vm {
                 let text = self.text(&value);
                 text.trim().parse().map(Value::Double).map_err(|_| number_error(&text))
             }
+            "char" | "Character" => self.char_for(value),
             "BigDecimal" => {
                 let text = self.text(&value);
                 let number =
@@ -294,12 +307,9 @@ impl Vm {
     }
 
     fn to_whole(&self, value: &Value, ty: &str) -> Result<Value, Fault> {
-        if let Some(number) = compare::whole(value) {
-            return Ok(Value::Int(number));
-        }
         match value {
-            Value::Str(text) => text.trim().parse().map(Value::Int).map_err(|_| number_error(text)),
-            value => Err(self.cast_error(value, ty)),
+            Value::Str(text) => super::coerce::parsed(text, 10, ty),
+            value => super::coerce::narrowed(value, ty).ok_or_else(|| self.cast_error(value, ty)),
         }
     }
 

@@ -23,6 +23,8 @@ pub(crate) struct OrderedMap {
     entries: Vec<Option<(Key, Value, Value)>>,
     /// Never iterated, so its order does not matter.
     index: HashMap<Key, usize>,
+    /// The closure of `withDefault`: what a key that is not there is given when it is read.
+    pub(crate) default: Option<Value>,
 }
 
 impl PartialEq for OrderedMap {

@@ -5,24 +5,40 @@ use super::compare::DEPTH;
 use super::value::{Global, HEAP_LIMIT, Object, Value};
 use crate::library::{classes, date};
 
+#[derive(Clone, Copy, PartialEq)]
+enum Style {
+    Groovy,
+    /// As `inspect()` shows it: texts in quotes.
+    Quoted,
+    /// As `String.valueOf` shows it: `{a=1}` for a map.
+    Java,
+}
+
 impl Vm {
     pub(crate) fn text(&self, value: &Value) -> String {
         if let Value::Str(text) = value {
             return text.to_string();
         }
         let mut out = String::new();
-        self.write(value, false, 0, &mut out);
+        self.write(value, Style::Groovy, 0, &mut out);
         out
     }
 
     /// As `inspect()` shows it: texts in quotes.
     pub(crate) fn inspected(&self, value: &Value) -> String {
         let mut out = String::new();
-        self.write(value, true, 0, &mut out);
+        self.write(value, Style::Quoted, 0, &mut out);
         out
     }
 
-    fn write(&self, value: &Value, quoted: bool, depth: u32, out: &mut String) {
+    /// As `println` shows it.
+    pub(crate) fn text_of_java(&self, value: &Value) -> String {
+        let mut out = String::new();
+        self.write(value, Style::Java, 0, &mut out);
+        out
+    }
+
+    fn write(&self, value: &Value, style: Style, depth: u32, out: &mut String) {
         if depth > DEPTH || out.len() > HEAP_LIMIT {
             return out.push('…');
         }
@@ -30,14 +46,16 @@ impl Vm {
             Value::Null | Value::Absent => out.push_str("null"),
             Value::Bool(flag) => out.push_str(if *flag { "true" } else { "false" }),
             Value::Int(number) => out.push_str(&number.to_string()),
+            Value::Long(number) => out.push_str(&number.to_string()),
             Value::Double(number) => out.push_str(&double(*number)),
             Value::Decimal(number) => out.push_str(&number.to_string()),
-            Value::Str(text) if quoted => {
+            Value::Str(text) if style == Style::Quoted => {
                 out.push('\'');
                 out.push_str(&text.replace('\\', "\\\\").replace('\'', "\\'").replace('\n', "\\n"));
                 out.push('\'');
             }
             Value::Str(text) => out.push_str(text),
+            Value::Range(from, to) if style == Style::Java => out.push_str(&format!("{from}..{to}")),
             Value::Range(from, to) => {
                 for (at, item) in
                     super::object::range_items(*from, (*to).clamp(from - 100_000, from + 100_000))
@@ -45,7 +63,7 @@ impl Vm {
                         .enumerate()
                 {
                     out.push_str(if at == 0 { "[" } else { ", " });
-                    self.write(item, quoted, depth + 1, out);
+                    self.write(item, style, depth + 1, out);
                 }
                 out.push(']');
             }
@@ -57,15 +75,15 @@ impl Vm {
             Value::Global(global) => out.push_str(match global {
                 Global::Script => "WorkflowScript",
                 Global::Env => "env",
-                Global::CurrentBuild | Global::PreviousBuild => "currentBuild",
+                Global::CurrentBuild | Global::Earlier(_) => "currentBuild",
                 Global::Scm => "scm",
                 Global::Steps => "steps",
             }),
-            Value::Ref(at) => self.write_object(self.heap.get(*at), quoted, depth, out),
+            Value::Ref(at) => self.write_object(self.heap.get(*at), style, depth, out),
         }
     }
 
-    fn write_object(&self, object: &Object, quoted: bool, depth: u32, out: &mut String) {
+    fn write_object(&self, object: &Object, style: Style, depth: u32, out: &mut String) {
         match object {
             Object::List(items) => {
                 out.push('[');
@@ -73,7 +91,7 @@ impl Vm {
                     if at > 0 {
                         out.push_str(", ");
                     }
-                    self.write(item, quoted, depth + 1, out);
+                    self.write(item, style, depth + 1, out);
                 }
                 out.push(']');
             }
@@ -83,24 +101,34 @@ impl Vm {
                     if at > 0 {
                         out.push_str(", ");
                     }
-                    self.write(item, quoted, depth + 1, out);
+                    self.write(item, style, depth + 1, out);
                 }
                 out.push(']');
+            }
+            Object::Map(map) if style == Style::Java => {
+                out.push('{');
+                for (at, (key, value)) in map.iter().enumerate() {
+                    out.push_str(if at == 0 { "" } else { ", " });
+                    self.write(key, style, depth + 1, out);
+                    out.push('=');
+                    self.write(value, style, depth + 1, out);
+                }
+                out.push('}');
             }
             Object::Map(map) if map.is_empty() => out.push_str("[:]"),
             Object::Map(map) => {
                 for (at, (key, value)) in map.iter().enumerate() {
                     out.push_str(if at == 0 { "[" } else { ", " });
-                    self.write(key, quoted, depth + 1, out);
+                    self.write(key, style, depth + 1, out);
                     out.push(':');
-                    self.write(value, quoted, depth + 1, out);
+                    self.write(value, style, depth + 1, out);
                 }
                 out.push(']');
             }
             Object::Entry(key, value) => {
-                self.write(key, quoted, depth + 1, out);
+                self.write(key, style, depth + 1, out);
                 out.push('=');
-                self.write(value, quoted, depth + 1, out);
+                self.write(value, style, depth + 1, out);
             }
             Object::Instance(instance) if *instance.class == *date::CLASS => {
                 out.push_str(&date::shown(instance))
@@ -113,13 +141,13 @@ impl Vm {
                         out.push_str(message);
                     }
                 }
-                (None, Some(name)) => self.write(name, false, depth, out),
+                (None, Some(name)) => self.write(name, Style::Groovy, depth, out),
                 (None, None) => {
                     out.push_str(&instance.class);
                     out.push_str("@object");
                 }
             },
-            Object::Cell(value) => self.write(value, quoted, depth, out),
+            Object::Cell(value) => self.write(value, style, depth, out),
             Object::Closure(_) | Object::Pointer(..) => out.push_str("WorkflowScript$_closure"),
             Object::Iterator(_) => out.push_str("iterator"),
             Object::Matcher(matcher) => {
@@ -134,8 +162,8 @@ impl Vm {
         let name = match value {
             Value::Null | Value::Absent => "null",
             Value::Bool(_) => "java.lang.Boolean",
-            Value::Int(n) if i32::try_from(*n).is_ok() => "java.lang.Integer",
-            Value::Int(_) => "java.lang.Long",
+            Value::Int(_) => "java.lang.Integer",
+            Value::Long(_) => "java.lang.Long",
             Value::Double(_) => "java.lang.Double",
             Value::Decimal(_) => "java.math.BigDecimal",
             Value::Str(_) => "java.lang.String",

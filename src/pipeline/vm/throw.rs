@@ -8,7 +8,7 @@ use super::fault::{Fault, class};
 use super::interrupt::{Interrupt, Why};
 use super::ordered::OrderedMap;
 use super::value::{Instance, Object, Thrown, Value};
-use crate::act::BuildResult;
+use crate::act::{BuildResult, StepId};
 use crate::ast::Pos;
 use crate::library::classes;
 
@@ -50,12 +50,18 @@ impl Vm {
         match fault {
             Fault::Thrown(value) => value,
             Fault::Raised(raise) => {
+                let timer = match &raise.why {
+                    Some(Why::Timeout(timer)) => Some(timer.clone()),
+                    _ => None,
+                };
                 let thrown = Thrown {
                     message: Some(Arc::from(raise.message)),
                     cause: Value::Null,
                     pos: self.pos(),
                     fatal: raise.fatal,
                     result: raise.result,
+                    timer,
+                    expired: false,
                 };
                 let exception = self.exception(raise.class, thrown);
                 if let Some(why) = &raise.why {
@@ -100,7 +106,16 @@ impl Vm {
     }
 
     pub(crate) fn empty_thrown(&self) -> Thrown {
-        Thrown { message: None, cause: Value::Null, pos: self.pos(), fatal: false, result: None }
+        let pos = self.pos();
+        Thrown {
+            message: None,
+            cause: Value::Null,
+            pos,
+            fatal: false,
+            result: None,
+            timer: None,
+            expired: false,
+        }
     }
 
     /// What a constructor of an exception is given: a message, a cause, or both.
@@ -135,6 +150,20 @@ impl Vm {
 
     pub(crate) fn is_interruption(&self, value: &Value) -> bool {
         self.instance_of(value, class::INTERRUPTED)
+    }
+
+    /// An interruption that is still one: not that of a `timeout` that it has left.
+    pub(crate) fn is_actual_interruption(&self, value: &Value) -> bool {
+        self.is_interruption(value) && self.thrown(value).is_some_and(|thrown| !thrown.expired)
+    }
+
+    /// What was thrown leaves the `timeout` with this timer.
+    pub(crate) fn leaves_timeout(&mut self, value: &Value, timer: &StepId) {
+        if let Some(Object::Instance(Instance { thrown: Some(thrown), .. })) = self.heap.object_mut(value)
+            && thrown.timer.take_if(|own| own == timer).is_some()
+        {
+            thrown.expired = true;
+        }
     }
 
     /// The text that the log shows for what ended the build.

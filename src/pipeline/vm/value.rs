@@ -22,8 +22,12 @@ pub(crate) struct Ref(u32);
 pub(crate) enum Value {
     Null,
     Bool(bool),
-    Int(i64),
+    /// `Integer`: 32 bits, wraps.
+    Int(i32),
+    /// `Long`: 64 bits, wraps.
+    Long(i64),
     Double(f64),
+    /// `BigDecimal` and `BigInteger`.
     Decimal(Arc<Decimal>),
     Str(Arc<str>),
     /// Both ends are in it; it may run downwards. An empty range is an empty list.
@@ -42,7 +46,8 @@ pub(crate) enum Global {
     Script,
     Env,
     CurrentBuild,
-    PreviousBuild,
+    /// A build before this one, by its place in `Began::earlier`.
+    Earlier(u16),
     Scm,
     Steps,
 }
@@ -96,6 +101,10 @@ pub(crate) struct Thrown {
     pub(crate) fatal: bool,
     /// The result that an interruption gives the build.
     pub(crate) result: Option<crate::act::BuildResult>,
+    /// Of an interruption by a `timeout`: its timer, until the block is left.
+    pub(crate) timer: Option<crate::act::StepId>,
+    /// Left its `timeout`: a failure like any other, which `retry` tries again.
+    pub(crate) expired: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -138,14 +147,15 @@ impl From<String> for Value {
 }
 
 impl From<i64> for Value {
+    /// An `Integer` if it fits.
     fn from(number: i64) -> Value {
-        Value::Int(number)
+        i32::try_from(number).map_or(Value::Long(number), Value::Int)
     }
 }
 
 impl From<usize> for Value {
     fn from(number: usize) -> Value {
-        Value::Int(i64::try_from(number).unwrap_or(i64::MAX))
+        Value::from(i64::try_from(number).unwrap_or(i64::MAX))
     }
 }
 
@@ -280,6 +290,7 @@ fn children(object: &Object, todo: &mut Vec<Value>) {
             todo.push(key.clone());
             todo.push(value.clone());
         }
+        todo.extend(map.default.clone());
     };
     match object {
         Object::List(items) | Object::Iterator(Cursor::Items(items, _)) => todo.extend(items.iter().cloned()),

@@ -129,12 +129,7 @@ async fn parameters(
 }
 
 fn cause(look: &Look<'_>, cause: &Cause, select: &Select) -> Value {
-    let class = match cause {
-        Cause::User { .. } => "hudson.model.Cause$UserIdCause",
-        Cause::Remote { .. } => "hudson.model.Cause$RemoteCause",
-        Cause::Upstream { .. } => "hudson.model.Cause$UpstreamCause",
-    };
-    let mut shape = Shape::new(class, select);
+    let mut shape = Shape::new(cause.class(), select);
     shape.put("shortDescription", 3, cause.short_description());
     match cause {
         Cause::User { id, name } => {

@@ -189,20 +189,7 @@ async fn left(look: &Look<'_>, job: &JobName, number: u64) -> Result<String, Err
     let Some(build) = look.store().build(job, Which::Number(number)).await? else { return Ok(unknown()) };
     let now = look.app.commands.now();
     let left = Duration::from_millis(takes).checked_sub(now.since(build.started_at));
-    Ok(left.map_or_else(unknown, length))
-}
-
-/// `2 min 3 sec`, as Jenkins writes lengths of time.
-fn length(length: Duration) -> String {
-    let (seconds, millis) = (length.as_secs(), length.subsec_millis());
-    match seconds {
-        0 => format!("{millis} ms"),
-        1..10 => format!("{seconds}.{} sec", millis / 100),
-        10..60 => format!("{seconds} sec"),
-        60..3_600 => format!("{} min {} sec", seconds / 60, seconds % 60),
-        3_600..86_400 => format!("{} hr {} min", seconds / 3_600, seconds % 3_600 / 60),
-        _ => format!("{} days {} hr", seconds / 86_400, seconds % 86_400 / 3_600),
-    }
+    Ok(left.map_or_else(unknown, model::length))
 }
 
 /// `"\nA=1\nB=2"`, as Jenkins shows the parameters of an item.

@@ -183,7 +183,10 @@ fn began(row: &Running, hash: &str, wall: model::Millis) -> Began {
         number: row.number,
         params: BTreeMap::new(),
         env: BTreeMap::new(),
+        causes: Vec::new(),
         previous: None,
+        earlier: Vec::new(),
+        older: false,
         has_scm: false,
         at: u64::try_from(wall.0).unwrap_or(0),
     }

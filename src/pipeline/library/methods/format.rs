@@ -7,7 +7,9 @@ use crate::vm::{Fault, Vm, compare};
 pub(crate) fn format(vm: &Vm, args: &[Value]) -> Result<Value, Fault> {
     let pattern = args.first().map(|v| vm.text(v)).unwrap_or_default();
     let mut rest: Vec<Value> = args.get(1..).unwrap_or_default().to_vec();
+    // An array is given as the list that it is here; a list alone is one value.
     if let [one] = rest.as_slice()
+        && pattern.replace("%%", "").replace("%n", "").matches('%').count() != 1
         && let Some(items) = vm.list_items(one)
     {
         rest = items;
@@ -48,6 +50,20 @@ pub(crate) fn format(vm: &Vm, args: &[Value]) -> Result<Value, Fault> {
     Ok(Value::from(out))
 }
 
+/// `1,234,567.8`
+fn grouped(number: &str) -> String {
+    let (whole, fraction) = number.split_at(number.find('.').unwrap_or(number.len()));
+    let (sign, digits) = whole.split_at(usize::from(whole.starts_with('-')));
+    let mut out = sign.to_owned();
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out + fraction
+}
+
 fn one(vm: &Vm, spec: &str, kind: char, value: &Value) -> Result<String, Fault> {
     let digits = spec.trim_start_matches(['-', '+', '0', ' ', ',', '#']);
     let flags = &spec[..spec.len() - digits.len()];
@@ -62,7 +78,7 @@ fn one(vm: &Vm, spec: &str, kind: char, value: &Value) -> Result<String, Fault> 
             precision.map_or(text.clone(), |p| text.chars().take(p).collect())
         }
         'd' => match value {
-            Value::Int(number) => number.to_string(),
+            Value::Int(_) | Value::Long(_) => vm.text(value),
             _ => return Err(wrong()),
         },
         'x' => format!("{:x}", compare::whole(value).ok_or_else(wrong)?),
@@ -85,6 +101,9 @@ fn one(vm: &Vm, spec: &str, kind: char, value: &Value) -> Result<String, Fault> 
     };
     if kind == 'S' {
         text = text.to_uppercase();
+    }
+    if flags.contains(',') && matches!(kind, 'd' | 'f') {
+        text = grouped(&text);
     }
     if flags.contains('+') && !text.starts_with('-') && matches!(kind, 'd' | 'f') {
         text.insert(0, '+');

@@ -17,7 +17,7 @@ pub(super) fn call(vm: &mut Vm, me: &Value, name: &str, args: &[Value]) -> Nativ
     if let Value::Range(from, to) = me {
         match name {
             "size" => {
-                return Ok(Some(Value::Int(i64::try_from(from.abs_diff(*to)).unwrap_or(i64::MAX - 1) + 1)));
+                return Ok(Some(Value::from(i64::try_from(from.abs_diff(*to)).unwrap_or(i64::MAX - 1) + 1)));
             }
             "isEmpty" => return Ok(Some(Value::Bool(false))),
             "contains" => {
@@ -383,19 +383,16 @@ fn derive(vm: &mut Vm, me: &Value, items: Vec<Value>, name: &str, args: &[Value]
                 .collect()
         }
         "combinations" => combinations(vm, &items)?,
-        "collate" | "chop" => {
-            let n = n.max(1);
-            items.chunks(n).map(|c| vm.heap.list(c.to_vec())).collect()
-        }
+        "collate" => collate(vm, &items, n.max(1), args)?,
         "indexed" => {
             let map = vm.heap.add(Object::Map(OrderedMap::default()));
-            for (at, item) in items.into_iter().enumerate() {
+            for (at, item) in (int(args, 0, 0)..).zip(items) {
                 vm.map_put(&map, Value::from(at), item);
             }
             return Ok(Some(map));
         }
         "withIndex" => {
-            let pairs = items.into_iter().enumerate();
+            let pairs = (int(args, 0, 0)..).zip(items);
             pairs.map(|(at, item)| vm.heap.list(vec![item, Value::from(at)])).collect()
         }
         "execute" => return Err(crate::library::classes::refused("List.execute()")),
@@ -416,6 +413,25 @@ fn flatten(vm: &Vm, items: &[Value], depth: u32, out: &mut Vec<Value>) {
             None => out.push(item.clone()),
         }
     }
+}
+
+/// `collate(size)`, `collate(size, step)`, each with whether the last ones may be shorter.
+fn collate(vm: &mut Vm, items: &[Value], size: usize, args: &[Value]) -> Result<Vec<Value>, Fault> {
+    let (step, rest) = match &args[1.min(args.len())..] {
+        [] => (size, true),
+        [Value::Bool(rest)] => (size, *rest),
+        [step] => (amount(step), true),
+        [step, rest, ..] => (amount(step), vm.truth(rest)),
+    };
+    let parts = (0..items.len()).step_by(step.max(1)).map(|at| &items[at..(at + size).min(items.len())]);
+    let parts: Vec<&[Value]> = parts.filter(|part| rest || part.len() == size).collect();
+    vm.heap.charge(24 * parts.iter().map(|part| part.len()).sum::<usize>());
+    vm.limit_text(24 * parts.iter().map(|part| part.len()).sum::<usize>())?;
+    Ok(parts.into_iter().map(|part| vm.heap.list(part.to_vec())).collect())
+}
+
+fn amount(value: &Value) -> usize {
+    compare::whole(value).and_then(|n| usize::try_from(n).ok()).unwrap_or(0)
 }
 
 /// One of each, the first changing fastest.

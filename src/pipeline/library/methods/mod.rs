@@ -26,6 +26,9 @@ pub(crate) fn call(vm: &mut Vm, object: Value, name: &str, args: Vec<Value>) -> 
     if let Some(code) = fits.filter(|_| closure) {
         return prelude_method(vm, code, object, args);
     }
+    if closure && matches!(object, Value::Str(_)) && !matches!(name, "is" | "equals") {
+        return Err(missing(vm, &object, name, &args));
+    }
     if let Some(done) = other::effect(vm, &object, name, &args) {
         return done;
     }
@@ -51,7 +54,7 @@ pub(crate) fn has(vm: &Vm, object: &Value, name: &str) -> bool {
     }
     let names: &[&str] = match object {
         Value::Str(_) => string::NAMES,
-        Value::Int(_) | Value::Double(_) | Value::Decimal(_) => number::NAMES,
+        Value::Int(_) | Value::Long(_) | Value::Double(_) | Value::Decimal(_) => number::NAMES,
         Value::Range(..) => list::NAMES,
         value => match vm.heap.object(value) {
             Some(Object::List(_) | Object::Set(_)) => list::NAMES,
@@ -66,7 +69,9 @@ pub(crate) fn has(vm: &Vm, object: &Value, name: &str) -> bool {
 fn native(vm: &mut Vm, object: &Value, name: &str, args: &[Value]) -> Native {
     let own = match object {
         Value::Str(text) => string::call(vm, &text.clone(), name, args)?,
-        Value::Int(_) | Value::Double(_) | Value::Decimal(_) => number::call(vm, object, name, args)?,
+        Value::Int(_) | Value::Long(_) | Value::Double(_) | Value::Decimal(_) => {
+            number::call(vm, object, name, args)?
+        }
         Value::Bool(flag) => other::boolean(*flag, name, args),
         Value::Class(class) => match super::statics::call(vm, class, name, args)? {
             Some(value) => Some(value),
@@ -115,8 +120,8 @@ pub(crate) fn property(vm: &mut Vm, object: &Value, name: &str) -> Native {
             _ => Ok(None),
         },
         Value::Range(from, to) => Ok(match name {
-            "from" => Some(Value::Int(*from.min(to))),
-            "to" => Some(Value::Int(*from.max(to))),
+            "from" => Some(Value::from(*from.min(to))),
+            "to" => Some(Value::from(*from.max(to))),
             _ => None,
         }),
         value => match vm.heap.object(value) {

@@ -20,6 +20,12 @@ pub(super) fn effect(vm: &mut Vm, object: &Value, name: &str, args: &[Value]) ->
             let rest = args.get(1).and_then(|a| vm.list_items(a)).unwrap_or_default();
             Some(vm.call_method(object.clone(), &method, rest, false))
         }
+        "get" | "getAt" if args.len() == 1 => match vm.reads_default(object, &args[0]) {
+            Ok(false) => None,
+            Ok(true) => Some(Ok(())),
+            Err(fault) => Some(Err(fault)),
+        },
+        "withDefault" if vm.is_collection(object) => Some(with_default(vm, object, args)),
         "newInstance" => match object {
             Value::Class(class) => Some(vm.construct(&class.clone(), args.to_vec(), false)),
             _ => None,
@@ -41,9 +47,20 @@ pub(super) fn effect(vm: &mut Vm, object: &Value, name: &str, args: &[Value]) ->
     }
 }
 
+fn with_default(vm: &mut Vm, me: &Value, args: &[Value]) -> Result<(), Fault> {
+    let Some(Object::Map(map)) = vm.heap.object_mut(me) else {
+        let message = "withDefault of a list does not run in Majordomo: use a map or getAt(…) ?: …";
+        return Err(Fault::new(class::UNSUPPORTED, message));
+    };
+    map.default = args.first().cloned();
+    vm.push(me.clone());
+    Ok(())
+}
+
 pub(super) fn common(vm: &mut Vm, object: &Value, name: &str, args: &[Value]) -> Native {
     let first = args.first().cloned().unwrap_or(Value::Null);
     Ok(Some(match name {
+        "toString" if matches!(object, Value::Range(..)) => Value::from(vm.text_of_java(object)),
         "toString" => Value::from(vm.text(object)),
         "inspect" | "dump" => Value::from(vm.inspected(object)),
         "equals" => Value::Bool(vm.equal(object, &first)),
@@ -57,7 +74,7 @@ pub(super) fn common(vm: &mut Vm, object: &Value, name: &str, args: &[Value]) ->
             Value::str_class(classes::simple(&class))
         }
         "asBoolean" => Value::Bool(vm.truth(object)),
-        "compareTo" => Value::Int(vm.compare(object, &first)? as i64),
+        "compareTo" => Value::Int(vm.compare(object, &first)? as i32),
         "asType" => {
             let ty = match &first {
                 Value::Class(name) => name.to_string(),
@@ -190,7 +207,7 @@ pub(super) fn instance(vm: &mut Vm, me: &Value, name: &str, args: &[Value]) -> N
                 let result = thrown.result.map(|r| Value::str(crate::library::globals::result_name(r)));
                 return Ok(Some(result.unwrap_or(Value::Null)));
             }
-            "isActualInterruption" => return Ok(Some(Value::Bool(true))),
+            "isActualInterruption" => return Ok(Some(Value::Bool(!thrown.expired))),
             _ => {}
         }
     }
@@ -200,7 +217,9 @@ pub(super) fn instance(vm: &mut Vm, me: &Value, name: &str, args: &[Value]) -> N
         return Ok(Some(value));
     }
     match name {
-        "name" | "getName" => return Ok(instance.fields.get_str("$name").cloned()),
+        "name" | "getName" if let Some(name) = instance.fields.get_str("$name") => {
+            return Ok(Some(name.clone()));
+        }
         "ordinal" => return Ok(instance.fields.get_str("$ordinal").cloned()),
         "getProperties" => {
             let fields: Vec<_> = instance.fields.iter().map(|(k, v)| (vm.text(k), v.clone())).collect();

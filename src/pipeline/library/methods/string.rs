@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Native, int, text};
 use crate::library::regex::{Found, Regex};
 use crate::vm::value::Value;
-use crate::vm::{Fault, Vm, class, number_error};
+use crate::vm::{Fault, Vm, class, coerce, number_error};
 
 /// What a call by plain name inside `with { }` may mean.
 pub(super) const NAMES: &[&str] = &[
@@ -61,8 +61,8 @@ fn plain(vm: &mut Vm, me: &str, name: &str, args: &[Value]) -> Native {
         "containsIgnoreCase" => Value::Bool(me.to_lowercase().contains(&arg(0).to_lowercase())),
         "equalsIgnoreCase" => Value::Bool(me.to_lowercase() == arg(0).to_lowercase()),
         "startsWithIgnoreCase" => Value::Bool(me.to_lowercase().starts_with(&arg(0).to_lowercase())),
-        "compareTo" => Value::Int(me.encode_utf16().cmp(arg(0).encode_utf16()) as i64),
-        "compareToIgnoreCase" => Value::Int(me.to_lowercase().cmp(&arg(0).to_lowercase()) as i64),
+        "compareTo" => Value::Int(distance(me, &arg(0))),
+        "compareToIgnoreCase" => Value::Int(distance(&me.to_lowercase(), &arg(0).to_lowercase())),
         "concat" | "plus" => Value::from(format!("{me}{}", arg(0))),
         "minus" => Value::from(me.replacen(&arg(0), "", 1)),
         "multiply" => {
@@ -84,7 +84,7 @@ fn plain(vm: &mut Vm, me: &str, name: &str, args: &[Value]) -> Native {
         "uncapitalize" => Value::from(first(me, |c| c.to_lowercase().collect())),
         "hashCode" => {
             let hash = me.encode_utf16().fold(0i32, |h, c| h.wrapping_mul(31).wrapping_add(i32::from(c)));
-            Value::Int(i64::from(hash))
+            Value::Int(hash)
         }
         "count" => Value::from(me.matches(&arg(0)).count()),
         "padLeft" | "padRight" | "center" => return pad(vm, me, name, args),
@@ -97,7 +97,7 @@ fn plain(vm: &mut Vm, me: &str, name: &str, args: &[Value]) -> Native {
         "normalize" | "denormalize" => Value::from(me.replace("\r\n", "\n").replace('\r', "\n")),
         "expand" => Value::from(me.replace('\t', "        ")),
         "getBytes" | "bytes" => {
-            let bytes = me.bytes().map(|b| Value::Int(i64::from(b.cast_signed()))).collect();
+            let bytes = me.bytes().map(|b| Value::Int(i32::from(b.cast_signed()))).collect();
             vm.heap.list(bytes)
         }
         "encodeBase64" => Value::from(base64(me.as_bytes())),
@@ -108,6 +108,14 @@ fn plain(vm: &mut Vm, me: &str, name: &str, args: &[Value]) -> Native {
         }
         _ => return Ok(None),
     }))
+}
+
+/// What Java gives for a comparison: how far the first two letters that differ are apart, or the lengths.
+fn distance(left: &str, right: &str) -> i32 {
+    let pairs = left.encode_utf16().zip(right.encode_utf16());
+    let letters = pairs.map(|(l, r)| i32::from(l) - i32::from(r)).find(|apart| *apart != 0);
+    let length = |text: &str| i32::try_from(text.encode_utf16().count()).unwrap_or(i32::MAX);
+    letters.unwrap_or_else(|| length(left) - length(right))
 }
 
 fn first(text: &str, change: impl Fn(char) -> String) -> String {
@@ -168,7 +176,14 @@ fn parts(vm: &mut Vm, me: &str, name: &str, args: &[Value]) -> Native {
                 .map_or(me.len(), |c| c.0);
             found(me[from..].find(&text(vm, args, 0)).map(|at| at + from))
         }
-        "lastIndexOf" => found(me.rfind(&text(vm, args, 0))),
+        "lastIndexOf" => {
+            let what = text(vm, args, 0);
+            let last = usize::try_from(int(args, 1, len)).ok();
+            let to =
+                last.map_or(0, |last| me.char_indices().nth(last).map_or(me.len(), |c| c.0 + what.len()));
+            let to = (to.min(me.len())..=me.len()).find(|to| me.is_char_boundary(*to)).unwrap_or(me.len());
+            found(last.and_then(|_| me[..to].rfind(&what)))
+        }
         "takeBefore" | "takeAfter" => {
             let split = me.split_once(&text(vm, args, 0));
             Value::str(split.map_or("", |s| if name == "takeBefore" { s.0 } else { s.1 }))
@@ -316,13 +331,16 @@ fn insert(regex: &Regex, text: &str, found: &Found, with: &str, out: &mut String
 fn numbers(vm: &mut Vm, me: &str, name: &str) -> Native {
     let bare = me.trim();
     Ok(Some(match name {
-        "isInteger" | "isLong" | "isBigInteger" => Value::Bool(bare.parse::<i64>().is_ok()),
+        "isInteger" => Value::Bool(coerce::parsed(me, 10, "int").is_ok()),
+        "isLong" => Value::Bool(coerce::parsed(me, 10, "long").is_ok()),
+        "isBigInteger" => Value::Bool(coerce::parsed(me, 10, "BigInteger").is_ok()),
         "isNumber" | "isDouble" | "isFloat" | "isBigDecimal" => {
             Value::Bool(bare.parse::<f64>().is_ok_and(f64::is_finite))
         }
-        "toInteger" | "toLong" | "toBigInteger" | "toShort" => {
-            Value::Int(bare.parse().map_err(|_| number_error(me))?)
-        }
+        "toInteger" => coerce::parsed(me, 10, "int")?,
+        "toLong" => coerce::parsed(me, 10, "long")?,
+        "toBigInteger" => coerce::parsed(me, 10, "BigInteger")?,
+        "toShort" => coerce::parsed(me, 10, "short")?,
         "toDouble" | "toFloat" => Value::Double(bare.parse().map_err(|_| number_error(me))?),
         "toBigDecimal" => return vm.cast(Value::str(me), "BigDecimal").map(Some),
         "toBoolean" => Value::Bool(matches!(bare.to_lowercase().as_str(), "true" | "y" | "1")),
@@ -335,7 +353,7 @@ fn numbers(vm: &mut Vm, me: &str, name: &str) -> Native {
             }
             Value::from(chars.into_iter().collect::<String>())
         }
-        "codePointAt" => Value::Int(me.chars().next().map_or(0, |c| i64::from(c as u32))),
+        "codePointAt" => Value::Int(me.chars().next().map_or(0, |c| (c as u32).cast_signed())),
         "eachLine" => Value::Null,
         "decodeBase64" => match decode(me) {
             Some(text) => Value::from(text),

@@ -40,9 +40,16 @@ def $stagesAndPost(p) {
 }
 
 def $wrapped(options, body) {
+    if (options.timestamps) {
+        return timestamps([:], { $limited(options, body) })
+    }
+    return $limited(options, body)
+}
+
+def $limited(options, body) {
     if (options.timeout != null) {
         def limit = options.timeout
-        return timeout([time: limit.time(), unit: limit.unit], { $retried(options, body) })
+        return timeout([time: limit.time(), unit: limit.unit, activity: limit.activity], { $retried(options, body) })
     }
     return $retried(options, body)
 }
@@ -64,7 +71,7 @@ def $withAgent(agent, root, top, body) {
             return body()
         }
         def found = top ? stage([name: 'Declarative: Checkout SCM'], { $checkoutScm() }) : $checkoutScm()
-        return $inEnv(found.collect { name, value -> "${name}=${value}" }, body)
+        return withEnv([overrides: found.collect { name, value -> "${name}=${value}" }], body)
     })
 }
 
@@ -77,7 +84,7 @@ def $environment(pairs, body) {
         def value = $inEnv(all, pair[1])
         all.add("${pair[0]}=${value}")
     }
-    return $inEnv(all, body)
+    return withEnv([overrides: all], body)
 }
 
 def $stages(stages, root) {
@@ -114,25 +121,16 @@ def $stage(s, root, skip) {
             return null
         }
         return $inStage(id, s.name, {
-            $wrapped(s.options, {
-                if (s.when != null && s.beforeAgent && !$holds(s.when)) {
-                    state.skipped = true
-                    return $skip(s, root, 'when conditional')
-                }
-                $withAgent(s.agent, [skipCheckout: root.skipCheckout || s.skipCheckout], false, {
-                    if (s.when != null && !s.beforeAgent && !$holds(s.when)) {
-                        state.skipped = true
-                        return $skip(s, root, 'when conditional')
-                    }
-                    $environment(s.environment, { $stageBody(s, root) })
-                })
-            })
+            if (s.parallel == null) {
+                return $stageInside(s, root, state, { $stageSteps(s, root) })
+            }
+            $stageAndPost(s, state, { $stageInside(s, root, state, { $parallelStages(s, root) }) })
         })
     } catch (Throwable e) {
         error = e
         throw e
     } finally {
-        $blockEnd(id, error, state.skipped)
+        $stageEnd(id, error, state.skipped)
     }
 }
 
@@ -143,23 +141,47 @@ def $skip(s, root, why) {
     }
 }
 
-def $stageBody(s, root) {
-    def error = null
-    try {
+def $stageInside(s, root, state, body) {
+    $wrapped(s.options, {
+        if (s.when != null && s.beforeAgent && !$holds(s.when)) {
+            state.skipped = true
+            return $skip(s, root, 'when conditional')
+        }
+        $withAgent(s.agent, [skipCheckout: root.skipCheckout || s.skipCheckout], false, {
+            if (s.when != null && !s.beforeAgent && !$holds(s.when)) {
+                state.skipped = true
+                return $skip(s, root, 'when conditional')
+            }
+            $environment(s.environment, body)
+        })
+    })
+}
+
+// `post` runs where the steps do: a stage that never got its agent, or was stopped while it waited for one, has none. Only
+// the one of parallel stages, which have no agent in common, is outside of the options and the environment.
+def $stageSteps(s, root) {
+    $stageAndPost(s, [skipped: false], {
         if (s.steps != null) {
             s.steps()
-        } else if (s.stages != null) {
-            $stages(s.stages, root)
         } else {
-            $parallelStages(s, root)
+            $stages(s.stages, root)
         }
+    })
+}
+
+def $stageAndPost(s, state, body) {
+    def error = null
+    try {
+        body()
     } catch (Throwable e) {
         if ($fatal(e)) {
             throw e
         }
         error = e
     }
-    error = $post(s.post, error, true)
+    if (!state.skipped) {
+        error = $post(s.post, error, true)
+    }
     if (error != null) {
         throw error
     }
@@ -171,7 +193,7 @@ def $parallelStages(s, root) {
         def mine = inner
         branches[mine.name] = { $stage(mine, root, null) }
     }
-    $parallel(branches, s.failFast || root.failFast)
+    $branches(branches, s.failFast || root.failFast)
 }
 
 def $holds(conditions) {
@@ -209,8 +231,13 @@ def $condition(c) {
 
 // The body sees in `currentBuild` what the condition has looked at. A stage also looks at what its own steps gave it.
 def $post(post, error, ofStage) {
+    def said = !ofStage
     for (p in post) {
         if ($applies(p.condition, error, ofStage)) {
+            if (!said) {
+                $note('Post stage')
+                said = true
+            }
             try {
                 $inPost(error, p.body)
             } catch (Throwable e) {

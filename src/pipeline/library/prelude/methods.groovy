@@ -40,8 +40,9 @@ def m_reverseEach(self, c) {
 
 def m_eachWithIndex(self, c) {
     def i = 0
+    def apart = self instanceof Map && $arity(c) == 3
     for (x in self) {
-        c(x, i)
+        apart ? c(x.key, x.value, i) : c(x, i)
         i = i + 1
     }
     return self
@@ -79,9 +80,15 @@ def m_collectEntries(self, c = null) {
     return out
 }
 
-def m_find(self, c = null) {
+def m_find(self, a = null, c = null) {
+    if (c != null) {
+        for (m in $matcher(self, a)) {
+            return c(m)
+        }
+        return null
+    }
     for (x in self) {
-        if (c == null ? x : c(x)) {
+        if (a == null ? x : a(x)) {
             return x
         }
     }
@@ -109,11 +116,14 @@ def m_findResults(self, c) {
     return out
 }
 
-def m_findAll(self, c) {
+def m_findAll(self, a, c = null) {
+    if (c != null) {
+        return m_collect($matcher(self, a), c)
+    }
     if (self instanceof Map) {
         def map = [:]
         for (x in self) {
-            if (c(x)) {
+            if (a(x)) {
                 map.put(x.key, x.value)
             }
         }
@@ -121,7 +131,7 @@ def m_findAll(self, c) {
     }
     def out = self instanceof Set ? [].toSet() : []
     for (x in self) {
-        if (c(x)) {
+        if (a(x)) {
             out.add(x)
         }
     }
@@ -267,7 +277,12 @@ def m_takeWhile(self, c) {
         }
         out.add(x)
     }
-    return out
+    return $like(self, out)
+}
+
+// A part of a text or map is one, too.
+def $like(self, items) {
+    return self instanceof String ? items.join() : self instanceof Map ? m_collectEntries(items) : items
 }
 
 def m_dropWhile(self, c) {
@@ -279,7 +294,7 @@ def m_dropWhile(self, c) {
             out.add(x)
         }
     }
-    return out
+    return $like(self, out)
 }
 
 def m_withIndex(self, c) {
@@ -320,8 +335,10 @@ def m_computeIfAbsent(self, key, c) {
     return self.get(key)
 }
 
-def m_withDefault(self, c) {
-    return self
+def $putDefault(map, key, c) {
+    def value = c(key)
+    map.put(key, value)
+    return value
 }
 
 def m_sort(self, c, d = null) {
@@ -469,10 +486,13 @@ def m_tap(self, c) {
     return self
 }
 
-def m_eachLine(self, c) {
+def m_eachLine(self, a, c = null) {
+    def f = c == null ? a : c
+    def i = c == null ? 0 : a
     def r = null
     for (line in self.readLines()) {
-        r = c(line)
+        r = $arity(f) > 1 ? f(line, i) : f(line)
+        i = i + 1
     }
     return r
 }

@@ -10,7 +10,7 @@ mod unknown;
 use std::fmt::Write;
 
 use crate::act::ActKind;
-use crate::vm::value::{Object, Value};
+use crate::vm::value::{Global, Object, Value};
 use crate::vm::{Fault, Ret, Vm, class};
 
 pub(crate) use later::object;
@@ -59,10 +59,14 @@ const PLAIN: &[(&str, &str)] = &[
     ("scmGit", "userRemoteConfigs"),
     ("sh", "script"),
     ("sleep", "time"),
+    ("sprintf", "format"),
     ("stash", "name"),
     ("unstash", "name"),
     ("writeFile", "file"),
 ];
+
+/// Those of them that no act shows in the log.
+const SHOWN: &[&str] = &["error", "isUnix", "pwd", "readJSON"];
 
 /// What a step was given.
 pub(super) struct Given {
@@ -97,12 +101,14 @@ pub(crate) fn is_step(name: &str) -> bool {
 }
 
 pub(crate) fn call(vm: &mut Vm, name: &str, args: Vec<Value>, named: bool) -> Result<(), Fault> {
-    if let Some(warning) = unknown::warning(vm, name, &args)
-        && let Some(code) = vm.program.image.library("$warned")
+    let shown = SHOWN.contains(&name).then(|| format!("[Pipeline] {name}"));
+    let remarks: Vec<String> = unknown::warning(vm, name, &args).into_iter().chain(shown).collect();
+    if !remarks.is_empty()
+        && let Some(code) = vm.program.image.library("$announced")
     {
         let args = vm.heap.list(args);
-        let args = vec![Value::from(warning), Value::str(name), args, Value::Bool(named)];
-        return vm.call_code(code, args, Value::Global(crate::vm::value::Global::Script), Ret::Push);
+        let args = vec![Value::from(remarks.join("\n")), Value::str(name), args, Value::Bool(named)];
+        return vm.call_code(code, args, Value::Global(Global::Script), Ret::Push);
     }
     run(vm, name, args, named)
 }
@@ -125,12 +131,17 @@ pub(crate) fn run(vm: &mut Vm, name: &str, args: Vec<Value>, named: bool) -> Res
         }
         let map = vm.map_from(given.named);
         let Some(code) = vm.program.image.library(name) else { return Err(unknown_step(name)) };
-        let script = Value::Global(crate::vm::value::Global::Script);
+        let script = Value::Global(Global::Script);
         return vm.call_code(code, vec![map, given.body.unwrap_or(Value::Null)], script, Ret::Push);
     }
     if let Some((_, plain)) = PLAIN.iter().find(|p| p.0 == name) {
+        if name == "sprintf" {
+            let text = super::methods::format(vm, &args)?;
+            vm.push(text);
+            return Ok(());
+        }
         if matches!(name, "println" | "print" | "printf") {
-            return print(vm, name, &args);
+            return print(vm, name, args);
         }
         let given = given(vm, name, plain, args, named)?;
         return plain_step(vm, name, &given);
@@ -189,10 +200,16 @@ fn given(vm: &Vm, step: &str, plain: &str, mut args: Vec<Value>, named: bool) ->
     Ok(Given { named: all, body })
 }
 
-fn print(vm: &mut Vm, name: &str, args: &[Value]) -> Result<(), Fault> {
-    let text = match (name, args) {
-        ("printf", _) => vm.text(&super::methods::format(vm, args)?),
-        (_, [one]) => vm.text(one),
+fn print(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<(), Fault> {
+    if let [own] = args.as_slice()
+        && vm.own_method(own, "toString", &[]).is_some()
+        && let Some(code) = vm.program.image.library("$print")
+    {
+        return vm.call_code(code, args, Value::Global(Global::Script), Ret::Push);
+    }
+    let text = match (name, args.as_slice()) {
+        ("printf", _) => vm.text(&super::methods::format(vm, &args)?),
+        (_, [one]) => vm.text_of_java(one),
         (_, []) => String::new(),
         (_, many) => many.iter().map(|v| vm.text(v)).collect::<Vec<_>>().join(" "),
     };
@@ -260,5 +277,7 @@ fn parallel(vm: &mut Vm, args: &[Value]) -> Result<(), Fault> {
         vm.push(empty);
         return Ok(());
     }
-    vm.fork(bodies, fail_fast)
+    let map = vm.map_from(bodies);
+    let Some(code) = vm.program.image.library("$branches") else { return Err(unknown_step("parallel")) };
+    vm.call_code(code, vec![map, Value::Bool(fail_fast)], Value::Global(Global::Script), Ret::Push)
 }

@@ -28,7 +28,7 @@ fn failed(failure: &Failure) -> Fault {
 fn done(vm: &mut Vm, act: &Act, data: &Data) -> Result<Value, Fault> {
     if let (ActKind::Process(process), Data::Exit { status, stdout }) = (&act.kind, data) {
         return match process.returns {
-            Returns::Status => Ok(Value::Int(i64::from(*status))),
+            Returns::Status => Ok(Value::Int(*status)),
             _ if *status != 0 => Err(Fault::abort(format!("script returned exit code {status}"))),
             Returns::Stdout => Ok(text(vm, stdout.as_deref().unwrap_or(""))),
             Returns::Nothing => Ok(Value::Null),
@@ -43,7 +43,7 @@ fn done(vm: &mut Vm, act: &Act, data: &Data) -> Result<Value, Fault> {
             Value::Null
         }
         Data::Text(content) => text(vm, content),
-        Data::Number(number) => Value::Int(*number),
+        Data::Number(number) => Value::from(*number),
         Data::Flag(flag) => Value::Bool(*flag),
         Data::Map(map) => vm.map_from(map.iter().map(|(name, value)| (name.clone(), Value::str(value)))),
     })

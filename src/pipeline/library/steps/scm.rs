@@ -21,6 +21,7 @@ pub(super) fn run(vm: &mut Vm, name: &str, given: &Given) -> Result<(), Fault> {
                 changelog: given.flag(vm, "changelog", true),
                 poll: given.flag(vm, "poll", true),
                 shallow: false,
+                local_branch: true,
             };
             let place = vm.place(name)?;
             vm.want(ActKind::Checkout { place, scm })
@@ -72,5 +73,6 @@ fn git(vm: &Vm, source: &Value, given: &Given) -> Result<Scm, Fault> {
         changelog: given.flag(vm, "changelog", true),
         poll: given.flag(vm, "poll", true),
         shallow,
+        local_branch: false,
     })
 }

@@ -137,6 +137,8 @@ pub(super) fn expr(value: &Expr) -> String {
         ExprKind::Null => "null".to_owned(),
         ExprKind::Bool(value) => value.to_string(),
         ExprKind::Int(value) => value.to_string(),
+        ExprKind::Long(value) => format!("{value}L"),
+        ExprKind::Double(value) => format!("{value}D"),
         ExprKind::Decimal(text) => format!("{text}d"),
         ExprKind::Str(text) => format!("{text:?}"),
         ExprKind::GString(parts) => {

@@ -70,3 +70,19 @@ fn an_abort_is_said_when_it_comes_and_not_again() {
     let build = Build::aborted("node { try { sh 'hang' } finally { error 'worse' } }");
     assert_eq!((build.result(), build.error().as_str()), (BuildResult::Aborted, "ERROR: worse"));
 }
+
+#[test]
+fn what_ran_too_long_is_tried_again_outside_of_its_timeout_only() {
+    let build = Build::told("node { retry(2) { timeout(1) { sh 'hang' } } }");
+    assert_eq!(build.scripts(), ["hang", "hang"]);
+    assert_eq!(build.echoes(), ["Timeout has been exceeded", "Retrying"]);
+    assert_eq!(build.result(), BuildResult::Aborted);
+    let inside = Build::told("node { timeout(1) { retry(2) { sh 'hang' } } }");
+    assert_eq!(inside.scripts(), ["hang"]);
+    let nested = Build::told("node { timeout(1) { retry(2) { timeout(9) { sh 'hang' } } } }");
+    assert_eq!(nested.scripts(), ["hang"]);
+    let caught = "timeout(1) { node { sh 'hang' } }";
+    let outside = Build::told(&format!("catchError(catchInterruptions: false) {{ {caught} }}\necho 'on'"));
+    assert_eq!(outside.echoes(), ["Timeout has been exceeded", "on"]);
+    assert_eq!(outside.result(), BuildResult::Aborted);
+}

@@ -1,6 +1,6 @@
 //! What Jenkinsfiles write that is neither plain Groovy nor one step: each line is an idiom that people use.
 
-use pipeline::act::BuildResult;
+use pipeline::act::{Began, BuildResult, Earlier};
 
 use crate::support::{Build, began, program};
 
@@ -115,7 +115,7 @@ fn current_build_can_be_read_and_set() {
             &["true false SUCCESS"],
         ),
         (
-            "echo \"${currentBuild.getPreviousBuild()?.result} ${currentBuild.changeSets.size()} ${currentBuild.changeSets.isEmpty()} ${currentBuild.durationString.contains('sec')}\"",
+            "echo \"${currentBuild.getPreviousBuild()?.result} ${currentBuild.changeSets.size()} ${currentBuild.changeSets.isEmpty()} ${currentBuild.durationString.contains('and counting')}\"",
             &["null 0 true true"],
         ),
         (
@@ -401,4 +401,62 @@ fn what_reaches_beyond_the_library_is_refused() {
         assert!(run(source).error().starts_with("groovy.lang.MissingPropertyException: "), "{source}");
     }
     assert_eq!(run("def File = 'mine'; java = 1; echo \"$File$java\"").echoes(), ["mine1"]);
+}
+
+#[test]
+fn current_build_knows_why_it_runs_and_what_ran_before() {
+    let ran = |number: u64, result: BuildResult| Earlier {
+        number,
+        result: Some(result),
+        running: false,
+        display_name: (number == 4).then(|| "four".to_owned()),
+        at: number * 1000,
+        duration: 62_000,
+    };
+    let running = Earlier { result: None, running: true, duration: 0, ..ran(6, BuildResult::Success) };
+    let earlier = vec![
+        running,
+        ran(5, BuildResult::NotBuilt),
+        ran(4, BuildResult::Failure),
+        ran(2, BuildResult::Unstable),
+        ran(1, BuildResult::Success),
+    ];
+    let began = Began { earlier, ..began() };
+    let all = ["", "InProgress", "Built", "Completed", "Failed", "NotFailed", "Successful"];
+    let names: Vec<String> = all
+        .iter()
+        .map(|kind| match *kind {
+            "InProgress" => "previousBuildInProgress".to_owned(),
+            kind => format!("previous{kind}Build"),
+        })
+        .collect();
+    for (name, number) in names.iter().zip([6, 6, 4, 5, 4, 6, 1]) {
+        let build = Build::of_began(&format!("echo \"${{currentBuild.{name}.number}}\""), &began);
+        assert_eq!(build.echoes(), [number.to_string()], "{name} {}", build.error());
+    }
+    for (source, wanted) in [
+        (
+            "def b = currentBuild.getPreviousBuild().previousBuild.previousBuild; echo \"${b.displayName} ${b.result} ${b.currentResult} ${b.duration} ${b.durationString} ${b.fullDisplayName} ${b.resultIsWorseOrEqualTo('FAILURE')} ${b.nextBuild.number}\"",
+            "four FAILURE FAILURE 62000 1 min 2 sec folder » job four true 5",
+        ),
+        (
+            "def n = []; for (def b = currentBuild; b != null; b = b.previousBuild) { n << b.number }; echo \"$n\"",
+            "[7, 6, 5, 4, 2, 1]",
+        ),
+        (
+            "def c = currentBuild.getBuildCauses(); echo \"${c.size()} ${c[0]._class} ${c[0].userId} ${c.shortDescription}\"",
+            "1 hudson.model.Cause$UserIdCause alice [Started by user Alice A.]",
+        ),
+        (
+            "echo \"${currentBuild.getBuildCauses('hudson.model.Cause$UserIdCause')[0].userName} ${currentBuild.getBuildCauses('hudson.triggers.TimerTrigger$TimerTriggerCause').size()} ${currentBuild.buildCauses.size()}\"",
+            "Alice A. 0 1",
+        ),
+    ] {
+        let build = Build::of_began(source, &began);
+        assert_eq!(build.echoes(), [wanted], "{source}\n{}", build.error());
+    }
+    let source = "echo \"${currentBuild.previousSuccessfulBuild.previousSuccessfulBuild}\"";
+    assert_eq!(Build::of_began(source, &began).echoes(), ["null"]);
+    let far = Build::of_began(source, &Began { older: true, ..began });
+    assert!(far.error().contains("of the builds before this one, the newest 5 are known"), "{}", far.error());
 }

@@ -193,3 +193,23 @@ fn variables_of_an_environment_may_name_each_other_in_any_order() {
     );
     assert_eq!(build.echoes(), ["abnull bnull"], "{}", build.error());
 }
+
+#[test]
+fn the_post_of_a_stage_needs_the_agent_of_its_steps() {
+    let build = Build::aborted(
+        "pipeline { agent none\n stages { stage('A') { agent { label 'nowhere' }\n steps { sh 'a' }\n post { always { echo 'of the stage' } } } }\n post { aborted { echo 'of the build' } } }",
+    );
+    assert_eq!(build.echoes(), ["of the build"]);
+    assert_eq!(build.result(), BuildResult::Aborted);
+}
+
+#[test]
+fn the_post_of_parallel_stages_runs_once_and_outside_of_their_options() {
+    let build = Build::told(
+        "def n = 0\npipeline { agent any\n stages { stage('P') { environment { A = 'b' }\n options { retry(2) }\n parallel { stage('x') { steps { script { n++\n if (n < 2) { error 'x' } } } } }\n post { always { echo \"post ${n} ${env.A}\" } } } } }",
+    );
+    let echoes = build.echoes();
+    let said: Vec<&String> = echoes.iter().filter(|e| e.starts_with("post")).collect();
+    assert_eq!(said, ["post 2 null"]);
+    assert_eq!(build.result(), BuildResult::Success);
+}

@@ -112,7 +112,7 @@ fn sources_are_checked_out() {
     );
     assert_eq!(
         build.story()[1..7],
-        ["git https://a/b.git master", "abc123", "git u dev", "git v main", "git w x", "release"]
+        ["git https://a/b.git master", "abc123", "git u dev", "checkout v main", "checkout w x", "release"]
     );
     let job = Build::of_began("node { checkout scm }", &pipeline::act::Began { has_scm: true, ..began() });
     assert!(job.acts.iter().any(|a| matches!(&a.kind, ActKind::Checkout { scm: Scm::Job, .. })));
@@ -140,7 +140,7 @@ fn errors_can_be_caught_by_blocks() {
             "on",
             "} Failure",
             "{ b",
-            "odd",
+            "ERROR: odd",
             "ERROR: x",
             "} Unstable",
             "release",
@@ -195,7 +195,7 @@ fn branches_have_step_ids_of_their_own() {
     let ids: Vec<(String, String)> =
         build.acts.iter().map(|a| (a.step.0.clone(), a.branch.join("/"))).collect();
     for (id, branch) in
-        [("0", ""), ("1.0/0", "a"), ("1.0/2", "a"), ("1.1/1", "b"), ("1.2/1.0/1", "c/x"), ("2", "")]
+        [("0", ""), ("2.0/0", "a"), ("2.0/2", "a"), ("2.1/1", "b"), ("2.2/2.0/1", "c/x"), ("4", "")]
     {
         assert!(ids.contains(&(id.to_owned(), branch.to_owned())), "{id} {branch} in {ids:?}");
     }
@@ -254,4 +254,105 @@ fn every_act_on_an_agent_names_its_place() {
         matches!(act.class(), pipeline::act::Class::Durable | pipeline::act::Class::Repeatable)
     };
     assert_eq!(build.acts.iter().filter(on_agent).count(), 9);
+}
+
+#[test]
+fn the_log_shows_what_begins_and_ends_as_jenkins_does() {
+    let shape = |source: &str, wanted: &[&str]| assert_eq!(Build::told(source).shape(), wanted, "{source}");
+    shape(
+        "node { dir('d') { withEnv(['A=b']) { isUnix() } } }",
+        &[
+            "node any",
+            "dir",
+            "Running in /ws/job/d",
+            "{",
+            "withEnv",
+            "{",
+            "isUnix",
+            "}",
+            "// withEnv",
+            "}",
+            "// dir",
+            "release",
+        ],
+    );
+    shape(
+        "retry(2) { error 'x' }",
+        &["retry", "{", "error", "}", "ERROR: x", "Retrying", "{", "error", "}", "// retry"],
+    );
+    shape(
+        "warnError('odd') { error 'x' }\nunstable 'u'",
+        &[
+            "warnError",
+            "{",
+            "error",
+            "}",
+            "ERROR: odd",
+            "ERROR: x",
+            "result Unstable",
+            "// warnError",
+            "unstable",
+            "WARNING: u",
+        ],
+    );
+    shape(
+        "timeout(activity: true, time: 2, unit: 'SECONDS') { }",
+        &["timer 2000 of silence", "cancel timer", "}", "// timeout"],
+    );
+    shape(
+        "def n = 0\nwaitUntil { n++ > 0 }",
+        &["waitUntil", "{", "}", "sleep 250", "{", "}", "// waitUntil"],
+    );
+    shape(
+        "parallel a: { error 'x' }, b: { timeout(5) { echo 'b' } }",
+        &[
+            "parallel",
+            "{ a",
+            "{ b",
+            "error",
+            "timer 300000",
+            "} Failure",
+            "b",
+            "Failed in branch a",
+            "cancel timer",
+            "}",
+            "// timeout",
+            "} Success",
+            "// parallel",
+        ],
+    );
+    shape(
+        "pipeline { agent none\n environment { A = 'b' }\n options { timestamps() }\n stages { stage('s') { steps { script { echo 'x' } }\n post { always { echo 'y' } } } } }",
+        &[
+            "withEnv",
+            "{",
+            "timestamps",
+            "{",
+            "{ s",
+            "script",
+            "{",
+            "x",
+            "}",
+            "// script",
+            "Post stage",
+            "y",
+            "} Success",
+            "}",
+            "// timestamps",
+            "}",
+            "// withEnv",
+        ],
+    );
+}
+
+#[test]
+fn an_act_names_the_clocks_that_what_it_says_starts_anew() {
+    let build = Build::of(
+        "node { timeout(5) { sh 'a'; timeout(activity: true, time: 1) { parallel(p: { sh 'b' }) } }; sh 'c' }",
+    );
+    let timers = |script: &str| {
+        let sh = build.acts.iter().find(|act| matches!(&act.kind, ActKind::Process(p) if p.script == script));
+        sh.map(|act| act.timers.len())
+    };
+    assert_eq!([timers("a"), timers("b"), timers("c")], [Some(1), Some(2), Some(0)]);
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pipeline::act::{
-    Act, ActKind, Began, BuildResult, Class, Data, Event, Failure, FailureKind, Granted, Outcome, ParamValue,
-    Record, Returns,
+    Act, ActKind, Began, BuildResult, Cause, Class, Data, Event, Failure, FailureKind, Granted, Outcome,
+    ParamValue, Record, Returns,
 };
 use pipeline::machine::{Divergence, Ended, Machine, Status};
 use pipeline::program::Program;
@@ -26,7 +26,10 @@ pub(crate) fn began() -> Began {
             ("BUILD_NUMBER".to_owned(), "7".to_owned()),
             ("JOB_NAME".to_owned(), "folder/job".to_owned()),
         ]),
+        causes: vec![Cause::User { id: "alice".into(), name: "Alice A.".into() }],
         previous: None,
+        earlier: Vec::new(),
+        older: false,
         has_scm: false,
         at: 1_000_000,
     }
@@ -253,7 +256,7 @@ impl Build {
 
     pub(crate) fn echoes(&self) -> Vec<String> {
         let echo = |act: &Act| match &act.kind {
-            ActKind::Echo { text } => Some(text.clone()),
+            ActKind::Echo { text } if !is_shape(act) => Some(text.clone()),
             _ => None,
         };
         self.acts.iter().filter_map(echo).collect()
@@ -269,7 +272,13 @@ impl Build {
 
     /// A line for each act, for comparing whole flows.
     pub(crate) fn story(&self) -> Vec<String> {
-        self.acts.iter().map(line).collect()
+        self.acts.iter().filter(|act| !is_shape(act)).map(line).collect()
+    }
+
+    /// The same with what only shows that steps begin and end, line by line.
+    pub(crate) fn shape(&self) -> Vec<String> {
+        let lines = self.acts.iter().map(line).collect::<Vec<_>>().join("\n");
+        lines.lines().map(|line| line.trim_start_matches("[Pipeline] ").to_owned()).collect()
     }
 
     pub(crate) fn result(&self) -> BuildResult {
@@ -296,6 +305,12 @@ pub(crate) fn granted(label: Option<&str>) -> Granted {
     }
 }
 
+/// Whether it only shows that a step begins or ends.
+fn is_shape(act: &Act) -> bool {
+    let shape = |text: &str| text.starts_with("[Pipeline] ") || text == "Post stage";
+    act.line == 0 && matches!(&act.kind, ActKind::Echo { text } if shape(text))
+}
+
 fn line(act: &Act) -> String {
     match &act.kind {
         ActKind::Echo { text } => text.clone(),
@@ -309,11 +324,12 @@ fn line(act: &Act) -> String {
         ActKind::CancelTimer { .. } => "cancel timer".into(),
         ActKind::Node { label, .. } => format!("node {}", label.as_deref().unwrap_or("any")),
         ActKind::Sleep { millis } => format!("sleep {millis}"),
-        ActKind::Timer { millis } => format!("timer {millis}"),
+        ActKind::Timer { millis, activity: false } => format!("timer {millis}"),
+        ActKind::Timer { millis, activity: true } => format!("timer {millis} of silence"),
         ActKind::Process(process) => format!("sh {}", process.script.trim()),
         ActKind::Checkout { scm, .. } => match scm {
             pipeline::act::Scm::Job => "checkout".into(),
-            pipeline::act::Scm::Git { url, branch, .. } => format!("git {url} {branch}"),
+            pipeline::act::Scm::Git { url, branch, .. } => format!("{} {url} {branch}", act.name()),
         },
         ActKind::ReadFile { path, .. } => format!("read {path}"),
         ActKind::WriteFile { path, .. } => format!("write {path}"),

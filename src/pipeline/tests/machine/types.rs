@@ -112,3 +112,61 @@ fn of_several_functions_the_types_choose() {
         &["made", "ABEIOdrawn"],
     );
 }
+
+#[test]
+fn an_integer_has_32_bits_and_a_long_64_and_both_wrap() {
+    for (source, wanted) in [
+        ("2147483647 + 1", "-2147483648 java.lang.Integer"),
+        ("1000 * 60 * 60 * 24 * 30", "-1702967296 java.lang.Integer"),
+        ("1000L * 60 * 60 * 24 * 30", "2592000000 java.lang.Long"),
+        ("2147483648", "2147483648 java.lang.Long"),
+        ("-2147483648", "-2147483648 java.lang.Integer"),
+        ("-(-2147483648)", "-2147483648 java.lang.Integer"),
+        ("9223372036854775807 + 1", "-9223372036854775808 java.lang.Long"),
+        ("0xFFFFFFFF", "4294967295 java.lang.Long"),
+        ("1 << 33", "2 java.lang.Integer"),
+        ("1L << 33", "8589934592 java.lang.Long"),
+        ("-1 >>> 28", "15 java.lang.Integer"),
+        ("5 & 3L", "1 java.lang.Long"),
+        ("~5", "-6 java.lang.Integer"),
+        ("2 ** 3", "8 java.lang.Integer"),
+        ("2L ** 40", "1099511627776 java.lang.Long"),
+        ("2 ** 64", "18446744073709551616 java.math.BigDecimal"),
+        ("2 ** -1", "0.5 java.lang.Double"),
+        ("2 ** 0.5", "1.4142135623730951 java.lang.Double"),
+        ("10 / 4", "2.5 java.math.BigDecimal"),
+        ("-7.intdiv(2)", "-3 java.lang.Integer"),
+        ("7L.intdiv(2)", "3 java.lang.Long"),
+        ("-7 % 3", "-1 java.lang.Integer"),
+        ("0.1d + 0.2d", "0.30000000000000004 java.lang.Double"),
+        ("4294967298 as int", "2 java.lang.Integer"),
+        ("3.7 as long", "3 java.lang.Long"),
+        ("'5'.toLong()", "5 java.lang.Long"),
+        ("[2147483647, 1].sum()", "-2147483648 java.lang.Integer"),
+        ("Math.max(1, 2L)", "2 java.lang.Long"),
+        ("Math.round(2.5)", "3 java.lang.Long"),
+        ("System.currentTimeMillis()", "1000000 java.lang.Long"),
+        ("currentBuild.number", "7 java.lang.Integer"),
+        ("'abc'.size()", "3 java.lang.Integer"),
+        (
+            "readJSON(text: '[3000000000, 3]').collect { it.class.simpleName }.join()",
+            "LongInteger java.lang.String",
+        ),
+    ] {
+        echoes(&format!("def v = {source}\necho \"$v ${{v.getClass().name}}\""), &[wanted]);
+    }
+    echoes(
+        "int i = 2147483647; i++; long l = 2147483647; l++; echo \"$i $l ${5 instanceof Long} ${5L instanceof Long} ${1 == 1L}\"",
+        &["-2147483648 2147483648 false true true"],
+    );
+    echoes("def f(int x) { 'int' }\ndef f(long x) { 'long' }\necho f(1) + f(1L)", &["intlong"]);
+    for source in ["1 % 0", "1.intdiv(0)", "1L % 0"] {
+        refused(&format!("echo \"${{{source}}}\""), "java.lang.ArithmeticException: / by zero");
+    }
+    refused("echo \"${1 / 0}\"", "java.lang.ArithmeticException: Division by zero");
+    refused("'3000000000' as int", "java.lang.NumberFormatException: For input string: \"3000000000\"");
+    refused(
+        "Integer.parseInt('3000000000')",
+        "java.lang.NumberFormatException: For input string: \"3000000000\"",
+    );
+}

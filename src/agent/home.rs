@@ -1,8 +1,8 @@
 //! The agent's folder on disk: lock, instance id, folders of builds. See the crate's page for the layout.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use model::BuildId;
@@ -75,6 +75,12 @@ impl Home {
         text.strip_suffix('\n').map(str::to_owned)
     }
 
+    /// From now on nobody takes this for the work folder that it was.
+    pub(crate) fn renew(&mut self) -> io::Result<()> {
+        self.instance = new_instance(&self.root)?;
+        Ok(())
+    }
+
     pub(crate) fn set_controller(&self, controller: &str) -> io::Result<()> {
         let new = self.root.join("controller.new");
         write_synced(&new, format!("{controller}\n").as_bytes())?;
@@ -140,19 +146,24 @@ fn spread(folder: &Path) {
     }
 }
 
+/// The id of this work folder; made with it.
 fn instance(root: &Path) -> io::Result<String> {
     let path = root.join("instance");
     match fs::read_to_string(&path) {
         Ok(id) if id.len() == 33 => return Ok(id.trim().to_owned()),
         // Cut off by a crash of the machine: no controller has seen it, for it is synced before it is used.
-        Ok(_) => fs::remove_file(&path)?,
+        Ok(_) => {}
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
         Err(e) => return Err(e),
     }
+    new_instance(root)
+}
+
+fn new_instance(root: &Path) -> io::Result<String> {
     let id = random_hex(16)?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-    file.write_all(format!("{id}\n").as_bytes())?;
-    file.sync_all()?;
+    let new = root.join("instance.new");
+    write_synced(&new, format!("{id}\n").as_bytes())?;
+    fs::rename(new, root.join("instance"))?;
     File::open(root)?.sync_all()?;
     Ok(id)
 }

@@ -233,7 +233,7 @@ impl Commands {
     }
 
     pub async fn delete_build(&self, job: &JobName, number: u64) -> Result<(), Error> {
-        self.store.write(Write::DeleteBuild { job: job.clone(), number }).await?;
+        self.store.write(Write::DeleteBuild { job: job.clone(), number, build: None }).await?;
         Ok(())
     }
 

@@ -102,7 +102,7 @@ async fn try_discard(shared: &Arc<Shared>, job: &JobName) -> Result<u32, store::
         for build in &page {
             seen += 1;
             let kept = keeps(&discarder, build, seen, shared.clock.now());
-            if !kept && delete(shared, job, build.number).await? {
+            if !kept && delete(shared, job, build).await? {
                 shared.objects.keep_only(&texts::prefix(build.id), &BTreeSet::new()).await?;
             }
         }
@@ -120,8 +120,9 @@ fn keeps(discarder: &BuildDiscarder, build: &Build, nth: u32, now: model::Millis
 }
 
 /// → whether this call deleted it; it may be kept meanwhile
-async fn delete(shared: &Arc<Shared>, job: &JobName, number: u64) -> Result<bool, store::Error> {
-    match shared.store.write(Write::DeleteBuild { job: job.clone(), number }).await {
+async fn delete(shared: &Arc<Shared>, job: &JobName, build: &Build) -> Result<bool, store::Error> {
+    let (job, number, build) = (job.clone(), build.number, Some(build.id));
+    match shared.store.write(Write::DeleteBuild { job, number, build }).await {
         Ok(Answer::Objects(keys)) => forget(shared, keys).await.map(|()| true),
         Ok(_) | Err(store::Error::NotFound(_) | store::Error::Conflict(_)) => Ok(false),
         Err(error) => Err(error),

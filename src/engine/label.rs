@@ -1,10 +1,9 @@
 //! Label expressions: `linux && (docker || podman) && !slow`, `a -> b`, `a <-> b`, quoted names. Pure.
 
+use pipeline::act::MAX_LABEL;
+
 /// Deepest nesting of parentheses and negations.
 const MAX_DEPTH: usize = 64;
-/// Longest expression, in bytes: its tree is walked without a limit of its own.
-const MAX_TEXT: usize = 4096;
-
 /// A parsed expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Label {
@@ -27,8 +26,8 @@ pub struct LabelError {
 impl Label {
     pub fn parse(text: &str) -> Result<Label, LabelError> {
         let error = |why| LabelError { text: text.chars().take(200).collect(), why };
-        if text.len() > MAX_TEXT {
-            return Err(error("it is longer than 4096 bytes"));
+        if text.len() > MAX_LABEL {
+            return Err(error("it has more than 2000 bytes"));
         }
         let tokens = tokens(text).map_err(error)?;
         let mut parser = Parser { tokens: &tokens, at: 0, depth: 0 };

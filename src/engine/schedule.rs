@@ -215,7 +215,8 @@ impl Jobs {
     /// Whether a build of the job can begin now, and whether it must be the only one.
     async fn look(&mut self, shared: &Shared, job: &JobName) -> Result<Job, store::Error> {
         let Some(item) = shared.store.item(job).await? else {
-            return Ok(Job { exclusive: false, free: true });
+            // Renamed since the queue was read, or deleted: the next pass knows.
+            return Ok(Job { exclusive: true, free: false });
         };
         let (id, version, running) = (item.summary.id, item.summary.version, item.summary.running);
         if let Some((known, exclusive)) = self.exclusive.get(&id)

@@ -149,7 +149,7 @@ async fn begin(shared: &Shared, running: &Running, build: &Build) -> Result<Driv
         env.extend(scm.name.clone().map(|name| (SCM_BRANCH.to_owned(), name)));
     }
     let speaks = source.text.contains("revious");
-    let (earlier, older) = if speaks { earlier(shared, running).await? } else { (Vec::new(), false) };
+    let (earlier, older) = if speaks { earlier(shared, build).await? } else { (Vec::new(), false) };
     let began = Began {
         format: FORMAT,
         behaviour: running.behaviour,
@@ -175,8 +175,8 @@ async fn begin(shared: &Shared, running: &Running, build: &Build) -> Result<Driv
 }
 
 /// The builds before this one, and whether there are more: a name is as long as its user likes, and a record is not.
-async fn earlier(shared: &Shared, running: &Running) -> Result<(Vec<Earlier>, bool), store::Error> {
-    let builds = shared.store.builds(&running.job, Some(running.number), EARLIER + 1).await?;
+async fn earlier(shared: &Shared, build: &Build) -> Result<(Vec<Earlier>, bool), store::Error> {
+    let builds = shared.store.builds(&build.job, Some(build.number), EARLIER + 1).await?;
     let mut room = EARLIER_NAMES;
     let fitting = builds.iter().take(EARLIER as usize).take_while(|build| {
         let name = build.display_name.as_ref().map_or(0, String::len);

@@ -10,6 +10,8 @@ pub(crate) enum Trouble {
     Lost(String),
     /// Another transaction was in the way: the same again may work at once.
     Again(String),
+    /// A unique key was taken between a look and a change: a second look finds it, unless something is wrong.
+    Taken(String),
     /// The engine cannot keep this value, whenever it is tried.
     Value(String),
     /// What is stored cannot be read.
@@ -18,7 +20,19 @@ pub(crate) enum Trouble {
     Other(String),
 }
 
+/// How often a change is tried again that met a unique key.
+const LOOKS: u32 = 3;
+
 impl Trouble {
+    /// Whether the same may work when it is tried again after the `attempt`th time.
+    pub(crate) fn passes(&self, attempt: u32) -> bool {
+        match self {
+            Trouble::Again(_) => true,
+            Trouble::Taken(_) => attempt < LOOKS,
+            Trouble::Lost(_) | Trouble::Value(_) | Trouble::Corrupt(_) | Trouble::Other(_) => false,
+        }
+    }
+
     pub(crate) fn of(error: &sqlx::Error) -> Trouble {
         match error {
             sqlx::Error::Database(e) if e.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() => {
@@ -43,7 +57,9 @@ impl Trouble {
     /// As callers see it, when nothing was changed.
     pub(crate) fn into_error(self) -> Error {
         match self {
-            Trouble::Lost(why) | Trouble::Again(why) | Trouble::Other(why) => Error::Unavailable(why),
+            Trouble::Lost(why) | Trouble::Again(why) | Trouble::Taken(why) | Trouble::Other(why) => {
+                Error::Unavailable(why)
+            }
             Trouble::Value(why) => Error::Limit(format!("the store cannot keep this value: {why}")),
             Trouble::Corrupt(why) => Error::Corrupt(why),
         }
@@ -54,8 +70,10 @@ fn postgres(error: &dyn DatabaseError) -> Trouble {
     let why = error.message().to_owned();
     let code = error.code().unwrap_or_default();
     match code.as_ref() {
-        // serialization failure, deadlock, lock timeout, a unique key that another has just taken
-        "40001" | "40P01" | "55P03" | "23505" => Trouble::Again(why),
+        // serialization failure, deadlock, lock timeout
+        "40001" | "40P01" | "55P03" => Trouble::Again(why),
+        // a unique key that another has just taken
+        "23505" => Trouble::Taken(why),
         // a plan or prepared statement that a migration or a pooler has outdated; a connection that leads to a standby
         "0A000" | "26000" | "25006" | "25P03" | "53300" => Trouble::Lost(why),
         code if code.starts_with("57P") || code.starts_with("08") => Trouble::Lost(why),

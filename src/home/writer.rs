@@ -216,9 +216,17 @@ impl Service {
             let Some(queued) = waiting.or_else(|| self.queue.try_recv().ok()) else {
                 break;
             };
+            let alone = apply::alone(&queued.write);
+            if alone && !group.is_empty() {
+                self.backlog.push_front(queued);
+                break;
+            }
             if !queued.answer.is_closed() && queued.ticket.turn(WAITING, TAKEN) {
                 bytes += size(&queued.write);
                 group.push(queued);
+                if alone {
+                    break;
+                }
             }
         }
         group
@@ -231,7 +239,7 @@ impl Service {
                 Done::Committed => return,
                 Done::Unknown(why) => return unknown(group, &why),
                 Done::Failed(trouble @ Trouble::Lost(_)) => return self.give_back(group, trouble).await,
-                Done::Failed(Trouble::Again(why)) if attempt < GROUP_TRIES => {
+                Done::Failed(Trouble::Again(why) | Trouble::Taken(why)) if attempt < GROUP_TRIES => {
                     tracing::debug!(attempt, why, "another transaction was in the way of a group");
                 }
                 Done::Failed(_) => break,
@@ -264,7 +272,7 @@ impl Service {
                 Done::Committed => {}
                 Done::Unknown(why) => unknown(vec![queued], &why),
                 Done::Failed(trouble @ Trouble::Lost(_)) => return Err((queued, trouble)),
-                Done::Failed(Trouble::Again(_)) if queued.since.elapsed() < PATIENCE => {
+                Done::Failed(trouble) if trouble.passes(attempt) && queued.since.elapsed() < PATIENCE => {
                     self.stats.retried();
                     sleep(pause(attempt)).await;
                     group.push(queued);
@@ -358,6 +366,7 @@ impl Service {
         self.stats.connection_lost();
         let (Trouble::Lost(text)
         | Trouble::Again(text)
+        | Trouble::Taken(text)
         | Trouble::Value(text)
         | Trouble::Corrupt(text)
         | Trouble::Other(text)) = trouble;

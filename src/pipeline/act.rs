@@ -184,6 +184,10 @@ impl ActKind {
     }
 }
 
+/// Longest label expression, in bytes. Stores keep an index of those that are waited for, and label trees are walked
+/// without a limit of their own.
+pub const MAX_LABEL: usize = 2000;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum BlockKind {

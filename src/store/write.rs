@@ -149,8 +149,9 @@ pub enum Write {
     // -- history -----------------------------------------------------------------------------
     /// Its row, journal, log and artifacts go; the job's next number stays, its last result is that of the newest
     /// completed build left. → `Answer::Objects` as `DeleteItem`; `Error::NotFound`; `Error::Conflict` while it runs or
-    /// is kept (as Jenkins has it; `DeleteItem` deletes kept ones too)
-    DeleteBuild { job: JobName, number: u64 },
+    /// is kept (as Jenkins has it; `DeleteItem` deletes kept ones too). With `build`, only if it is that one: the job may
+    /// have been renamed, and another one have its name.
+    DeleteBuild { job: JobName, number: u64, build: Option<BuildId> },
     /// → `Answer::Unit`; `Error::NotFound`
     KeepBuild { job: JobName, number: u64, keep: bool },
     /// Deletes a piece of the journals and logs that deleted builds have left: they may be too much for one transaction,

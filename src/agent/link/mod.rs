@@ -45,7 +45,8 @@ pub(crate) struct Ends {
 pub(crate) struct Dialer {
     config: Config,
     roots: Vec<Root>,
-    info: AgentInfo,
+    /// What the next link is told.
+    info: watch::Receiver<AgentInfo>,
 }
 
 /// How a link ended.
@@ -61,7 +62,7 @@ enum End {
 }
 
 impl Dialer {
-    pub(crate) fn new(config: Config, info: AgentInfo) -> Result<Dialer, Error> {
+    pub(crate) fn new(config: Config, info: watch::Receiver<AgentInfo>) -> Result<Dialer, Error> {
         if config.urls.is_empty() {
             return Err(Error::NoUrl);
         }
@@ -74,15 +75,16 @@ impl Dialer {
         let mut retry = Retry::default();
         let mut away_since = Instant::now();
         loop {
+            let info = self.info.borrow().clone();
             let dialled = tokio::select! {
-                dialled = self.dial() => dialled,
+                dialled = self.dial(&info.instance) => dialled,
                 () = stopped(&mut stop) => return,
             };
             let outcome = match dialled {
                 Ok((root, socket)) => {
                     let began = Instant::now();
                     let mut outcome = None;
-                    match self.serve(root, socket, &links, &mut stop).await {
+                    match self.serve(root, socket, &info, &links, &mut stop).await {
                         End::Stopped => return,
                         End::Bye(reason) => info!("{} says goodbye: {reason}", root.url()),
                         End::Lost(why) => warn!("the link to {} is lost: {why}", root.url()),
@@ -113,10 +115,10 @@ impl Dialer {
     }
 
     /// Tries each controller once.
-    async fn dial(&self) -> Result<(&Root, Socket), Outcome> {
+    async fn dial(&self, instance: &str) -> Result<(&Root, Socket), Outcome> {
         let mut outcome = Outcome::Unreachable;
         for root in &self.roots {
-            match dial(root, &self.config, &self.info.instance).await {
+            match dial(root, &self.config, instance).await {
                 Ok(socket) => return Ok((root, socket)),
                 Err(e @ DialError::Refused(_)) => {
                     warn!("{e}");
@@ -132,11 +134,12 @@ impl Dialer {
         &self,
         root: &Root,
         socket: Socket,
+        info: &AgentInfo,
         links: &mpsc::Sender<Ends>,
         stop: &mut watch::Receiver<bool>,
     ) -> End {
         let (mut sink, mut stream) = socket.split();
-        let greeted = timeout(GREETING, greet(&mut sink, &mut stream, &self.info)).await;
+        let greeted = timeout(GREETING, greet(&mut sink, &mut stream, info)).await;
         let welcome = match greeted {
             Ok(Ok(welcome)) => welcome,
             Ok(Err(end)) => return end,

@@ -7,7 +7,7 @@ use model::{BuildId, Fence};
 use remoting::ops::{Report, StepReport, StepState};
 use tracing::{error, info};
 
-use super::{Done, Service};
+use super::{Build, Done, Service};
 use crate::fences::{Entry, FenceFile};
 use crate::step::Phase;
 
@@ -26,6 +26,13 @@ pub(super) struct Claiming {
     next: Option<Fence>,
     /// Whoever asked is still there.
     pub(super) answer: bool,
+}
+
+impl Build {
+    /// The fence of a claim that is not answered yet.
+    pub(super) fn claiming(&self) -> Option<Fence> {
+        self.claiming.as_ref().map(|claiming| claiming.fence)
+    }
 }
 
 impl Service {

@@ -4,12 +4,18 @@ use model::{BuildId, Fence};
 use remoting::ops::{Command, Report, ToAgent, Verdict};
 use tracing::info;
 
-use super::Service;
+use super::{Build, Service};
 
 impl Service {
     /// Judges a command by its fence, and carries it out.
     pub(super) fn command(&mut self, ToAgent { build, fence, command }: ToAgent) {
         let claim = command == Command::Claim;
+        // Of a former owner, while the newer claim is on its way to disk.
+        let claimed =
+            self.builds.get(&build).and_then(Build::claiming).filter(|held| !claim && fence < *held);
+        if let Some(held) = claimed {
+            return self.report(build, fence, Report::Refused { held });
+        }
         match self.fences.judge(build, fence, claim) {
             Verdict::Stale { held } => {
                 info!(build = build.0, %fence, %held, "refuse a command under a stale fence");

@@ -49,9 +49,10 @@ const TELL_BUILDS: Duration = Duration::from_secs(5 * 60);
 /// Runs an agent until it is told to stop, or its link ended and it may not connect again. Steps go on without it.
 pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Error> {
     let home = Home::open(&config.work_dir)?;
-    let dialer = Dialer::new(config.clone(), about(&home))?;
+    let (info, told) = watch::channel(about(&home));
+    let dialer = Dialer::new(config.clone(), told)?;
     let (to_service, links) = mpsc::channel(1);
-    let mut service = Service::open(config, home)?;
+    let mut service = Service::open(config, home, info)?;
     tokio::select! {
         () = dialer.run(to_service, stop) => {}
         () = service.run(links) => {}
@@ -78,6 +79,8 @@ fn about(home: &Home) -> AgentInfo {
 pub(crate) struct Service {
     config: Config,
     home: Home,
+    /// For the next link.
+    info: watch::Sender<AgentInfo>,
     /// Of the builds that are kept here, and of those that were forgotten lately.
     fences: Fences,
     /// Where they are kept; not here while it is being written.
@@ -161,7 +164,7 @@ enum Turn {
 
 impl Service {
     /// Takes up what is in the work folder.
-    fn open(config: Config, home: Home) -> Result<Service, Error> {
+    fn open(config: Config, home: Home, info: watch::Sender<AgentInfo>) -> Result<Service, Error> {
         let path = config.work_dir.clone();
         let failed = |source| Error::WorkDir { path: path.clone(), source };
         let file = home.fences().map_err(failed)?;
@@ -172,6 +175,7 @@ impl Service {
         let mut service = Service {
             config,
             home,
+            info,
             fences,
             fence_file: Some(file),
             unwritten: Vec::new(),
@@ -288,8 +292,13 @@ impl Service {
                 self.home.work_dir().display()
             ));
         };
+        // The former controller, if it comes back, must see that the folders of its steps are gone: first of all.
+        self.home.renew().and_then(|()| file.clear()).map_err(failed)?;
         self.fences = Fences::default();
-        file.clear().and_then(|()| self.home.set_controller(controller)).map_err(failed)
+        self.home.set_controller(controller).map_err(failed)?;
+        let instance = self.home.instance.clone();
+        self.info.send_modify(|info| info.instance = instance);
+        Err(format!("{place} belongs to another controller from now on, which the next link tells"))
     }
 
     /// Forgets all that belonged to the link. Whoever listens speaks up again on the next one.

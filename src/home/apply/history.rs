@@ -1,6 +1,6 @@
 //! Deleting jobs and builds, and what becomes garbage by it.
 
-use model::JobName;
+use model::{BuildId, JobName};
 use store::{Answer, Error};
 
 use super::{Applied, jobs};
@@ -145,7 +145,12 @@ fn no_build(job: &JobName, number: u64) -> Error {
     Error::NotFound(format!("the build {number} of “{job}”"))
 }
 
-pub(super) async fn delete_build(conn: &mut Conn, job: &JobName, number: u64) -> Applied {
+pub(super) async fn delete_build(
+    conn: &mut Conn,
+    job: &JobName,
+    number: u64,
+    build: Option<BuildId>,
+) -> Applied {
     let item = conn
         .locked(
             Lock::Change,
@@ -159,6 +164,9 @@ pub(super) async fn delete_build(conn: &mut Conn, job: &JobName, number: u64) ->
         .row("SELECT id, ended_at, keep FROM build WHERE item = $1 AND number = $2", args![item, stored])
         .await?
         .ok_or_else(|| no_build(job, number))?;
+    if build.is_some_and(|build| row.int(0).is_ok_and(|id| id != build.0)) {
+        return Err(no_build(job, number).into());
+    }
     if row.int_or_null(1)?.is_none() {
         return Err(Error::Conflict(format!("the build {number} of “{job}” runs")).into());
     }

@@ -27,6 +27,7 @@ use store::{Answer, Error, Write};
 use crate::db::{Conn, args};
 use grant::Grant;
 use late::Late;
+pub(crate) use order::alone;
 pub(crate) use queue::Room;
 use take::Take;
 
@@ -65,8 +66,8 @@ pub(crate) async fn group(
     in_order(conn, room, writes, &first, &mut answers, &mut late).await?;
     order::lock_items(conn, writes, &late.items()).await?;
     late.count(conn).await?;
-    in_order(conn, room, writes, &items, &mut answers, &mut late).await?;
     late.keep_sources(conn).await?;
+    in_order(conn, room, writes, &items, &mut answers, &mut late).await?;
     in_order(conn, room, writes, &rest, &mut answers, &mut late).await?;
     Ok(answers)
 }
@@ -195,7 +196,7 @@ async fn one(conn: &mut Conn, write: &Write) -> Applied {
         Write::ForgetLeft { before } => queue::forget_left(conn, *before).await,
         Write::Adopt { build, seen, owner } => progress::adopt(conn, *build, *seen, owner).await,
         Write::Deliver { build, key, body } => progress::deliver(conn, *build, key, body).await,
-        Write::DeleteBuild { job, number } => history::delete_build(conn, job, *number).await,
+        Write::DeleteBuild { job, number, build } => history::delete_build(conn, job, *number, *build).await,
         Write::KeepBuild { job, number, keep } => history::keep(conn, job, *number, *keep).await,
         Write::Erase => history::erase(conn).await,
         Write::ForgetObjects { keys } => history::forget_objects(conn, keys).await,

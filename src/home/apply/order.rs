@@ -1,14 +1,16 @@
 //! In which order the writes of a group are applied, and which rows are locked before. Two groups of two processes that
 //! lock the same rows in different orders wait for each other until PostgreSQL breaks one after a second; that is retried,
-//! but it is slow. So: the queue, then running builds (each by id, at once) and what belongs to one, then nodes, then items
-//! (by id, at once) and the sources that their builds share, members, and the one row of `meta` last and shortest.
-//! Writes of one build keep their order.
+//! but it is slow. So: running builds (by id, at once), the queue, what belongs to one build, then nodes, then items (by id,
+//! at once) and the sources that their builds share, members, and the one row of `meta` last and shortest. Writes of one
+//! build keep their order.
 //!
 //! Items come late because all builds of a job count in its one row: whoever has it locked has the other replicas wait
-//! until it has committed. What writes of builds have for them waits in [`Late`](super::late::Late).
+//! until it has committed. What writes of builds have for them waits in [`Late`](super::late::Late). Writes that lock items
+//! against all others, what is enqueued too, are in no order with the queue, and go alone ([`alone`]).
 
 use store::Write;
 
+use super::queue;
 use crate::db::{Conn, args};
 
 /// Where the rows of items begin to be locked.
@@ -22,6 +24,8 @@ fn rank(write: &Write) -> (u8, i64, &str) {
         // One rank, so that a build's own order stays. What others deliver has no order with them.
         Write::Progress(_) | Write::Adopt { .. } => (1, 0, ""),
         Write::Deliver { .. } => (1, 1, ""),
+        // Of the build alone, which may be about to end.
+        Write::KeepBuild { .. } => (1, 2, ""),
         Write::Grant { node, slot, .. } => (2, i64::from(*slot), node.as_str()),
         Write::CreateNode(node) | Write::ConfigureNode(node) => (3, 0, node.name.as_str()),
         Write::DeleteNode { name } | Write::SetNodeOffline { name, .. } => (3, 0, name.as_str()),
@@ -32,8 +36,7 @@ fn rank(write: &Write) -> (u8, i64, &str) {
         | Write::ConfigureItem { .. }
         | Write::RenameItem { .. }
         | Write::DeleteItem { .. }
-        | Write::DeleteBuild { .. }
-        | Write::KeepBuild { .. } => (ITEMS, 1, ""),
+        | Write::DeleteBuild { .. } => (ITEMS, 1, ""),
         Write::AcquireLease { lease, .. } | Write::ReleaseLease { lease, .. } => (6, 0, lease.as_str()),
         Write::NoteFailover { lost, .. } => (7, *lost, ""),
         Write::Lapse { who: me, .. } | Write::SetState { me, .. } | Write::Beat { me, .. } => {
@@ -42,6 +45,11 @@ fn rank(write: &Write) -> (u8, i64, &str) {
         Write::Join(join) => (8, 0, join.name.as_str()),
         Write::Identify { .. } | Write::RaiseEpoch { .. } => (9, 0, ""),
     }
+}
+
+/// Whether a write must be in a group of its own.
+pub(crate) fn alone(write: &Write) -> bool {
+    matches!(write, Write::RenameItem { .. } | Write::DeleteItem { .. })
 }
 
 /// Positions of the writes in the order in which they are applied: those before items and sources are locked, those of
@@ -54,10 +62,10 @@ pub(super) fn sorted(writes: &[&Write]) -> [Vec<usize>; 3] {
     [order, items, rest]
 }
 
-/// Locks the running builds that several writes of the group will change, in the order of ids. PostgreSQL only; SQLite has
-/// one writer.
+/// Locks what the group will change of running builds and, if it takes some of it, of the queue: each in the order of ids.
+/// PostgreSQL only; SQLite has one writer.
 pub(super) async fn lock(conn: &mut Conn, writes: &[&Write]) -> sqlx::Result<()> {
-    if matches!(conn, Conn::Sqlite(_)) {
+    if matches!(conn, Conn::Sqlite(_)) || writes.len() < 2 {
         return Ok(());
     }
     let builds = writes.iter().filter_map(|write| match write {
@@ -65,40 +73,67 @@ pub(super) async fn lock(conn: &mut Conn, writes: &[&Write]) -> sqlx::Result<()>
         Write::Adopt { build, .. } | Write::Deliver { build, .. } => Some(build.0),
         _ => None,
     });
-    let builds: Vec<i64> = builds.collect();
-    if builds.len() > 1 {
+    let builds = list(builds);
+    if !builds.is_empty() {
         conn.rows(
             "SELECT build FROM running WHERE build = ANY (string_to_array($1, ',')::bigint[]) \
              ORDER BY build FOR NO KEY UPDATE",
-            args![&list(&builds)],
+            args![&builds],
         )
         .await?;
     }
-    Ok(())
-}
-
-/// As `lock`, for the items in which builds have ended and those of which some are taken.
-pub(super) async fn lock_items(conn: &mut Conn, writes: &[&Write], ended: &[i64]) -> sqlx::Result<()> {
-    if matches!(conn, Conn::Sqlite(_)) {
+    let taken = taken(writes);
+    if taken.is_empty() {
         return Ok(());
     }
-    let taken =
-        writes.iter().filter_map(|w| if let Write::TakeBuild { id, .. } = w { Some(id.0) } else { None });
-    let taken: Vec<i64> = taken.collect();
-    if taken.is_empty() || taken.len() + ended.len() < 2 {
-        // What is alone has nothing to be in order with, and `Late` goes by ids itself.
-        return Ok(());
-    }
+    // What is enqueued may fold into what another group takes.
+    let enqueued =
+        writes.iter().filter_map(|w| if let Write::Enqueue(e) = w { Some(queue::key(e)) } else { None });
+    let (names, folds): (Vec<String>, Vec<String>) = enqueued.unzip();
     conn.rows(
-        "SELECT id FROM item WHERE id = ANY (string_to_array($2, ',')::bigint[]) OR id IN (\
-         SELECT item FROM queue WHERE id = ANY (string_to_array($1, ',')::bigint[])) \
+        "SELECT id FROM queue WHERE id IN (SELECT unnest(string_to_array($1, ',')::bigint[]) UNION \
+         SELECT queue.id FROM item JOIN queue ON queue.item = item.id AND queue.left_at IS NULL \
+         WHERE item.name_key = ANY (string_to_array($2, chr(10))) AND queue.fold = ANY (string_to_array($3, ','))) \
          ORDER BY id FOR NO KEY UPDATE",
-        args![&list(&taken), &list(ended)],
+        args![&taken, &names.join("\n"), &folds.join(",")],
     )
     .await
     .map(drop)
 }
 
-fn list(ids: &[i64]) -> String {
-    ids.iter().map(i64::to_string).collect::<Vec<_>>().join(",")
+/// As `lock`, for the items in which builds have ended, those of which some are taken, and those that are changed.
+pub(super) async fn lock_items(conn: &mut Conn, writes: &[&Write], ended: &[i64]) -> sqlx::Result<()> {
+    let (taken, changed) = (taken(writes), changed(writes));
+    // What is alone has nothing to be in order with, and `Late` goes by ids itself.
+    let alone = writes.len() < 2 || (taken.is_empty() && changed.is_empty());
+    if alone || matches!(conn, Conn::Sqlite(_)) {
+        return Ok(());
+    }
+    conn.rows(
+        "SELECT id FROM item WHERE id = ANY (string_to_array($2, ',')::bigint[]) \
+         OR name_key = ANY (string_to_array($3, chr(10))) \
+         OR id IN (SELECT item FROM queue WHERE id = ANY (string_to_array($1, ',')::bigint[])) \
+         ORDER BY id FOR NO KEY UPDATE",
+        args![&taken, &list(ended.iter().copied()), &changed.join("\n")],
+    )
+    .await
+    .map(drop)
+}
+
+/// The places in the queue that are taken, as a list.
+fn taken(writes: &[&Write]) -> String {
+    list(writes.iter().filter_map(|w| if let Write::TakeBuild { id, .. } = w { Some(id.0) } else { None }))
+}
+
+/// The keys of the names of items that are changed or have something deleted.
+fn changed(writes: &[&Write]) -> Vec<String> {
+    let name = |write: &&Write| match write {
+        Write::ConfigureItem { name, .. } | Write::DeleteBuild { job: name, .. } => Some(name.key()),
+        _ => None,
+    };
+    writes.iter().filter_map(name).collect()
+}
+
+fn list(ids: impl Iterator<Item = i64>) -> String {
+    ids.map(|id| id.to_string()).collect::<Vec<_>>().join(",")
 }

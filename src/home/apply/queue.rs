@@ -129,7 +129,8 @@ async fn join_waiting(
     let equal: Vec<Arg<'_>> = new.iter().flat_map(|n| [Arg::from(n.item), Arg::from(&n.fold)]).collect();
     let head = "WITH v (item, fold) AS (VALUES";
     let tail = ") SELECT queue.item, queue.fold, queue.id, queue.causes, queue.buildable_at FROM v \
-                JOIN queue ON queue.item = v.item AND queue.fold = v.fold AND queue.left_at IS NULL";
+                JOIN queue ON queue.item = v.item AND queue.fold = v.fold AND queue.left_at IS NULL \
+                ORDER BY queue.id";
     let waiting = conn.locked_many(Lock::ChangeOf("queue"), head, 2, &equal, tail).await?;
     for row in waiting {
         let (item, fold) = (row.int(0)?, row.text(1)?);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::globals::{result_name, result_of};
 use super::methods;
-use crate::act::{ActKind, BlockKind, BuildResult, Scm, StepId};
+use crate::act::{ActKind, BlockKind, BuildResult, MAX_LABEL, Scm, StepId};
 use crate::vm::value::{Object, Value};
 use crate::vm::{Context, Fault, NodeContext, Raise, Vm, Why, class, compare};
 
@@ -14,6 +14,9 @@ pub(crate) fn call(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<(), Faul
     let value = match name {
         "$node" => {
             let label = optional(vm, &next());
+            if label.as_ref().is_some_and(|label| label.len() > MAX_LABEL) {
+                return Err(Fault::argument(format!("a label expression has more than {MAX_LABEL} bytes")));
+            }
             return vm.want(ActKind::Node { label, custom_workspace: None });
         }
         "$inNode" => return in_node(vm, &next(), next()),

@@ -254,7 +254,7 @@ impl Vm {
                 _ => l ^ r,
             }));
         }
-        let (Some((l, r)), int) = (longs(left, right), ints(left, right).is_some()) else {
+        let Some((l, r)) = integer(left).zip(integer(right)) else {
             return Err(self.no_operator(if op == BinaryOp::BitAnd { "and" } else { "or" }, left, right));
         };
         let bits = match op {
@@ -262,7 +262,11 @@ impl Vm {
             BinaryOp::BitOr => l | r,
             _ => l ^ r,
         };
-        Ok(if int { Value::from(bits) } else { Value::Long(bits) })
+        Ok(match (ints(left, right), longs(left, right), i64::try_from(bits)) {
+            (Some(_), _, Ok(bits)) => Value::from(bits),
+            (None, Some(_), Ok(bits)) => Value::Long(bits),
+            _ => Vm::decimal_value(Decimal::new(bits, 0)),
+        })
     }
 
     fn shift(&mut self, op: BinaryOp, left: Value, right: Value) -> Result<Value, Fault> {
@@ -331,6 +335,15 @@ impl Vm {
 fn ints(left: &Value, right: &Value) -> Option<(i32, i32)> {
     match (left, right) {
         (Value::Int(l), Value::Int(r)) => Some((*l, *r)),
+        _ => None,
+    }
+}
+
+/// An `Integer`, a `Long` or a `BigInteger`.
+fn integer(value: &Value) -> Option<i128> {
+    match value {
+        Value::Int(_) | Value::Long(_) => compare::whole(value).map(i128::from),
+        Value::Decimal(number) => number.integer(),
         _ => None,
     }
 }

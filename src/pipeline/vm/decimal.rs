@@ -25,6 +25,11 @@ impl Decimal {
         Decimal { digits: i128::from(number), scale: 0 }
     }
 
+    /// Its digits, if nothing can stand after the point: what Groovy calls a `BigInteger`.
+    pub(crate) fn integer(self) -> Option<i128> {
+        (self.scale == 0).then_some(self.digits)
+    }
+
     pub(crate) fn parse(text: &str) -> Option<Decimal> {
         let (mantissa, exponent) = match text.find(['e', 'E']) {
             Some(at) => (&text[..at], text[at + 1..].parse::<i32>().ok()?),

@@ -142,7 +142,7 @@ pub async fn a_build_is_over_when_it_has_ended_or_was_deleted<S: Store>(store: &
     let ended = built(store, "app", &me, BuildResult::Success).await.build;
     let deleted = built(store, "app", &me, BuildResult::Failure).await;
     let last = start(store, "app", &me).await.build;
-    ok(store, Write::DeleteBuild { job: name("app"), number: deleted.number }).await;
+    ok(store, Write::DeleteBuild { job: name("app"), number: deleted.number, build: None }).await;
     let deleted = deleted.build;
     let unknown = [BuildId(last.0 + 1), BuildId(last.0 + 1_000)];
     let all = [last, deleted, unknown[0], running, ended, unknown[1]];
@@ -188,7 +188,7 @@ pub async fn permalinks_find_their_builds<S: Store>(store: &S) {
     ] {
         assert_eq!(find(which).await, number, "{which:?}");
     }
-    ok(store, Write::DeleteBuild { job: name("app"), number: 3 }).await;
+    ok(store, Write::DeleteBuild { job: name("app"), number: 3, build: None }).await;
     assert_eq!(find(Which::LastSuccessful).await, Some(2));
     assert_eq!(find(Which::LastUnstable).await, None);
     assert_eq!(find(Which::Before(4)).await, Some(2));

@@ -34,7 +34,7 @@ pub async fn a_source_stays_while_a_build_names_it<S: Store>(store: &S) {
     for build in [&mut first, &mut second] {
         build.finish(store, BuildResult::Success).await;
     }
-    ok(store, Write::DeleteBuild { job: name("app"), number: 1 }).await;
+    ok(store, Write::DeleteBuild { job: name("app"), number: 1, build: None }).await;
     assert_eq!(store.source("h1").await.unwrap().as_deref(), Some("pipeline h1"));
     assert_eq!(store.source("h2").await.unwrap(), None);
     ok(store, Write::DeleteItem { name: name("app") }).await;

@@ -6,7 +6,7 @@ use super::support::*;
 use crate::{Answer, Effect, Store, Which, Write};
 
 fn delete(number: u64) -> Write {
-    Write::DeleteBuild { job: name("app"), number }
+    Write::DeleteBuild { job: name("app"), number, build: None }
 }
 
 fn keep(number: u64, keep: bool) -> Write {
@@ -26,7 +26,9 @@ pub async fn a_deleted_build_is_gone<S: Store>(store: &S) {
     first.effects(store, [artifact("a", "o/1")]).await;
     first.finish(store, BuildResult::Success).await;
     let second = built(store, "app", &me, BuildResult::Success).await;
-    ok(store, delete(1)).await;
+    let other = Write::DeleteBuild { job: name("app"), number: 1, build: Some(second.build) };
+    refused(store, other, "NotFound").await;
+    ok(store, Write::DeleteBuild { job: name("app"), number: 1, build: Some(first.build) }).await;
     assert_eq!(store.build_by_id(first.build).await.unwrap(), None);
     assert_eq!(store.build(&name("app"), Which::First).await.unwrap().unwrap().id, second.build);
     assert!(store.journal(first.build, 0).await.unwrap().is_empty());
@@ -34,7 +36,7 @@ pub async fn a_deleted_build_is_gone<S: Store>(store: &S) {
     assert!(store.artifacts(first.build, None, 10).await.unwrap().is_empty());
     assert!(store.raw_offsets(first.build).await.unwrap().is_empty());
     refused(store, delete(1), "NotFound").await;
-    refused(store, Write::DeleteBuild { job: name("none"), number: 2 }, "NotFound").await;
+    refused(store, Write::DeleteBuild { job: name("none"), number: 2, build: None }, "NotFound").await;
 }
 
 pub async fn a_deleted_build_gives_its_objects<S: Store>(store: &S) {

@@ -104,7 +104,7 @@ async fn forget(write: &impl AsyncFn(Write) -> Answer, b: &ReplicaId) {
     for keep in [true, false] {
         write(Write::KeepBuild { job: name("f/app"), number: 1, keep }).await;
     }
-    write(Write::DeleteBuild { job: name("f/app"), number: 1 }).await;
+    write(Write::DeleteBuild { job: name("f/app"), number: 1, build: None }).await;
     write(Write::ForgetObjects { keys: vec!["o/1".into(), "o/3".into()] }).await;
     write(Write::Erase).await;
     let Answer::Linked { number } = write(link_up("mac", b)).await else { panic!() };

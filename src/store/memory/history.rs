@@ -33,8 +33,16 @@ impl State {
         self.of_number(item, number).ok_or_else(|| Error::NotFound(format!("build {number} of {job}")))
     }
 
-    pub(super) fn delete_build(&mut self, job: &JobName, number: u64) -> Result<Answer> {
+    pub(super) fn delete_build(
+        &mut self,
+        job: &JobName,
+        number: u64,
+        only: Option<BuildId>,
+    ) -> Result<Answer> {
         let History { build, item, .. } = self.numbered(job, number)?;
+        if only.is_some_and(|only| only != build.id) {
+            return Err(Error::NotFound(format!("build {number} of {job}")));
+        }
         if build.building() {
             return Err(Error::Conflict(format!("build {number} of {job} runs")));
         }

@@ -99,6 +99,7 @@ async fn what_another_controller_has_left_is_gone_before_builds_of_the_same_numb
     let mut controller = Controller::start().await;
     let agent = Agent::started(&controller);
     let mut link = controller.link().await;
+    let first = link.info.instance.clone();
     link.claim(build(1), fence(9)).await;
     link.start(build(1), fence(9), "0", "echo $$ >pid; exec sleep 1000", &agent.workspace()).await;
     let path = agent.workspace().join("pid");
@@ -106,15 +107,17 @@ async fn what_another_controller_has_left_is_gone_before_builds_of_the_same_numb
     *controller.identity.lock().unwrap() = "d".to_owned();
     drop(link);
     // while the step is being ended, the other controller is not served
-    let known = loop {
+    let (known, second) = loop {
         let mut link = controller.link().await;
+        let instance = link.info.instance.clone();
         let claim = ToAgent { build: build(1), fence: fence(1), command: Command::Claim };
         let _may_be_closed = link.socket.send(Message::Binary(Frame::Command(claim).encode())).await;
         if let Some(Frame::Report(from)) = link.next().await {
-            break from.report;
+            break (from.report, instance);
         }
     };
     assert_eq!(known, Report::Claimed { steps: Vec::new(), rebooted: false });
+    assert_ne!(second, first, "the former controller must not find it without its steps");
     assert!(!alive(read_pid(&path).unwrap()));
 }
 

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
 use home::Home;
+use model::JobName;
 use sqlx::Connection;
-use store::{Answer, Builds, Error, ItemKind, Items, Queue, Write, Writer};
+use store::{Answer, Builds, Effect, Error, ItemKind, Items, Queue, Taken, Write, Writer};
 use tempfile::TempDir;
 
 use crate::support::{build, create, database, enqueue, job, join, open, sqlite_url, step};
@@ -195,4 +196,72 @@ async fn several_writers_give_a_name_once_on_both() {
     if let Some(url) = database().await {
         several_writers_give_a_name_once(join_all((0..3).map(|_| open(&url))).await).await;
     }
+}
+
+/// All that replicas do to the rows of the same few jobs, at once: builds end, are deleted and are taken, equal items fold,
+/// names change. Nobody waits for somebody who waits for him.
+async fn nobody_waits_in_a_circle(homes: &[Home]) {
+    let mut names: Vec<String> = (0..4).map(|n| format!("job-{n}")).collect();
+    let mut members = Vec::new();
+    for (n, home) in homes.iter().enumerate() {
+        members.push(join(home, &format!("r-{n}")).await);
+    }
+    for name in &names {
+        homes[0].write(create(name)).await.unwrap();
+    }
+    let (home_of, mut running) = (|n: usize| &homes[n % homes.len()], Vec::<Taken>::new());
+    let mut ended = Vec::new();
+    for round in 0..40 {
+        let queued = join_all(names.iter().map(|name| homes[0].write(enqueue(name)))).await;
+        let ids = queued
+            .into_iter()
+            .map(|a| if let Ok(Answer::Queued { id, .. }) = a { id } else { panic!("{a:?}") });
+        let take = |id| Write::TakeBuild {
+            id,
+            owner: members[round % members.len()].clone(),
+            exclusive: false,
+            behaviour: 1,
+            at: model::Millis(3),
+        };
+        let takes = ids.map(|id| (round, take(id)));
+        let folds = names.iter().enumerate().map(|(n, name)| (round + 1 + n, enqueue(name)));
+        let result = model::BuildResult::Success;
+        let finish = |taken: &Taken| step(taken, 0, vec![Effect::Finish { result, at: model::Millis(9) }]);
+        let ends = running.iter().enumerate().map(|(n, taken)| (n, finish(taken)));
+        let delete = |(job, number): (JobName, u64)| Write::DeleteBuild { job, number, build: None };
+        let deletes = std::mem::take(&mut ended).into_iter().enumerate().map(|(n, old)| (n + 1, delete(old)));
+        let name = job(&names[round % names.len()]);
+        let swapped = if round % 8 < 4 { name.as_str().to_uppercase() } else { name.as_str().to_lowercase() };
+        let rename = [(round, Write::RenameItem { to: job(&swapped), name })];
+        let all: Vec<_> = takes.chain(ends).chain(folds).chain(deletes).chain(rename).collect();
+        let answers =
+            join_all(all.into_iter().map(|(n, write)| async move { home_of(n).write(write).await })).await;
+        for answer in &answers {
+            assert!(
+                !matches!(answer, Err(Error::Unavailable(_) | Error::Unknown(_) | Error::Corrupt(_))),
+                "{answer:?}"
+            );
+        }
+        let taken = answers
+            .into_iter()
+            .filter_map(|a| if let Ok(Answer::Taken(taken)) = a { Some(taken) } else { None });
+        running = taken.collect();
+        names[round % 4] = swapped;
+        for name in &names {
+            let builds = homes[0].builds(&job(name), None, 100).await.unwrap();
+            ended.extend(builds.iter().filter(|b| !b.building()).map(|b| (b.job.clone(), b.number)));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_in_a_circle_on_postgres() {
+    let Some(url) = database().await else { return };
+    let homes: Vec<Home> = join_all((0..3).map(|_| open(&url))).await;
+    nobody_waits_in_a_circle(&homes).await;
+    join_all(homes.iter().map(Home::close)).await;
+    let mut conn = sqlx::PgConnection::connect(&url).await.unwrap();
+    let sql = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    let circles: i64 = sqlx::query_scalar(sql).fetch_one(&mut conn).await.unwrap();
+    assert_eq!(circles, 0);
 }

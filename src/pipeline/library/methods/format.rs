@@ -79,6 +79,7 @@ fn one(vm: &Vm, spec: &str, kind: char, value: &Value) -> Result<String, Fault> 
         }
         'd' => match value {
             Value::Int(_) | Value::Long(_) => vm.text(value),
+            Value::Decimal(number) if number.integer().is_some() => vm.text(value),
             _ => return Err(wrong()),
         },
         'x' => format!("{:x}", compare::whole(value).ok_or_else(wrong)?),

@@ -160,6 +160,12 @@ fn an_integer_has_32_bits_and_a_long_64_and_both_wrap() {
         &["-2147483648 2147483648 false true true"],
     );
     echoes("def f(int x) { 'int' }\ndef f(long x) { 'long' }\necho f(1) + f(1L)", &["intlong"]);
+    echoes(
+        "echo String.format('%d %d', 2 ** 40, 5G) + \" ${(2 ** 40) | 1} ${(2 ** 64) & (2 ** 64)} ${7G ^ 2}\"",
+        &["1099511627776 5 1099511627777 18446744073709551616 5"],
+    );
+    refused("String.format('%d', 1.5)", "d != java.math.BigDecimal");
+    refused("node('x' * 2001) { }", "a label expression has more than 2000 bytes");
     for source in ["1 % 0", "1.intdiv(0)", "1L % 0"] {
         refused(&format!("echo \"${{{source}}}\""), "java.lang.ArithmeticException: / by zero");
     }

@@ -185,7 +185,7 @@ impl Draw {
                 let (job, number) = (self.job(), self.below(5) + 1);
                 Write::KeepBuild { job, number, keep: self.below(5) == 0 }
             }
-            4 => Write::DeleteBuild { job: self.job(), number: self.below(5) + 1 },
+            4 => Write::DeleteBuild { job: self.job(), number: self.below(5) + 1, build: None },
             _ => self.progress(state, &row),
         }
     }

@@ -214,10 +214,7 @@ impl Routes {
         if table.local.get(node).is_some_and(|l| l.link == link) {
             table.local.remove(node);
         }
-        // Peers know nothing yet of what was reached here: the agent may come back at any of them, or be there already.
-        for owner in table.unreached(node, |path| path.peer.is_none() && path.link == link) {
-            table.ask_peers(owner, node);
-        }
+        table.unreached(node, |path| path.peer.is_none() && path.link == link);
         for ((owner, wanted), remote) in &table.theirs {
             if wanted == node {
                 let (build, fence) = *owner;
@@ -306,7 +303,7 @@ impl Routes {
         table.peers.remove(&incarnation);
         let nodes: Vec<NodeName> = table.ours.values().flat_map(|i| i.nodes.keys().cloned()).collect();
         for node in nodes {
-            let _asked_already = table.unreached(&node, |path| path.peer == Some(incarnation));
+            table.unreached(&node, |path| path.peer == Some(incarnation));
         }
     }
 
@@ -336,6 +333,7 @@ impl Routes {
         {
             interest.nodes.insert(node.clone(), None);
             tell(&interest.to, AgentEvent::Down { node: node.clone() });
+            table.ask_peers(owner, node);
         }
     }
 
@@ -419,8 +417,9 @@ impl Table {
         }
     }
 
-    /// A path is gone. → the builds that used it
-    fn unreached(&mut self, node: &NodeName, over: impl Fn(&Path) -> bool) -> Vec<Owner> {
+    /// A path is gone. The agent may come back at any peer, or be there already, and not all of them have been asked: none
+    /// was by a build that found it here.
+    fn unreached(&mut self, node: &NodeName, over: impl Fn(&Path) -> bool) {
         let mut gone = Vec::new();
         for (owner, interest) in &mut self.ours {
             let Some(now) = interest.nodes.get_mut(node) else { continue };
@@ -430,7 +429,9 @@ impl Table {
                 gone.push(*owner);
             }
         }
-        gone
+        for owner in gone {
+            self.ask_peers(owner, node);
+        }
     }
 
     fn ask_peers(&self, (build, fence): Owner, node: &NodeName) {
@@ -487,6 +488,23 @@ mod tests {
         assert_eq!(asked.try_recv(), Ok(Peer::Attach { build, fence, node: node("mac") }));
         routes.peer_reaches(7, (build, fence), &node("mac"), "i", 4);
         assert!(matches!(heard.try_recv(), Ok(AgentEvent::Up { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_build_that_found_its_agent_here_asks_all_peers_when_it_leaves_the_one_it_went_to() {
+        let (routes, build, fence) = (Routes::default(), BuildId(1), Fence::first(1));
+        let (first, mut asked) = Outgoing::new(4);
+        assert!(routes.peer_up(7, first).is_empty());
+        let (socket, _frames) = Outgoing::new(4);
+        routes.link_up(&node("mac"), 3, "i", socket, Arc::default());
+        let (to, _heard) = mpsc::unbounded_channel();
+        routes.attach(build, fence, &node("mac"), &to);
+        let (second, _queue) = Outgoing::new(4);
+        assert_eq!(routes.peer_up(8, second).len(), 1);
+        routes.peer_reaches(8, (build, fence), &node("mac"), "i", 4);
+        assert!(asked.try_recv().is_err());
+        routes.peer_lost(8, (build, fence), &node("mac"), 4);
+        assert_eq!(asked.try_recv(), Ok(Peer::Attach { build, fence, node: node("mac") }));
     }
 
     #[tokio::test]

@@ -177,9 +177,8 @@ impl World {
             );
         }
         for (build, node) in gone {
-            let local = self.replicas[at].actors[&build].nodes[&node].is_some_and(|path| path.peer.is_none());
             self.path_changed(at, build, node, None);
-            if local && !self.is(Mutation::PeersNotAsked) {
+            if !self.is(Mutation::PeersNotAsked) {
                 let fence = self.replicas[at].actors[&build].fence();
                 self.hint(at, None, &PeerMessage::Attach { build, fence, node });
             }

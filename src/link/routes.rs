@@ -133,19 +133,8 @@ impl Routes {
     ) {
         let mut table = self.table.lock();
         let owner = (build, fence);
-        let path = table.local.get(node).map(|l| (Path { link: l.link, peer: None }, l.instance.clone()));
-        let interest =
-            table.ours.entry(owner).or_insert_with(|| Interest { to: to.clone(), nodes: HashMap::new() });
-        interest.nodes.insert(node.clone(), path.as_ref().map(|(path, _)| *path));
-        match path {
-            Some((_, instance)) => {
-                tell(&interest.to, AgentEvent::Up { node: node.clone(), instance });
-            }
-            None => {
-                tell(&interest.to, AgentEvent::Down { node: node.clone() });
-                table.ask_peers(owner, node);
-            }
-        }
+        table.ours.entry(owner).or_insert_with(|| Interest { to: to.clone(), nodes: HashMap::new() });
+        table.seek(owner, node);
     }
 
     pub(crate) fn detach(&self, build: BuildId, fence: Fence) {
@@ -328,12 +317,9 @@ impl Routes {
 
     pub(crate) fn peer_lost(&self, incarnation: i64, owner: Owner, node: &NodeName, link: i64) {
         let mut table = self.table.lock();
-        if let Some(interest) = table.ours.get_mut(&owner)
-            && interest.nodes.get(node) == Some(&Some(Path { link, peer: Some(incarnation) }))
-        {
-            interest.nodes.insert(node.clone(), None);
-            tell(&interest.to, AgentEvent::Down { node: node.clone() });
-            table.ask_peers(owner, node);
+        let path = table.ours.get(&owner).and_then(|interest| interest.nodes.get(node)).copied().flatten();
+        if path == Some(Path { link, peer: Some(incarnation) }) {
+            table.seek(owner, node);
         }
     }
 
@@ -417,26 +403,32 @@ impl Table {
         }
     }
 
-    /// A path is gone. The agent may come back at any peer, or be there already, and not all of them have been asked: none
-    /// was by a build that found it here.
+    /// A path is gone.
     fn unreached(&mut self, node: &NodeName, over: impl Fn(&Path) -> bool) {
-        let mut gone = Vec::new();
-        for (owner, interest) in &mut self.ours {
-            let Some(now) = interest.nodes.get_mut(node) else { continue };
-            if now.as_ref().is_some_and(&over) {
-                *now = None;
-                tell(&interest.to, AgentEvent::Down { node: node.clone() });
-                gone.push(*owner);
-            }
-        }
+        let used =
+            |interest: &Interest| interest.nodes.get(node).is_some_and(|now| now.as_ref().is_some_and(&over));
+        let gone: Vec<Owner> = self.ours.iter().filter(|(_, i)| used(i)).map(|(owner, _)| *owner).collect();
         for owner in gone {
-            self.ask_peers(owner, node);
+            self.seek(owner, node);
         }
     }
 
-    fn ask_peers(&self, (build, fence): Owner, node: &NodeName) {
-        for peer in self.peers.values() {
-            peer.tell(Peer::Attach { build, fence, node: node.clone() });
+    /// Finds an agent here, or asks all peers for it. Not all have been asked before: none was by a build that found it
+    /// here. And what is here may have been passed over: link numbers repeat when the store was set back in time.
+    fn seek(&mut self, owner: Owner, node: &NodeName) {
+        let Some(interest) = self.ours.get_mut(&owner) else { return };
+        let local = self.local.get(node);
+        interest.nodes.insert(node.clone(), local.map(|l| Path { link: l.link, peer: None }));
+        let node = node.clone();
+        match local {
+            Some(local) => tell(&interest.to, AgentEvent::Up { node, instance: local.instance.clone() }),
+            None => {
+                tell(&interest.to, AgentEvent::Down { node: node.clone() });
+                let (build, fence) = owner;
+                for peer in self.peers.values() {
+                    peer.tell(Peer::Attach { build, fence, node: node.clone() });
+                }
+            }
         }
     }
 }
@@ -505,6 +497,21 @@ mod tests {
         assert!(asked.try_recv().is_err());
         routes.peer_lost(8, (build, fence), &node("mac"), 4);
         assert_eq!(asked.try_recv(), Ok(Peer::Attach { build, fence, node: node("mac") }));
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_is_here_under_a_number_given_twice_is_found_when_its_old_link_ends() {
+        let (routes, build, fence) = (Routes::default(), BuildId(1), Fence::first(1));
+        let (to, mut heard) = mpsc::unbounded_channel();
+        routes.attach(build, fence, &node("mac"), &to);
+        routes.peer_reaches(7, (build, fence), &node("mac"), "i", 3);
+        let (socket, _frames) = Outgoing::new(4);
+        routes.link_up(&node("mac"), 2, "i", socket, Arc::default());
+        assert!(matches!(heard.try_recv(), Ok(AgentEvent::Down { .. })));
+        assert!(matches!(heard.try_recv(), Ok(AgentEvent::Up { .. })));
+        assert!(heard.try_recv().is_err(), "the link with the lower number is the old one");
+        routes.peer_down(7);
+        assert!(matches!(heard.try_recv(), Ok(AgentEvent::Up { .. })));
     }
 
     #[tokio::test]

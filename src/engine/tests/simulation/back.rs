@@ -57,10 +57,15 @@ impl World {
         witnesses.map(|(at, r)| (at, r.life)).collect()
     }
 
-    /// Whether all builds of which a copy has less are driven by replicas that look on.
+    /// Whether all builds of which a copy has less are driven by replicas that look on, and the copy knows of former ones
+    /// that were restored.
     fn owners_notice(&self, copy: usize) -> bool {
-        let now = self.home.state.running(None);
-        self.home.snapshots[copy].state.running(None).iter().all(|was| {
+        let (state, copy) = (&self.home.state, &self.home.snapshots[copy].state);
+        if state.meta().epoch != copy.meta().epoch {
+            return false;
+        }
+        let now = state.running(None);
+        copy.running(None).iter().all(|was| {
             let row = now.iter().find(|row| row.build == was.build);
             row.is_some_and(|row| {
                 let drives = |r: &Replica| {

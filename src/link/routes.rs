@@ -494,6 +494,7 @@ mod tests {
         let (second, _queue) = Outgoing::new(4);
         assert_eq!(routes.peer_up(8, second).len(), 1);
         routes.peer_reaches(8, (build, fence), &node("mac"), "i", 4);
+        routes.link_down(&node("mac"), 3);
         assert!(asked.try_recv().is_err());
         routes.peer_lost(8, (build, fence), &node("mac"), 4);
         assert_eq!(asked.try_recv(), Ok(Peer::Attach { build, fence, node: node("mac") }));

@@ -25,7 +25,7 @@ pub use definition::Effective;
 pub use error::Error;
 pub use hints::{Hint, Hints};
 pub use inbox::{Delivery, text as delivery_text};
-pub use service::{Engine, Metrics, Parts};
+pub use service::{Engine, Metrics, Parts, forgotten};
 pub use start::BEHAVIOUR;
 
 /// In the environment that a `node` step is granted: the instance id of the agent.

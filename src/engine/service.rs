@@ -70,6 +70,7 @@ pub(crate) struct Shared {
 /// What the others have of an actor.
 struct Driving {
     mail: mpsc::UnboundedSender<Mail>,
+    fence: Fence,
     /// Guarded writes of the build that are committed for sure.
     committed: Arc<AtomicI64>,
 }
@@ -191,10 +192,11 @@ impl Shared {
         }
     }
 
-    /// How many writes of each build that we drive are committed for sure.
-    fn committed(&self) -> BTreeMap<BuildId, i64> {
+    /// Under which fence we drive each build, and how many of its writes are committed for sure.
+    fn committed(&self) -> BTreeMap<BuildId, (Fence, i64)> {
         let actors = self.actors.lock();
-        actors.iter().map(|(build, actor)| (*build, actor.committed.load(Ordering::Relaxed))).collect()
+        let known = |actor: &Driving| (actor.fence, actor.committed.load(Ordering::Relaxed));
+        actors.iter().map(|(build, actor)| (*build, known(actor))).collect()
     }
 
     /// The store has less of a build than it has acknowledged to us: it was set back, if only by a moment.
@@ -216,7 +218,8 @@ impl Shared {
             if spent || actors.contains_key(&running.build) {
                 return;
             }
-            actors.insert(running.build, Driving { mail, committed: Arc::clone(&committed) });
+            let (fence, committed) = (running.fence, Arc::clone(&committed));
+            actors.insert(running.build, Driving { mail, fence, committed });
         }
         let shared = Arc::clone(self);
         tokio::spawn(async move {
@@ -355,13 +358,13 @@ const MAX_EPOCHS: u32 = 16;
 /// How often that is believed for one build.
 const MAX_OUTRANKED: u32 = 3;
 
-/// An agent has seen a higher fence than ours, or the store has less of the build than it acknowledged under ours. If it says
-/// that the build is ours all the same, the store was set back in time: the epoch is raised and the build adopted anew, by
-/// ourselves.
+/// An agent has seen a higher fence than ours, or the store has less of the build than it acknowledged under ours. If it has
+/// given the build to nobody after us all the same, it was set back in time: the epoch is raised and the build adopted anew,
+/// by ourselves.
 async fn outranked(shared: &Arc<Shared>, running: &Running, held: model::Fence) {
-    let Ok(rows) = shared.store.running(Some(shared.cluster.me().incarnation)).await else { return };
+    let Ok(rows) = shared.store.running(None).await else { return };
     let Some(row) = rows.into_iter().find(|r| r.build == running.build) else { return };
-    if row.fence != running.fence || row.fence > held {
+    if row.fence > running.fence {
         return;
     }
     if held.epoch() > row.fence.epoch() + EPOCH_JUMP {
@@ -373,7 +376,7 @@ async fn outranked(shared: &Arc<Shared>, running: &Running, held: model::Fence) 
         }
         return;
     }
-    let times = if held == row.fence {
+    let times = if held == running.fence {
         0
     } else {
         let mut all = shared.outranked.lock();
@@ -393,7 +396,7 @@ async fn outranked(shared: &Arc<Shared>, running: &Running, held: model::Fence) 
         }
         return;
     }
-    match held == row.fence {
+    match held == running.fence {
         true => {
             tracing::warn!(build = %running.build, "the store has forgotten writes of a build: it went back")
         }
@@ -438,10 +441,10 @@ async fn look(shared: &Arc<Shared>) -> Result<(), store::Error> {
     let mut counts: BTreeMap<i64, u64> = BTreeMap::new();
     let mut orphans = Vec::new();
     for row in rows {
+        if committed.get(&row.build).is_some_and(|known| forgotten(&row, me.incarnation, *known)) {
+            shared.set_back(row.build);
+        }
         if row.owner == me.incarnation {
-            if committed.get(&row.build).is_some_and(|seq| row.seq < *seq) {
-                shared.set_back(row.build);
-            }
             let driven = committed.contains_key(&row.build);
             match ended.get(&row.build) {
                 _ if draining => {}
@@ -491,6 +494,12 @@ async fn look(shared: &Arc<Shared>) -> Result<(), store::Error> {
     }
     while adoptions.next().await.is_some() {}
     Ok(())
+}
+
+/// Whether the store has less of a build than it acknowledged to us under that fence. Another owner under the same fence:
+/// it has forgotten ours, and gave it once more.
+pub fn forgotten(row: &Running, me: i64, (fence, committed): (Fence, i64)) -> bool {
+    row.fence < fence || row.fence == fence && (row.owner != me || row.seq < committed)
 }
 
 async fn adopt(shared: &Arc<Shared>, row: Running) {

@@ -133,19 +133,8 @@ impl Routes {
     ) {
         let mut table = self.table.lock();
         let owner = (build, fence);
-        let path = table.local.get(node).map(|l| (Path { link: l.link, peer: None }, l.instance.clone()));
-        let interest =
-            table.ours.entry(owner).or_insert_with(|| Interest { to: to.clone(), nodes: HashMap::new() });
-        interest.nodes.insert(node.clone(), path.as_ref().map(|(path, _)| *path));
-        match path {
-            Some((_, instance)) => {
-                tell(&interest.to, AgentEvent::Up { node: node.clone(), instance });
-            }
-            None => {
-                tell(&interest.to, AgentEvent::Down { node: node.clone() });
-                table.ask_peers(owner, node);
-            }
-        }
+        table.ours.entry(owner).or_insert_with(|| Interest { to: to.clone(), nodes: HashMap::new() });
+        table.seek(owner, node);
     }
 
     pub(crate) fn detach(&self, build: BuildId, fence: Fence) {
@@ -214,10 +203,7 @@ impl Routes {
         if table.local.get(node).is_some_and(|l| l.link == link) {
             table.local.remove(node);
         }
-        // Peers know nothing yet of what was reached here: the agent may come back at any of them, or be there already.
-        for owner in table.unreached(node, |path| path.peer.is_none() && path.link == link) {
-            table.ask_peers(owner, node);
-        }
+        table.unreached(node, |path| path.peer.is_none() && path.link == link);
         for ((owner, wanted), remote) in &table.theirs {
             if wanted == node {
                 let (build, fence) = *owner;
@@ -306,7 +292,7 @@ impl Routes {
         table.peers.remove(&incarnation);
         let nodes: Vec<NodeName> = table.ours.values().flat_map(|i| i.nodes.keys().cloned()).collect();
         for node in nodes {
-            let _asked_already = table.unreached(&node, |path| path.peer == Some(incarnation));
+            table.unreached(&node, |path| path.peer == Some(incarnation));
         }
     }
 
@@ -331,11 +317,9 @@ impl Routes {
 
     pub(crate) fn peer_lost(&self, incarnation: i64, owner: Owner, node: &NodeName, link: i64) {
         let mut table = self.table.lock();
-        if let Some(interest) = table.ours.get_mut(&owner)
-            && interest.nodes.get(node) == Some(&Some(Path { link, peer: Some(incarnation) }))
-        {
-            interest.nodes.insert(node.clone(), None);
-            tell(&interest.to, AgentEvent::Down { node: node.clone() });
+        let path = table.ours.get(&owner).and_then(|interest| interest.nodes.get(node)).copied().flatten();
+        if path == Some(Path { link, peer: Some(incarnation) }) {
+            table.seek(owner, node);
         }
     }
 
@@ -419,23 +403,32 @@ impl Table {
         }
     }
 
-    /// A path is gone. → the builds that used it
-    fn unreached(&mut self, node: &NodeName, over: impl Fn(&Path) -> bool) -> Vec<Owner> {
-        let mut gone = Vec::new();
-        for (owner, interest) in &mut self.ours {
-            let Some(now) = interest.nodes.get_mut(node) else { continue };
-            if now.as_ref().is_some_and(&over) {
-                *now = None;
-                tell(&interest.to, AgentEvent::Down { node: node.clone() });
-                gone.push(*owner);
-            }
+    /// A path is gone.
+    fn unreached(&mut self, node: &NodeName, over: impl Fn(&Path) -> bool) {
+        let used =
+            |interest: &Interest| interest.nodes.get(node).is_some_and(|now| now.as_ref().is_some_and(&over));
+        let gone: Vec<Owner> = self.ours.iter().filter(|(_, i)| used(i)).map(|(owner, _)| *owner).collect();
+        for owner in gone {
+            self.seek(owner, node);
         }
-        gone
     }
 
-    fn ask_peers(&self, (build, fence): Owner, node: &NodeName) {
-        for peer in self.peers.values() {
-            peer.tell(Peer::Attach { build, fence, node: node.clone() });
+    /// Finds an agent here, or asks all peers for it. Not all have been asked before: none was by a build that found it
+    /// here. And what is here may have been passed over: link numbers repeat when the store was set back in time.
+    fn seek(&mut self, owner: Owner, node: &NodeName) {
+        let Some(interest) = self.ours.get_mut(&owner) else { return };
+        let local = self.local.get(node);
+        interest.nodes.insert(node.clone(), local.map(|l| Path { link: l.link, peer: None }));
+        let node = node.clone();
+        match local {
+            Some(local) => tell(&interest.to, AgentEvent::Up { node, instance: local.instance.clone() }),
+            None => {
+                tell(&interest.to, AgentEvent::Down { node: node.clone() });
+                let (build, fence) = owner;
+                for peer in self.peers.values() {
+                    peer.tell(Peer::Attach { build, fence, node: node.clone() });
+                }
+            }
         }
     }
 }
@@ -486,6 +479,39 @@ mod tests {
         assert!(matches!(heard.try_recv(), Ok(AgentEvent::Down { .. })));
         assert_eq!(asked.try_recv(), Ok(Peer::Attach { build, fence, node: node("mac") }));
         routes.peer_reaches(7, (build, fence), &node("mac"), "i", 4);
+        assert!(matches!(heard.try_recv(), Ok(AgentEvent::Up { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_build_that_found_its_agent_here_asks_all_peers_when_it_leaves_the_one_it_went_to() {
+        let (routes, build, fence) = (Routes::default(), BuildId(1), Fence::first(1));
+        let (first, mut asked) = Outgoing::new(4);
+        assert!(routes.peer_up(7, first).is_empty());
+        let (socket, _frames) = Outgoing::new(4);
+        routes.link_up(&node("mac"), 3, "i", socket, Arc::default());
+        let (to, _heard) = mpsc::unbounded_channel();
+        routes.attach(build, fence, &node("mac"), &to);
+        let (second, _queue) = Outgoing::new(4);
+        assert_eq!(routes.peer_up(8, second).len(), 1);
+        routes.peer_reaches(8, (build, fence), &node("mac"), "i", 4);
+        routes.link_down(&node("mac"), 3);
+        assert!(asked.try_recv().is_err());
+        routes.peer_lost(8, (build, fence), &node("mac"), 4);
+        assert_eq!(asked.try_recv(), Ok(Peer::Attach { build, fence, node: node("mac") }));
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_is_here_under_a_number_given_twice_is_found_when_its_old_link_ends() {
+        let (routes, build, fence) = (Routes::default(), BuildId(1), Fence::first(1));
+        let (to, mut heard) = mpsc::unbounded_channel();
+        routes.attach(build, fence, &node("mac"), &to);
+        routes.peer_reaches(7, (build, fence), &node("mac"), "i", 3);
+        let (socket, _frames) = Outgoing::new(4);
+        routes.link_up(&node("mac"), 2, "i", socket, Arc::default());
+        assert!(matches!(heard.try_recv(), Ok(AgentEvent::Down { .. })));
+        assert!(matches!(heard.try_recv(), Ok(AgentEvent::Up { .. })));
+        assert!(heard.try_recv().is_err(), "the link with the lower number is the old one");
+        routes.peer_down(7);
         assert!(matches!(heard.try_recv(), Ok(AgentEvent::Up { .. })));
     }
 

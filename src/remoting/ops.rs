@@ -114,7 +114,8 @@ pub enum Report {
         /// start, so a step that was asked for before and is not listed may have run: it is lost, never started.
         rebooted: bool,
     },
-    /// The fence is lower than `held`.
+    /// The fence is lower than `held`. Whoever had the build is told, too, when it is claimed under a higher one: it may wait
+    /// for reports that are made under that one now, and have nothing to say itself.
     Refused {
         held: Fence,
     },

@@ -27,9 +27,9 @@ pub const MAX_QUEUE: u64 = 100_000;
 pub const MAX_RECORD: usize = 64 * 1024;
 /// Most records of one journal.
 pub const MAX_RECORDS: i64 = 1_000_000;
-/// The lowest number that a build of an epoch gets: agents may still hold builds under the numbers that a store which
-/// was set back in time would give once more.
-pub fn first_build(epoch: u32) -> i64 {
+/// The lowest number that a build or a membership of an epoch gets: agents may still hold builds, and replicas memberships,
+/// under the numbers that a store which was set back in time would give once more.
+pub fn first_id(epoch: u32) -> i64 {
     (i64::from(epoch.saturating_sub(1)) << 32) + 1
 }
 

@@ -104,11 +104,15 @@ impl Service {
         let Some(claiming) = &mut build.claiming else { return };
         match written {
             true => {
+                let held = claiming.fence;
                 claiming.written = true;
                 build.rebooted = rebooted;
                 // It runs after all: a store that was set back in time had it ended.
                 build.forgotten = false;
-                self.fences.hold(id, claiming.fence);
+                if let Some(former) = self.fences.held(id).filter(|former| *former < held) {
+                    self.report(id, former, Report::Refused { held });
+                }
+                self.fences.hold(id, held);
                 // The former owner may have spoken while the fence was written.
                 self.break_off(id, "the build was claimed by another owner");
                 self.settle(id);

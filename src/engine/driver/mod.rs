@@ -150,8 +150,8 @@ pub enum Stop {
     Finished(BuildResult),
     /// Another replica drives the build now.
     Fenced,
-    /// An agent holds a higher fence than ours: fenced, or the store was set back in time. Our own: the store has fewer writes
-    /// under it than it has acknowledged.
+    /// An agent holds a higher fence than ours: fenced, or the store was set back in time. Our own: the store has less of the
+    /// build than it has acknowledged under it.
     Outranked(Fence),
     /// The store can't be read: a person must look.
     Broken(String),

@@ -211,14 +211,16 @@ impl Driver {
         }
     }
 
-    /// Asks for the output from where it is committed.
+    /// Asks for the output from where it is committed. When that is said again on a link, the agent may be following
+    /// already and send nothing twice: then what is here stays.
     pub(super) fn follow(&mut self, node: &model::NodeName, step: &StepId) {
+        let first = self.sessions.get_mut(node).is_none_or(|s| s.followed.insert(step.clone()));
         let committed = self.facts.raw.get(&step.0).copied().unwrap_or(0);
         let output = self.outputs.entry(step.clone()).or_insert_with(|| Output::from(committed));
-        if self.facts.rules.follow_committed {
-            output.rewind();
-        } else {
-            output.skip();
+        match self.facts.rules.follow_committed {
+            true if first => output.rewind(),
+            true => {}
+            false => output.skip(),
         }
         output.upto = output.committed + remoting::ops::CREDIT;
         let (from, upto) = (output.expected(), output.upto);

@@ -26,6 +26,8 @@ pub(super) struct Session {
     pub(super) known: BTreeMap<StepId, StepReport>,
     /// Acts that it was told on this link.
     pub(super) asked: BTreeSet<StepId>,
+    /// Steps whose output it was asked for on this link.
+    pub(super) followed: BTreeSet<StepId>,
     /// When the claim was last said on this link, and first without an answer.
     claiming: Option<(Duration, Duration)>,
     /// The agent's machine was restarted: what it does not know of a step is lost.
@@ -188,5 +190,106 @@ impl Driver {
     /// Every agent that can be reached has answered the claim; for the figures of an adoption.
     pub fn claimed_all(&self) -> bool {
         self.sessions.values().all(|s| s.ready || !s.up && s.down_since.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use model::{BuildId, Fence, JobName, Millis};
+    use pipeline::act::{Began, Granted};
+    use pipeline::program::Program;
+    use remoting::ops::StepState;
+    use store::InboxRow;
+
+    use super::*;
+    use crate::driver::{Event, Facts, Rules};
+    use crate::{Delivery, delivery_text};
+
+    const SOURCE: &str = "node { sh 'x' }";
+
+    fn driver(now: Now) -> Driver {
+        let program = Arc::new(Program::compile(SOURCE).unwrap());
+        let facts = Facts {
+            build: BuildId(1),
+            job: JobName::parse("a").unwrap(),
+            number: 1,
+            fence: Fence::first(1),
+            seq: 0,
+            log_end: 0,
+            journal: 0,
+            raw: BTreeMap::new(),
+            scm: None,
+            rules: Rules::default(),
+        };
+        let began = Began {
+            format: 1,
+            behaviour: 1,
+            program: program.hash().to_owned(),
+            job: "a".to_owned(),
+            number: 1,
+            params: BTreeMap::new(),
+            env: BTreeMap::new(),
+            previous: None,
+            has_scm: false,
+            at: 0,
+        };
+        Driver::begin(facts, &program, began, SOURCE.to_owned(), "", now)
+    }
+
+    /// Tells the driver; each write is committed at once. → what it said to the agent
+    fn tell(driver: &mut Driver, event: Event, now: Now) -> Vec<Command> {
+        let (mut events, mut said) = (vec![event], Vec::new());
+        while let Some(event) = events.pop() {
+            for act in driver.handle(event, now) {
+                match act {
+                    Do::Write(_) => events.push(Event::Committed),
+                    Do::Send(_, message) => said.push(message.command),
+                    _ => {}
+                }
+            }
+        }
+        said
+    }
+
+    #[test]
+    fn output_that_an_agent_sends_once_is_kept_when_its_claim_is_answered_twice() {
+        let now = Now { wall: Millis(0), elapsed: Duration::ZERO };
+        let node = NodeName::parse("linux").unwrap();
+        let mut driver = driver(now);
+        tell(&mut driver, Event::Tick, now);
+        let wait = driver.open_steps().next().unwrap().0.to_string();
+        let granted = Granted {
+            node: node.to_string(),
+            executor: 0,
+            workspace: "/w".to_owned(),
+            unix: true,
+            labels: Vec::new(),
+            env: BTreeMap::new(),
+        };
+        let body = delivery_text(&Delivery::Granted { step: wait, granted });
+        tell(&mut driver, Event::Inbox(vec![InboxRow { key: "granted".to_owned(), body }]), now);
+        let step = driver.open_steps().next().unwrap().0.to_string();
+        let report = |report| Event::Report {
+            node: node.clone(),
+            report: FromAgent { build: BuildId(1), fence: Fence::first(1), report },
+        };
+        let claimed = || report(Report::Claimed { steps: Vec::new(), rebooted: false });
+        let from = |said: Vec<Command>| {
+            said.into_iter()
+                .find_map(|c| if let Command::Follow { from, .. } = c { Some(from) } else { None })
+        };
+
+        let up = Event::LinkUp { node: node.clone(), instance: String::new() };
+        assert_eq!(tell(&mut driver, up, now), [Command::Claim]);
+        assert_eq!(from(tell(&mut driver, claimed(), now)), Some(0));
+        let output = Report::Output { step: step.clone(), offset: 0, bytes: Bytes::from_static(b"ab") };
+        tell(&mut driver, report(output), now);
+        assert_eq!(from(tell(&mut driver, claimed(), now)), Some(2));
+        let state = StepState::Exited { status: 0, stdout: None };
+        tell(&mut driver, report(Report::Step(StepReport { step, state, end: 2 })), now);
+        assert_eq!(driver.open_steps().count(), 0);
     }
 }

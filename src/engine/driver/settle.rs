@@ -125,9 +125,9 @@ impl Driver {
 
     pub(super) fn refused(&mut self, error: store::Error, now: Now) {
         match error {
-            // Nobody else writes under our fence: the store has forgotten what it acknowledged.
-            store::Error::Fenced { current: Some(fence) } if fence == self.facts.fence => {
-                self.out.push(Do::Stop(Stop::Outranked(fence)))
+            // Nobody else writes under our fence: the store has forgotten what it acknowledged, or that it gave us the build.
+            store::Error::Fenced { current: Some(fence) } if fence <= self.facts.fence => {
+                self.out.push(Do::Stop(Stop::Outranked(self.facts.fence)))
             }
             store::Error::Fenced { .. } => self.out.push(Do::Stop(Stop::Fenced)),
             store::Error::Unavailable(_) | store::Error::Unknown(_) => {

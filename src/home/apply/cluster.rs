@@ -24,9 +24,16 @@ pub(super) async fn raise_epoch(conn: &mut Conn, above: u32) -> Applied {
     if wanted > store::MAX_EPOCH {
         return Err(Error::Limit(format!("no epoch is above {}", store::MAX_EPOCH)).into());
     }
-    let raised = conn.run("UPDATE meta SET epoch = $1 WHERE id = 1 AND epoch < $1", args![wanted]).await?;
+    let first = store::first_id(wanted);
+    let raised = conn
+        .run(
+            "UPDATE meta SET epoch = $1, incarnation = CASE WHEN incarnation < $2 THEN $2 ELSE incarnation END \
+             WHERE id = 1 AND epoch < $1",
+            args![wanted, first - 1],
+        )
+        .await?;
     if raised > 0 {
-        conn.number_from("build", store::first_build(wanted)).await?;
+        conn.number_from("build", first).await?;
     }
     let row = conn.row("SELECT epoch FROM meta", args![]).await?.ok_or_else(no_meta)?;
     Ok(Answer::Epoch(row.small(0)?))

@@ -3,7 +3,7 @@
 use model::{BuildId, BuildResult, Cause, Fence, Millis, QueueId};
 
 use super::support::*;
-use crate::{Answer, Build, Effect, Left, Running, Store, Taken, Which, Write, first_build};
+use crate::{Answer, Build, Effect, Left, Running, Store, Taken, Which, Write, first_id};
 
 pub async fn a_build_is_taken_from_the_queue<S: Store>(store: &S) {
     let me = join(store, "r-0").await;
@@ -112,7 +112,7 @@ pub async fn builds_get_the_next_number<S: Store>(store: &S) {
     ok(store, Write::RaiseEpoch { above: 8 }).await;
     let taken = start(store, "app", &me).await;
     assert_eq!(taken.fence, Fence::first(9));
-    assert!(taken.build.0 >= first_build(9), "agents may hold lower ones of a lost future: {}", taken.build);
+    assert!(taken.build.0 >= first_id(9), "agents may hold lower ones of a lost future: {}", taken.build);
 }
 
 pub async fn running_builds_come_by_owner<S: Store>(store: &S) {

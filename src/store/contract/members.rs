@@ -3,7 +3,7 @@
 use model::{Millis, ReplicaState};
 
 use super::support::*;
-use crate::{Answer, Load, Member, Store, Write};
+use crate::{Answer, Load, Member, Store, Write, first_id};
 
 async fn member<S: Store>(store: &S, replica: &str) -> Member {
     let members = store.members().await.unwrap();
@@ -42,6 +42,16 @@ pub async fn each_beat_raises_the_tick<S: Store>(store: &S) {
     }
     assert_eq!(store.meta().await.unwrap().tick, 3);
     assert_eq!((member(store, "r-0").await.beat, member(store, "r-1").await.beat), (2, 1));
+}
+
+pub async fn a_membership_of_a_raised_epoch_has_a_number_that_no_lost_one_had<S: Store>(store: &S) {
+    let old = join(store, "r-0").await;
+    ok(store, Write::RaiseEpoch { above: 1 }).await;
+    let new = join(store, "r-1").await;
+    assert!(old.incarnation < first_id(2) && new.incarnation == first_id(2), "{old} {new}");
+    ok(store, Write::RaiseEpoch { above: 1 }).await;
+    assert_eq!(join(store, "r-2").await.incarnation, first_id(2) + 1);
+    ok(store, beat(&old)).await;
 }
 
 pub async fn a_replaced_incarnation_is_fenced<S: Store>(store: &S) {

@@ -43,6 +43,7 @@ macro_rules! contract_suite {
             members {
                 a_member_joins_waiting_and_beats,
                 each_beat_raises_the_tick,
+                a_membership_of_a_raised_epoch_has_a_number_that_no_lost_one_had,
                 a_replaced_incarnation_is_fenced,
                 incarnations_are_never_used_twice,
                 members_come_by_ordinal_and_name,

@@ -3,7 +3,7 @@
 use model::{Fence, Millis, ReplicaId, ReplicaState};
 
 use super::{State, next};
-use crate::{Answer, Error, Failover, Join, Lease, Load, MAX_EPOCH, Member, Result, User, first_build};
+use crate::{Answer, Error, Failover, Join, Lease, Load, MAX_EPOCH, Member, Result, User, first_id};
 
 impl State {
     pub(super) fn identify(&mut self, controller: &str) -> Answer {
@@ -19,7 +19,9 @@ impl State {
         }
         if self.meta.epoch <= above {
             self.meta.epoch = above + 1;
-            self.last.build = self.last.build.max(first_build(above + 1) - 1);
+            let last = first_id(above + 1) - 1;
+            self.last.build = self.last.build.max(last);
+            self.last.incarnation = self.last.incarnation.max(last);
         }
         Ok(Answer::Epoch(self.meta.epoch))
     }

@@ -39,6 +39,21 @@ async fn an_old_owner_is_refused_also_after_the_agent_was_killed() {
 }
 
 #[tokio::test]
+async fn a_former_owner_is_told_when_its_build_is_claimed_under_a_higher_fence() {
+    let mut controller = Controller::start().await;
+    let _agent = Agent::started(&controller);
+    let mut link = controller.link().await;
+    link.claim(build(1), fence(1)).await;
+    link.tell(build(1), fence(2), Command::Claim).await;
+    let report = link.report().await;
+    assert_eq!((report.fence, report.report), (fence(1), Report::Refused { held: fence(2) }));
+    link.tell(build(1), fence(2), Command::Claim).await;
+    for _ in 0..2 {
+        assert_eq!(link.report().await.fence, fence(2), "it is told once");
+    }
+}
+
+#[tokio::test]
 async fn a_build_must_be_claimed_before_anything_else() {
     let mut controller = Controller::start().await;
     let agent = Agent::started(&controller);

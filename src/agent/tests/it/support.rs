@@ -170,7 +170,9 @@ impl Link {
                 {
                     return steps;
                 }
-                FromAgent { report: Report::Refused { held }, .. } => panic!("refused, {held} is held"),
+                FromAgent { report: Report::Refused { held }, fence: f, .. } if f == fence => {
+                    panic!("refused, {held} is held")
+                }
                 _ => {}
             }
         }

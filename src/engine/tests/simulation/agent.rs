@@ -294,8 +294,12 @@ impl World {
         let Some((_, next)) = agent.claiming.remove(&build) else { return };
         let boot = agent.boot;
         agent.disk.fences.entry(build).or_insert((fence, boot)).0 = fence;
+        let former = agent.fences.held(build).filter(|former| *former < fence);
         agent.fences.hold(build, fence);
         agent.break_off(build);
+        if let Some(former) = former {
+            self.report(at, build, former, Report::Refused { held: fence });
+        }
         self.answer_claim(at, build, fence);
         if let Some(next) = next {
             self.claim(at, build, next, true);

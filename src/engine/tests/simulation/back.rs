@@ -20,8 +20,8 @@ impl World {
     }
 
     /// Sets the store back to a copy that has the same builds, if there is one. Ids of builds that began after
-    /// the copy would be given a second time. With more than one agent, somebody must be there to notice: a step may have run
-    /// in the lost time on one, and be given to another then.
+    /// the copy would be given a second time. Somebody must be there to notice, unless there is one agent whose disk is safe:
+    /// a step may have run in the lost time on one, and be given to another then.
     pub(crate) fn restore(&mut self) {
         let now = self.oracle.builds.len();
         let Some(at) = self.home.snapshots.iter().position(|s| s.told.len() == now && now > 0) else {
@@ -30,7 +30,8 @@ impl World {
         let tick = self.home.snapshots[at].state.meta().tick;
         let lost = self.home.state.meta().tick - tick;
         let witnesses = self.who_must_notice(tick);
-        if lost > SLACK && witnesses.is_empty() && self.agents.len() > 1 {
+        let noticed = if lost > SLACK { !witnesses.is_empty() } else { self.owners_notice(at) };
+        if !noticed && !self.chaos.unseen {
             return;
         }
         self.oracle.witnesses = witnesses;
@@ -51,9 +52,31 @@ impl World {
 
     /// Replicas that must notice: they look on, and the store has lost more beats than it gets until they look again.
     fn who_must_notice(&self, tick: i64) -> BTreeSet<(usize, u64)> {
-        let seen =
-            |r: &Replica| r.ready && !r.paused && r.view.as_ref().is_some_and(|v| v.meta.tick > tick + SLACK);
+        let seen = |r: &Replica| looks_on(r) && r.view.as_ref().is_some_and(|v| v.meta.tick > tick + SLACK);
         let witnesses = self.replicas.iter().enumerate().filter(|(_, r)| seen(r));
         witnesses.map(|(at, r)| (at, r.life)).collect()
     }
+
+    /// Whether all builds of which a copy has less are driven by replicas that look on, and the copy knows of former ones
+    /// that were restored.
+    fn owners_notice(&self, copy: usize) -> bool {
+        let (state, copy) = (&self.home.state, &self.home.snapshots[copy].state);
+        if state.meta().epoch != copy.meta().epoch {
+            return false;
+        }
+        let now = state.running(None);
+        copy.running(None).iter().all(|was| {
+            let row = now.iter().find(|row| row.build == was.build);
+            row.is_some_and(|row| {
+                let drives = |r: &Replica| {
+                    looks_on(r) && r.actors.get(&row.build).is_some_and(|a| a.fence() == row.fence)
+                };
+                (row.fence, row.seq) == (was.fence, was.seq) || self.replicas.iter().any(drives)
+            })
+        })
+    }
+}
+
+fn looks_on(replica: &Replica) -> bool {
+    replica.ready && !replica.paused && !replica.draining
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cluster::assign::Loads;
 use cluster::{LOOK, View};
 use engine::allocate::{Allocation, Free, allocate};
-use engine::{Delivery, delivery_text};
+use engine::{Delivery, delivery_text, forgotten};
 use model::{BuildId, Cause, Fence, ReplicaId, ReplicaState};
 use pipeline::act::Granted;
 use store::{Adopted, Answer, Enqueue, Error, Link, Member, QueueItem, Running, Taken, Write};
@@ -47,7 +47,7 @@ impl World {
     pub(crate) fn passed(
         &mut self,
         at: usize,
-        actors: &BTreeMap<BuildId, i64>,
+        actors: &BTreeMap<BuildId, (Fence, i64)>,
         ended: &BTreeMap<BuildId, Fence>,
         known: &[usize],
         reply: Result<Box<Reply>, Error>,
@@ -82,13 +82,13 @@ impl World {
         at: usize,
         view: &View,
         seen: &Seen,
-        actors: &BTreeMap<BuildId, i64>,
+        actors: &BTreeMap<BuildId, (Fence, i64)>,
         ended: &BTreeMap<BuildId, Fence>,
     ) {
         let me = self.me(at);
         for row in &seen.running {
-            let fewer = actors.get(&row.build).is_some_and(|seq| row.seq < *seq);
-            if row.owner == me.incarnation && fewer && !self.is(Mutation::MomentForgotten) {
+            let fewer = actors.get(&row.build).is_some_and(|known| forgotten(row, me.incarnation, *known));
+            if fewer && !self.is(Mutation::MomentForgotten) {
                 self.set_back(at, row.build);
             }
         }
@@ -267,9 +267,7 @@ impl World {
             Ok(Reply::Pass(seen)) => seen.running,
             Ok(_) | Err(_) => Vec::new(),
         };
-        let me = self.replicas[at].incarnation();
-        let ours = |row: &Running| row.build == build && row.owner == me && row.fence == fence;
-        let row = rows.into_iter().find(|row| ours(row) && row.fence <= held);
+        let row = rows.into_iter().find(|row| row.build == build && row.fence <= fence);
         match row.map(Box::new) {
             None => self.outranked_ends(at, build),
             Some(row) if self.is(Mutation::EpochStays) => self.outranked_claim(at, &row),

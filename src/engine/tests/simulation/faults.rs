@@ -264,7 +264,10 @@ impl World {
         if fault != Fault::Snapshot {
             self.tell(|| format!("{fault:?}"));
         }
+        // Whoever can notice that the store was set back comes to do so.
+        let noticing = !self.chaos.unseen && !self.home.calm_for(self.now);
         match fault {
+            Fault::Pause { .. } | Fault::Kill { .. } | Fault::Drain { .. } if noticing => {}
             Fault::Pause { at, time } => self.pause(at, time),
             Fault::Wake { at, life } => {
                 if self.replicas[at].life == life && self.replicas[at].paused {

@@ -177,11 +177,9 @@ impl World {
             );
         }
         for (build, node) in gone {
-            let local = self.replicas[at].actors[&build].nodes[&node].is_some_and(|path| path.peer.is_none());
-            self.path_changed(at, build, node, None);
-            if local && !self.is(Mutation::PeersNotAsked) {
-                let fence = self.replicas[at].actors[&build].fence();
-                self.hint(at, None, &PeerMessage::Attach { build, fence, node });
+            match self.is(Mutation::PeersNotAsked) {
+                true => self.path_changed(at, build, node, None),
+                false => self.attach(at, build, node),
             }
             self.read_mail(at, build);
         }
@@ -200,7 +198,7 @@ impl World {
         }
     }
 
-    /// Wants to reach an agent for a build.
+    /// Wants to reach an agent for a build, for the first time or because the way to it has ended.
     pub(crate) fn attach(&mut self, at: usize, build: BuildId, node: usize) {
         let local = self.replicas[at].local.get(&node).copied();
         let path = local.map(|link| PeerPath { link, number: self.links[link].number, peer: None });

@@ -57,9 +57,9 @@ impl Actor {
         format!("{open:?}, agents {:?}, writing {}, looking {}", self.nodes, self.writing, self.inbox_pending)
     }
 
-    /// How many writes are committed for sure.
-    pub(crate) fn committed(&self) -> i64 {
-        self.driver.as_ref().map_or(0, Driver::committed_writes)
+    /// Its fence, and how many writes are committed for sure.
+    pub(crate) fn committed(&self) -> (Fence, i64) {
+        (self.row.fence, self.driver.as_ref().map_or(0, Driver::committed_writes))
     }
 
     pub(crate) fn mail(&mut self, event: DriverEvent) {

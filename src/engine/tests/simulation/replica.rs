@@ -111,7 +111,7 @@ pub(crate) enum Token {
     Draining,
     Leave,
     Pass {
-        actors: BTreeMap<BuildId, i64>,
+        actors: BTreeMap<BuildId, (Fence, i64)>,
         ended: BTreeMap<BuildId, Fence>,
         links: Vec<usize>,
     },

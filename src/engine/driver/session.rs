@@ -232,7 +232,10 @@ mod tests {
             number: 1,
             params: BTreeMap::new(),
             env: BTreeMap::new(),
+            causes: Vec::new(),
             previous: None,
+            earlier: Vec::new(),
+            older: false,
             has_scm: false,
             at: 0,
         };

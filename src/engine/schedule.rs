@@ -240,13 +240,12 @@ async fn take(shared: &Arc<Shared>, item: QueueItem, owner: ReplicaId, exclusive
     let at = shared.clock.now();
     let write = Write::TakeBuild { id: item.id, owner: owner.clone(), exclusive, behaviour: BEHAVIOUR, at };
     match shared.store.write(write).await {
-        Ok(Answer::Taken(Taken { build, number, fence })) => {
-            let (job, behaviour, owner) = (item.job, BEHAVIOUR, owner.incarnation);
-            if owner == shared.cluster.me().incarnation {
-                let running = Running::begun(Taken { build, number, fence }, job, owner, behaviour);
-                shared.drive(running, None);
+        Ok(Answer::Taken(taken)) => {
+            if taken.owner == shared.cluster.me().incarnation {
+                shared.drive(Running::begun(taken, item.job, BEHAVIOUR), None);
             } else {
-                let begun = PeerHint::Begun { build, job, number, fence, behaviour };
+                let Taken { build, number, owner, fence } = taken;
+                let begun = PeerHint::Begun { build, job: item.job, number, fence, behaviour: BEHAVIOUR };
                 shared.links.hint(Some(owner), &begun);
             }
         }

@@ -561,8 +561,8 @@ async fn hear_peers(shared: Arc<Shared>) {
             Ok(PeerHint::Running) => shared.own.notify_one(),
             Ok(PeerHint::Begun { build, job, number, fence, behaviour }) => {
                 let owner = shared.cluster.me().incarnation;
-                let running = Running::begun(Taken { build, number, fence }, job, owner, behaviour);
-                shared.drive(running, None);
+                let taken = Taken { build, number, owner, fence };
+                shared.drive(Running::begun(taken, job, behaviour), None);
             }
             Ok(PeerHint::Queue) => shared.hints.give(Hint::Schedule),
             Ok(PeerHint::Linked { .. }) => shared.hints.links(),

@@ -119,6 +119,7 @@ async fn facts(shared: &Shared, running: &Running, scm: Option<crate::GitSource>
         build: running.build,
         job: running.job.clone(),
         number: running.number,
+        owner: running.owner,
         fence: running.fence,
         seq: running.seq,
         log_end: running.log_end,
@@ -272,6 +273,7 @@ pub(crate) async fn fail(shared: &Arc<Shared>, running: &Running, why: &str) -> 
     let first_record = i64::try_from(count(shared, running).await?).unwrap_or(i64::MAX);
     let progress = Progress {
         build: running.build,
+        owner: running.owner,
         fence: running.fence,
         seq: running.seq,
         first_record,

@@ -165,8 +165,8 @@ pub struct Running {
 
 impl Running {
     /// The row of a build that has just left the queue: nothing of it is written yet.
-    pub fn begun(taken: crate::Taken, job: JobName, owner: i64, behaviour: u32) -> Running {
-        let crate::Taken { build, number, fence } = taken;
+    pub fn begun(taken: crate::Taken, job: JobName, behaviour: u32) -> Running {
+        let crate::Taken { build, number, owner, fence } = taken;
         let epoch = fence.epoch();
         Running { build, job, number, owner, fence, seq: 0, log_end: 0, epoch, behaviour }
     }

@@ -187,6 +187,8 @@ pub struct Enqueue {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Progress {
     pub build: BuildId,
+    /// The incarnation that writes. A store that was set back may have given the same fence to two.
+    pub owner: i64,
     pub fence: Fence,
     /// As the owner last wrote it; becomes `seq + 1`.
     pub seq: i64,
@@ -257,6 +259,8 @@ pub enum Answer {
 pub struct Taken {
     pub build: BuildId,
     pub number: u64,
+    /// The incarnation that it was given to.
+    pub owner: i64,
     pub fence: Fence,
 }
 

@@ -163,6 +163,8 @@ pub struct Facts {
     pub build: BuildId,
     pub job: JobName,
     pub number: u64,
+    /// The incarnation that drives it.
+    pub owner: i64,
     pub fence: Fence,
     pub seq: i64,
     pub log_end: u64,

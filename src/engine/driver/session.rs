@@ -216,6 +216,7 @@ mod tests {
             build: BuildId(1),
             job: JobName::parse("a").unwrap(),
             number: 1,
+            owner: 1,
             fence: Fence::first(1),
             seq: 0,
             log_end: 0,

@@ -42,6 +42,7 @@ impl Driver {
         self.facts.journal += records.iter().map(|r| r.len() as u64).sum::<u64>();
         let write = Progress {
             build: self.facts.build,
+            owner: self.facts.owner,
             fence: self.facts.fence,
             seq: self.seq,
             first_record: self.records,

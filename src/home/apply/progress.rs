@@ -100,30 +100,32 @@ async fn guard(conn: &mut Conn, writes: &[Checked<'_>]) -> sqlx::Result<HashSet<
         .iter()
         .flat_map(|w| {
             let p = w.progress;
-            let guard = [Arg::from(p.build), Arg::from(p.fence), Arg::from(p.seq), Arg::from(p.first_record)];
-            let records = Arg::Int(i64::try_from(p.records.len()).ok());
-            guard.into_iter().chain([records, Arg::from(w.log_start), Arg::from(w.log_end)])
+            let guard = [Arg::from(p.build), Arg::from(p.owner), Arg::from(p.fence), Arg::from(p.seq)];
+            let records = [Arg::from(p.first_record), Arg::Int(i64::try_from(p.records.len()).ok())];
+            guard.into_iter().chain(records).chain([Arg::from(w.log_start), Arg::from(w.log_end)])
         })
         .collect();
-    let head = "WITH v (build, fence, seq, first_record, records, log_start, log_end) AS (VALUES";
+    let head = "WITH v (build, owner, fence, seq, first_record, records, log_start, log_end) AS (VALUES";
     let tail = ") UPDATE running SET seq = running.seq + 1, log_end = v.log_end, records = running.records + v.records \
-                FROM v WHERE running.build = v.build AND running.fence = v.fence AND running.seq = v.seq \
-                AND running.log_end = v.log_start AND (v.records = 0 OR running.records = v.first_record) \
+                FROM v WHERE running.build = v.build AND running.owner = v.owner AND running.fence = v.fence \
+                AND running.seq = v.seq AND running.log_end = v.log_start AND (v.records = 0 OR running.records = v.first_record) \
                 RETURNING running.build";
-    conn.rows_many(head, 7, &args, tail).await?.iter().map(|row| row.int(0)).collect()
+    conn.rows_many(head, 8, &args, tail).await?.iter().map(|row| row.int(0)).collect()
 }
 
 /// Why the guard of a write did not hold.
 async fn diagnose(conn: &mut Conn, progress: &Progress) -> sqlx::Result<store::Result<Answer>> {
-    let row = conn.row("SELECT fence, seq FROM running WHERE build = $1", args![progress.build]).await?;
+    let row =
+        conn.row("SELECT fence, seq, owner FROM running WHERE build = $1", args![progress.build]).await?;
     let Some(row) = row else {
         return Ok(Err(Error::Fenced { current: None }));
     };
     let (fence, seq) = (Fence::from_i64(row.int(0)?), row.int(1)?);
+    let ours = fence == progress.fence && row.int(2)? == progress.owner;
     Ok(match seq.saturating_sub(progress.seq) {
         // The lost answer of a commit that happened.
-        1 if fence == progress.fence => Ok(Answer::Unit),
-        0 if fence == progress.fence => Err(Error::Corrupt(format!(
+        1 if ours => Ok(Answer::Unit),
+        0 if ours => Err(Error::Corrupt(format!(
             "build {}: journal or log do not go on where they ended",
             progress.build
         ))),

@@ -82,7 +82,8 @@ pub(super) async fn batch(
     leave(conn, &begin, &builds).await?;
     for begin in &begin {
         let build = builds.get(&begin.take.id.0).copied().ok_or_else(no_row)?;
-        let taken = |number| Answer::Taken(Taken { build, number, fence: Fence::first(epoch) });
+        let (owner, fence) = (begin.take.owner.incarnation, Fence::first(epoch));
+        let taken = |number| Answer::Taken(Taken { build, number, owner, fence });
         answers[begin.at] = unsigned(begin.number).map(taken);
     }
     Ok(())
@@ -125,7 +126,7 @@ async fn taken_before(conn: &mut Conn, row: &Row, owner: &ReplicaId) -> sqlx::Re
         return Ok(None);
     };
     let fence = Fence::from_i64(running.int(0)?);
-    Ok(Some(Answer::Taken(Taken { build: BuildId(build), number, fence })))
+    Ok(Some(Answer::Taken(Taken { build: BuildId(build), number, owner: owner.incarnation, fence })))
 }
 
 /// The rows of new builds; their ids by those of their queue items.

@@ -84,6 +84,7 @@ fn step(taken: &Taken, fence: Fence, n: i64, effects: Vec<Effect>) -> Write {
     };
     Write::Progress(Box::new(Progress {
         build: taken.build,
+        owner: taken.owner,
         fence,
         seq: n,
         first_record: n,

@@ -227,6 +227,7 @@ impl Site {
         };
         let progress = Progress {
             build: taken.build,
+            owner: taken.owner,
             fence: taken.fence,
             seq,
             first_record: 0,

@@ -30,7 +30,7 @@ pub async fn a_new_owner_goes_on_under_the_next_fence<S: Store>(store: &S) {
     assert_eq!(answer, Answer::Adopted(Adopted { fence, seq: 2, log_end: 6 }));
     let row = store.running(Some(b.incarnation)).await.unwrap().remove(0);
     assert_eq!((row.build, row.fence, row.seq, row.log_end), (build.build, fence, 2, 6));
-    build.fence = fence;
+    (build.owner, build.fence) = (b.incarnation, fence);
     build.journal(store, &["s"]).await;
     build.finish(store, BuildResult::Success).await;
 }

@@ -10,7 +10,7 @@ pub async fn a_build_is_taken_from_the_queue<S: Store>(store: &S) {
     pipeline(store, "app").await;
     let id = enqueue(store, want("app")).await;
     let write = Write::TakeBuild { id, owner: me.clone(), exclusive: true, behaviour: 4, at: Millis(3_000) };
-    let Answer::Taken(Taken { build, number: 1, fence }) = ok(store, write).await else { panic!() };
+    let Answer::Taken(Taken { build, number: 1, fence, .. }) = ok(store, write).await else { panic!() };
     assert_eq!(fence, Fence::first(1));
     let expected = Build {
         id: build,

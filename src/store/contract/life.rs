@@ -47,8 +47,8 @@ async fn found(write: &impl AsyncFn(Write) -> Answer) -> (ReplicaId, ReplicaId) 
 /// From the queue to a build with an executor and a delivery.
 async fn begin<S: Store>(store: &S, write: &impl AsyncFn(Write) -> Answer, owner: &ReplicaId) -> Driver {
     let Answer::Queued { id, .. } = write(Write::Enqueue(want("f/app"))).await else { panic!() };
-    let Answer::Taken(Taken { build, number, fence }) = write(take(id, owner)).await else { panic!() };
-    let mut driver = Driver { build, number, fence, seq: 0, records: 0, log_end: 0 };
+    let Answer::Taken(Taken { build, number, owner, fence }) = write(take(id, owner)).await else { panic!() };
+    let mut driver = Driver { build, number, owner, fence, seq: 0, records: 0, log_end: 0 };
     let source = Effect::Source { hash: "h".into(), text: "pipeline {}".into() };
     let wait = Effect::WaitNode { step: "1".into(), label: None, since: Millis(1) };
     let records = vec![Bytes::from_static(b"begun")];
@@ -69,7 +69,7 @@ async fn work(write: &impl AsyncFn(Write) -> Answer, build: &Driver, b: &Replica
     let Answer::Adopted(Adopted { fence, seq, log_end: 0 }) = write(adopt).await else { panic!() };
     let (adopted_at, resumed_at) = (Some(Millis(6_000)), Some(Millis(7_000)));
     write(Write::NoteFailover { lost: a.incarnation, adopted_at, resumed_at }).await;
-    let mut driver = Driver { fence, seq, ..build.clone() };
+    let mut driver = Driver { owner: b.incarnation, fence, seq, ..build.clone() };
     let middle = Progress {
         records: vec![Bytes::from_static(b"granted"), Bytes::from_static(b"answered")],
         chunks: vec![chunk(0, "1", 0, "hello\n")],

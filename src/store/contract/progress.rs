@@ -66,15 +66,19 @@ pub async fn a_write_of_another_turn_is_fenced<S: Store>(store: &S) {
     let (mut build, _) = a_build(store).await;
     build.journal(store, &["a"]).await;
     build.journal(store, &["b"]).await;
-    for (seq, fence) in [
-        (0, build.fence),
-        (3, build.fence),
-        (-1, build.fence),
-        (2, build.fence.next(1)),
-        (1, build.fence.next(1)),
-        (2, Fence::from_i64(build.fence.to_i64() - 1)),
+    let (me, other) = (build.owner, build.owner + 1);
+    for (seq, owner, fence) in [
+        (0, me, build.fence),
+        (3, me, build.fence),
+        (-1, me, build.fence),
+        (2, me, build.fence.next(1)),
+        (1, me, build.fence.next(1)),
+        (2, me, Fence::from_i64(build.fence.to_i64() - 1)),
+        (2, other, build.fence),
+        (1, other, build.fence),
     ] {
-        let change = Progress { seq, fence, records: vec![Bytes::from_static(b"x")], ..build.progress() };
+        let change =
+            Progress { seq, owner, fence, records: vec![Bytes::from_static(b"x")], ..build.progress() };
         let error = build.refused(store, change, "Fenced").await;
         assert_eq!(error, Error::Fenced { current: Some(build.fence) });
     }

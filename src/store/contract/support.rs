@@ -205,6 +205,7 @@ pub async fn linked_node<S: Store>(store: &S, node: &str, executors: u32, holder
 pub struct Driver {
     pub build: BuildId,
     pub number: u64,
+    pub owner: i64,
     pub fence: Fence,
     pub seq: i64,
     pub records: i64,
@@ -215,8 +216,8 @@ pub struct Driver {
 pub async fn start<S: Store>(store: &S, job: &str, owner: &ReplicaId) -> Driver {
     let id = enqueue(store, want(job)).await;
     match ok(store, take(id, owner)).await {
-        Answer::Taken(Taken { build, number, fence }) => {
-            Driver { build, number, fence, seq: 0, records: 0, log_end: 0 }
+        Answer::Taken(Taken { build, number, owner, fence }) => {
+            Driver { build, number, owner, fence, seq: 0, records: 0, log_end: 0 }
         }
         other => panic!("{other:?}"),
     }
@@ -246,6 +247,7 @@ impl Driver {
     pub fn progress(&self) -> Progress {
         Progress {
             build: self.build,
+            owner: self.owner,
             fence: self.fence,
             seq: self.seq,
             first_record: self.records,

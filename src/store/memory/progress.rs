@@ -17,10 +17,11 @@ impl State {
             Some(live) => &mut live.row,
             None => return Err(Error::Fenced { current: None }),
         };
-        if row.fence == progress.fence && progress.seq.checked_add(1) == Some(row.seq) {
+        let ours = row.owner == progress.owner && row.fence == progress.fence;
+        if ours && progress.seq.checked_add(1) == Some(row.seq) {
             return Ok(Answer::Unit);
         }
-        if row.fence != progress.fence || row.seq != progress.seq {
+        if !ours || row.seq != progress.seq {
             return Err(Error::Fenced { current: Some(row.fence) });
         }
         let history = self.builds.get_mut(&progress.build);

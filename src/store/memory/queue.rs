@@ -103,7 +103,7 @@ impl State {
         if let Some(queued) = self.leave(id, Left::Built { number }, at) {
             self.begin(item, row, queued, at);
         }
-        Ok(Answer::Taken(Taken { build, number, fence }))
+        Ok(Answer::Taken(Taken { build, number, owner: owner.incarnation, fence }))
     }
 
     /// What the same owner was answered before, if it still drives that build.
@@ -111,7 +111,12 @@ impl State {
         let Some(Left::Built { number }) = self.queue.get(&id)?.item.left else { return None };
         let item = self.find(&self.queue.get(&id)?.item.job)?.summary.id;
         let row = &self.running.get(self.numbers.get(&(item, number))?)?.row;
-        (row.owner == owner.incarnation).then_some(Taken { build: row.build, number, fence: row.fence })
+        (row.owner == owner.incarnation).then_some(Taken {
+            build: row.build,
+            number,
+            owner: row.owner,
+            fence: row.fence,
+        })
     }
 
     fn begin(&mut self, item: i64, row: Running, queued: QueueItem, at: Millis) {

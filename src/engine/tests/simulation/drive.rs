@@ -53,6 +53,7 @@ impl World {
             build,
             job: row.job.clone(),
             number: row.number,
+            owner: row.owner,
             fence: row.fence,
             seq: row.seq,
             log_end: row.log_end,

@@ -9,7 +9,7 @@ use engine::allocate::{Allocation, Free, allocate};
 use engine::{Delivery, delivery_text, forgotten};
 use model::{BuildId, Cause, Fence, ReplicaId, ReplicaState};
 use pipeline::act::Granted;
-use store::{Adopted, Answer, Enqueue, Error, Link, Member, QueueItem, Running, Taken, Write};
+use store::{Adopted, Answer, Enqueue, Error, Link, Member, QueueItem, Running, Write};
 
 use crate::home::{Ask, Reply, Seen, job};
 use crate::links::PeerMessage;
@@ -195,12 +195,9 @@ impl World {
         behaviour: u32,
         reply: Result<Box<Reply>, Error>,
     ) {
-        let Ok(Reply::Written(Answer::Taken(Taken { build, number, fence }))) = reply.map(|r| *r) else {
-            return;
-        };
+        let Ok(Reply::Written(Answer::Taken(taken))) = reply.map(|r| *r) else { return };
         if Some(&owner) == self.replicas[at].me.as_ref() {
-            let (job, owner) = (item.job, owner.incarnation);
-            self.drive(at, Running::begun(Taken { build, number, fence }, job, owner, behaviour));
+            self.drive(at, Running::begun(taken, item.job, behaviour));
         } else {
             self.hint(at, Some(owner.incarnation), &PeerMessage::Running);
         }

@@ -320,6 +320,7 @@ impl World {
         let chunks: Vec<Chunk> = progress.chunks.iter().map(fit).collect();
         let first_record = i64::try_from(state.journal(progress.build, 0).len()).ok()?;
         let progress = Progress {
+            owner: row.owner,
             fence: row.fence,
             seq: row.seq,
             first_record,

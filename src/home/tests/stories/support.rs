@@ -93,6 +93,7 @@ pub(crate) fn step(taken: &Taken, n: i64, effects: Vec<Effect>) -> Write {
     };
     Write::Progress(Box::new(Progress {
         build: taken.build,
+        owner: taken.owner,
         fence: taken.fence,
         seq: n,
         first_record: n,

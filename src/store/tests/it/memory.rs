@@ -49,6 +49,7 @@ fn a_journal_may_be_filled_to_its_limit() {
     let some = |seq: i64, first_record: i64, records: i64| {
         Write::Progress(Box::new(Progress {
             build: BuildId(1),
+            owner: 1,
             fence: Fence::first(1),
             seq,
             first_record,
@@ -206,6 +207,7 @@ impl Draw {
         let gap = u64::from(self.below(8) == 0);
         Write::Progress(Box::new(Progress {
             build: row.build,
+            owner: row.owner,
             fence: row.fence,
             seq: row.seq - i64::from(self.below(8) == 0),
             first_record: i64::try_from(state.journal(row.build, 0).len()).unwrap(),

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use model::BuildId;
@@ -20,6 +20,8 @@ const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 pub(crate) struct Home {
     root: PathBuf,
     pub(crate) instance: String,
+    /// Differs from all other work folders on this machine, and stays.
+    pub(crate) place: String,
     /// Changes when the machine is restarted.
     pub(crate) boot: String,
     _lock: File,
@@ -46,8 +48,10 @@ impl Home {
             }
         }
         let instance = instance(&root).map_err(failed)?;
+        let place = fs::metadata(&root).map_err(failed)?;
+        let place = format!("{:x}-{:x}", place.dev(), place.ino());
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        Ok(Home { root, instance, boot: boot.trim().to_owned(), _lock: lock })
+        Ok(Home { root, instance, place, boot: boot.trim().to_owned(), _lock: lock })
     }
 
     /// The work folder itself.

@@ -362,12 +362,20 @@ const MAX_OUTRANKED: u32 = 3;
 /// given the build to nobody after us all the same, it was set back in time: the epoch is raised and the build adopted anew,
 /// by ourselves.
 async fn outranked(shared: &Arc<Shared>, running: &Running, held: model::Fence) {
-    let Ok(rows) = shared.store.running(None).await else { return };
+    // What we know is known to nobody else: the store may be away, and be asked again.
+    let rows = loop {
+        match shared.store.running(None).await {
+            Ok(rows) => break rows,
+            Err(error) if error.passing() => tokio::time::sleep(cluster::LOOK).await,
+            Err(error) => return tracing::warn!(%error, build = %running.build, "look who drives a build"),
+        }
+    };
     let Some(row) = rows.into_iter().find(|r| r.build == running.build) else { return };
     if row.fence > running.fence {
         return;
     }
-    if held.epoch() > row.fence.epoch() + EPOCH_JUMP {
+    let said = held != running.fence;
+    if said && held.epoch() > row.fence.epoch() + EPOCH_JUMP {
         let why =
             format!("an agent holds the fence {held}, which no store of this controller has ever given");
         tracing::error!(build = %running.build, why, "an agent can't be believed");
@@ -376,16 +384,16 @@ async fn outranked(shared: &Arc<Shared>, running: &Running, held: model::Fence) 
         }
         return;
     }
-    let times = if held == running.fence {
-        0
-    } else {
+    let times = if said {
         let mut all = shared.outranked.lock();
         let times = all.entry(running.build).or_default();
         *times += 1;
         *times
+    } else {
+        0
     };
     let above = held.epoch().saturating_sub(row.fence.epoch());
-    if above > MAX_EPOCHS || times > MAX_OUTRANKED {
+    if said && (above > MAX_EPOCHS || times > MAX_OUTRANKED) {
         shared.outranked.lock().remove(&running.build);
         let why = format!(
             "ERROR: an agent of this build says that it was claimed under fence {held}, which can't be"
@@ -396,13 +404,11 @@ async fn outranked(shared: &Arc<Shared>, running: &Running, held: model::Fence) 
         }
         return;
     }
-    match held == running.fence {
-        true => {
-            tracing::warn!(build = %running.build, "the store has forgotten writes of a build: it went back")
-        }
-        false => {
-            tracing::warn!(build = %running.build, %held, ours = %row.fence, "an agent holds a higher fence: the store went back")
-        }
+    let (build, stored, ours) = (running.build, row.fence, running.fence);
+    if said {
+        tracing::warn!(%build, %held, %stored, %ours, "an agent holds a higher fence: the store went back");
+    } else {
+        tracing::warn!(%build, %stored, %ours, "the store has forgotten what it has of a build: it went back");
     }
     shared.cluster.raise_epoch(held.epoch()).await;
     if let Err(error) = claim(shared, row).await {
@@ -443,6 +449,14 @@ async fn look(shared: &Arc<Shared>) -> Result<(), store::Error> {
     for row in rows {
         if committed.get(&row.build).is_some_and(|known| forgotten(&row, me.incarnation, *known)) {
             shared.set_back(row.build);
+        }
+        let other = row.owner != me.incarnation;
+        if let Some(last) = ended.get(&row.build)
+            && other
+            && *last >= row.fence
+        {
+            // Given to somebody else under a fence that we had.
+            shared.cluster.raise_epoch(last.epoch()).await;
         }
         if row.owner == me.incarnation {
             let driven = committed.contains_key(&row.build);

@@ -119,6 +119,8 @@ pub(crate) struct Service {
     first: mpsc::Receiver<Queued>,
     /// Received and not taken, or given back.
     backlog: VecDeque<Queued>,
+    /// The first of the backlog must be in a group of its own, which is the next.
+    alone: bool,
     /// So many of the backlog go alone: one of them may have ended the connection.
     singly: usize,
     room: Room,
@@ -148,6 +150,7 @@ pub(crate) fn new(session: Session, stats: Arc<Stats>) -> (Handle, Service) {
         queue,
         first,
         backlog: VecDeque::new(),
+        alone: false,
         singly: 0,
         room: Room::default(),
         tick: 0,
@@ -212,21 +215,24 @@ impl Service {
         let most = if self.singly > 0 { 1 } else { GROUP };
         self.singly = self.singly.saturating_sub(1);
         while group.len() < most && bytes < GROUP_BYTES {
-            let waiting = self.first.try_recv().ok().or_else(|| self.backlog.pop_front());
+            let first = if std::mem::take(&mut self.alone) { None } else { self.first.try_recv().ok() };
+            let waiting = first.or_else(|| self.backlog.pop_front());
             let Some(queued) = waiting.or_else(|| self.queue.try_recv().ok()) else {
                 break;
             };
-            let alone = apply::alone(&queued.write);
-            if alone && !group.is_empty() {
+            if queued.answer.is_closed() || !queued.ticket.turn(WAITING, TAKEN) {
+                continue;
+            }
+            self.alone = apply::alone(&queued.write);
+            if self.alone && !group.is_empty() {
+                queued.ticket.turn(TAKEN, WAITING);
                 self.backlog.push_front(queued);
                 break;
             }
-            if !queued.answer.is_closed() && queued.ticket.turn(WAITING, TAKEN) {
-                bytes += size(&queued.write);
-                group.push(queued);
-                if alone {
-                    break;
-                }
+            bytes += size(&queued.write);
+            group.push(queued);
+            if std::mem::take(&mut self.alone) {
+                break;
             }
         }
         group

@@ -81,6 +81,8 @@ pub(crate) struct Service {
     home: Home,
     /// For the next link.
     info: watch::Sender<AgentInfo>,
+    /// Another controller comes; what is kept of the former one goes.
+    leaving: bool,
     /// Of the builds that are kept here, and of those that were forgotten lately.
     fences: Fences,
     /// Where they are kept; not here while it is being written.
@@ -176,6 +178,7 @@ impl Service {
             config,
             home,
             info,
+            leaving: false,
             fences,
             fence_file: Some(file),
             unwritten: Vec::new(),
@@ -282,6 +285,14 @@ impl Service {
             // What is kept came over links whose replicas did not know it themselves yet.
             return self.home.set_controller(controller).map_err(failed);
         }
+        // The former controller, if it comes back, must see that its steps are gone: before they go.
+        let renewed = !self.leaving;
+        if renewed {
+            self.home.renew().map_err(failed)?;
+            let instance = self.home.instance.clone();
+            self.info.send_modify(|info| info.instance = instance);
+            self.leaving = true;
+        }
         let former: Vec<BuildId> = self.builds.keys().copied().collect();
         for build in former {
             self.forget(build, self.fences.held(build).unwrap_or_default());
@@ -292,13 +303,11 @@ impl Service {
                 self.home.work_dir().display()
             ));
         };
-        // The former controller, if it comes back, must see that the folders of its steps are gone: first of all.
-        self.home.renew().and_then(|()| file.clear()).map_err(failed)?;
+        file.clear().and_then(|()| self.home.set_controller(controller)).map_err(failed)?;
         self.fences = Fences::default();
-        self.home.set_controller(controller).map_err(failed)?;
-        let instance = self.home.instance.clone();
-        self.info.send_modify(|info| info.instance = instance);
-        Err(format!("{place} belongs to another controller from now on, which the next link tells"))
+        self.leaving = false;
+        // This link was told what the folder was before.
+        if renewed { Err(format!("{place} belongs to another controller from now on")) } else { Ok(()) }
     }
 
     /// Forgets all that belonged to the link. Whoever listens speaks up again on the next one.

@@ -105,9 +105,9 @@ impl Service {
         spawn(&launch).map_err(|e| format!("start the step in {}: {e}", spec.dir))
     }
 
-    /// With the instance: other agents on this machine have builds of the same number.
+    /// With the work folder: other agents on this machine have builds of the same number.
     fn cookie(&self, (build, name): &StepKey) -> String {
-        format!("{}/{build}/{name}", self.home.instance)
+        format!("{}/{build}/{name}", self.home.place)
     }
 
     fn report_failed(&mut self, build: BuildId, fence: Fence, name: &str, why: String) {

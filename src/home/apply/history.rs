@@ -28,6 +28,15 @@ const OF_ITEM: [&str; 3] = [
 ];
 
 pub(super) async fn delete_item(conn: &mut Conn, name: &JobName) -> Applied {
+    // Before the items, as whoever takes it does.
+    let (key, from, to) = keys(name);
+    conn.locked(
+        Lock::Delete,
+        "SELECT id FROM queue WHERE left_at IS NULL AND item IN (SELECT id FROM item \
+         WHERE (name_key = $1 AND name = $2) OR (name_key > $3 AND name_key < $4)) ORDER BY id",
+        args![&key, name.as_str(), &from, &to],
+    )
+    .await?;
     let (items, running) = subtree(conn, name).await?;
     if running > 0 {
         return Err(Error::Conflict(format!("{running} builds of “{name}” run")).into());
@@ -41,11 +50,17 @@ pub(super) async fn delete_item(conn: &mut Conn, name: &JobName) -> Applied {
     Ok(Answer::Objects(sorted(objects)))
 }
 
-/// The item and all in it, locked; how many builds of them run.
-pub(super) async fn subtree(conn: &mut Conn, name: &JobName) -> Applied<(Vec<i64>, i64)> {
+/// The key of an item, and between which keys all in it is.
+fn keys(name: &JobName) -> (String, String, String) {
     let key = name.key();
     // Everything below begins with the key and a slash; `0` is the character after the slash.
     let (from, to) = (format!("{key}/"), format!("{key}0"));
+    (key, from, to)
+}
+
+/// The item and all in it, locked; how many builds of them run.
+pub(super) async fn subtree(conn: &mut Conn, name: &JobName) -> Applied<(Vec<i64>, i64)> {
+    let (key, from, to) = keys(name);
     let mut known = 0;
     loop {
         let rows = conn

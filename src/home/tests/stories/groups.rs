@@ -233,7 +233,12 @@ async fn nobody_waits_in_a_circle(homes: &[Home]) {
         let name = job(&names[round % names.len()]);
         let swapped = if round % 8 < 4 { name.as_str().to_uppercase() } else { name.as_str().to_lowercase() };
         let rename = [(round, Write::RenameItem { to: job(&swapped), name })];
-        let all: Vec<_> = takes.chain(ends).chain(folds).chain(deletes).chain(rename).collect();
+        // One that is deleted while it is being taken.
+        let gone = format!("gone-{round}");
+        homes[0].write(create(&gone)).await.unwrap();
+        let Ok(Answer::Queued { id, .. }) = homes[0].write(enqueue(&gone)).await else { panic!() };
+        let going = [(round, take(id)), (round + 1, Write::DeleteItem { name: job(&gone) })];
+        let all: Vec<_> = takes.chain(ends).chain(folds).chain(deletes).chain(rename).chain(going).collect();
         let answers =
             join_all(all.into_iter().map(|(n, write)| async move { home_of(n).write(write).await })).await;
         for answer in &answers {

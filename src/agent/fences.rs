@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 use model::{BuildId, Fence};
 
+use crate::home::replace;
+
 /// Forgotten builds that are remembered; with hundreds that end in a second, far more than a lease.
 const MOST: usize = 10_000;
 /// Stands for the boot in the line of a forgotten build.
@@ -154,12 +156,7 @@ impl FenceFile {
         self.file = None;
         let old = self.forgotten.iter().map(|(build, fence)| forgotten(*build, *fence));
         let held = self.held.iter().map(|(build, held)| claimed(*build, held.fence, &held.boot));
-        let new = self.path.with_extension("new");
-        crate::home::write_synced(&new, old.chain(held).collect::<String>().as_bytes())?;
-        fs::rename(&new, &self.path)?;
-        if let Some(folder) = self.path.parent() {
-            File::open(folder)?.sync_all()?;
-        }
+        replace(&self.path, old.chain(held).collect::<String>().as_bytes())?;
         self.file = Some(OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)?);
         self.lines = self.forgotten.len() + self.held.len();
         Ok(())

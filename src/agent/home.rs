@@ -86,10 +86,7 @@ impl Home {
     }
 
     pub(crate) fn set_controller(&self, controller: &str) -> io::Result<()> {
-        let new = self.root.join("controller.new");
-        write_synced(&new, format!("{controller}\n").as_bytes())?;
-        fs::rename(new, self.root.join("controller"))?;
-        File::open(&self.root)?.sync_all()
+        replace(&self.root.join("controller"), format!("{controller}\n").as_bytes())
     }
 
     /// Where the folders of a build's steps are; made with the first of them.
@@ -125,10 +122,14 @@ impl Home {
     }
 }
 
-pub(crate) fn write_synced(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
+/// Makes the file anew as a whole; durable when it returns.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = File::create(&new)?;
     file.write_all(content)?;
-    file.sync_all()
+    file.sync_all()?;
+    fs::rename(new, path)?;
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 /// Makes a folder that only this user can look into: scripts and outputs may hold secrets.
@@ -165,10 +166,7 @@ fn instance(root: &Path) -> io::Result<String> {
 
 fn new_instance(root: &Path) -> io::Result<String> {
     let id = random_hex(16)?;
-    let new = root.join("instance.new");
-    write_synced(&new, format!("{id}\n").as_bytes())?;
-    fs::rename(new, root.join("instance"))?;
-    File::open(root)?.sync_all()?;
+    replace(&root.join("instance"), format!("{id}\n").as_bytes())?;
     Ok(id)
 }
 

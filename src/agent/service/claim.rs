@@ -80,10 +80,6 @@ impl Service {
         lines: Vec<Entry>,
         result: io::Result<Vec<BuildId>>,
     ) {
-        let rebooted = |line: &Entry| matches!(line, Entry::Claim(build, _) if file.rebooted(*build));
-        let rebooted: Vec<bool> = lines.iter().map(rebooted).collect();
-        self.fence_file = Some(file);
-        self.write_fences();
         match &result {
             // One that was claimed meanwhile waits for that to be written.
             Ok(dropped) => {
@@ -92,11 +88,13 @@ impl Service {
             }
             Err(e) => error!("write down the fences of {} builds: {e}", lines.len()),
         }
-        for (line, rebooted) in lines.into_iter().zip(rebooted) {
+        for line in lines {
             if let Entry::Claim(build, _) = line {
-                self.fence_written(build, result.is_ok(), rebooted);
+                self.fence_written(build, result.is_ok(), file.rebooted(build));
             }
         }
+        self.fence_file = Some(file);
+        self.write_fences();
     }
 
     fn fence_written(&mut self, id: BuildId, written: bool, rebooted: bool) {

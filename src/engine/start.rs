@@ -149,6 +149,7 @@ async fn begin(shared: &Shared, running: &Running, build: &Build) -> Result<Driv
         env.insert(SCM_COMMIT.to_owned(), scm.branch.clone());
         env.extend(scm.name.clone().map(|name| (SCM_BRANCH.to_owned(), name)));
     }
+    // `previousBuild`, `getPreviousBuild()` and their kin: other Jenkinsfiles don't pay for the read and the record.
     let speaks = source.text.contains("revious");
     let (earlier, older) = if speaks { earlier(shared, build).await? } else { (Vec::new(), false) };
     let began = Began {

@@ -217,10 +217,6 @@ pub enum Verdict {
 }
 
 impl Fences {
-    pub fn restore(held: BTreeMap<BuildId, Fence>) -> Fences {
-        Fences { held }
-    }
-
     /// Judges a command. A `Newer` claim counts only after [`Fences::hold`].
     pub fn judge(&self, build: BuildId, fence: Fence, claim: bool) -> Verdict {
         match self.held.get(&build) {

@@ -174,8 +174,10 @@ impl World {
         let agent = &mut self.agents[at];
         agent.life = life;
         agent.up = true;
-        let held = agent.disk.fences.iter().map(|(build, (fence, _))| (*build, *fence));
-        agent.fences = Fences::restore(if forgets { BTreeMap::new() } else { held.collect() });
+        agent.fences = Fences::default();
+        if !forgets {
+            agent.disk.fences.iter().for_each(|(build, (fence, _))| agent.fences.hold(*build, *fence));
+        }
         self.dial(at, MS);
     }
 

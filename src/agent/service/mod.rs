@@ -13,7 +13,7 @@ mod steps;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,7 +29,7 @@ use tracing::error;
 use crate::fences::{Entry, FenceFile};
 use crate::home::Home;
 use crate::link::{Dialer, Ends};
-use crate::step::{Step, StepKey, own_env};
+use crate::step::{Census, Step, StepKey, own_env};
 use crate::{Config, Error};
 use claim::Claiming;
 use files::Op;
@@ -97,6 +97,8 @@ pub(crate) struct Service {
     ready: Line,
     notice: Notice,
     tasks: JoinSet<Done>,
+    /// While trees of steps are being ended.
+    census: Weak<Census>,
     pipes: (mpsc::UnboundedSender<OpKey>, mpsc::UnboundedReceiver<OpKey>),
     /// Steps that run.
     running: usize,
@@ -188,6 +190,7 @@ impl Service {
             ready: Line::default(),
             notice: Notice::new(),
             tasks: JoinSet::new(),
+            census: Weak::new(),
             pipes: mpsc::unbounded_channel(),
             running: 0,
             next_tick: Instant::now() + TICK,

@@ -274,8 +274,10 @@ impl Service {
         step.killing = Some(killing);
         let tree = Tree { folder: step.folder.clone(), cookie, wrapper: step.folder.look(&boot).process };
         let key = key.clone();
+        let census = self.census.upgrade().unwrap_or_default();
+        self.census = Arc::downgrade(&census);
         self.tasks.spawn(async move {
-            end_tree(tree, at).await;
+            end_tree(tree, census, at).await;
             Done::Tree(key)
         });
     }

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 pub(crate) use folder::{Look, MAX_STDOUT, StepFolder};
 pub(crate) use process::{Process, ended};
-pub(crate) use tree::{Tree, end_tree, mark_term};
+pub(crate) use tree::{Census, Tree, end_tree, mark_term};
 pub(crate) use wrapper::{Launch, own_env, program, spawn};
 
 /// Names a step of a build.

@@ -1,12 +1,13 @@
 //! Ending a step with all it started: its process group, its descendants, and everything that carries its cookie,
 //! also what made a session of its own. A process that left the tree before, with an emptied environment, is not found.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tracing::warn;
 
 use super::folder::StepFolder;
@@ -22,7 +23,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// What belongs to a step.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Tree {
     pub(crate) folder: StepFolder,
     pub(crate) cookie: String,
@@ -32,57 +33,96 @@ pub(crate) struct Tree {
 
 impl Tree {
     /// Everything of the tree that lives. `known` is what was found before: its children belong to it as well.
-    fn members(&self, known: &mut HashSet<Process>) -> Vec<Process> {
-        let all = all_processes();
+    fn members(&self, all: &Processes, known: &mut HashSet<Process>) -> Vec<Process> {
         let me = i32::try_from(std::process::id()).unwrap_or(0);
-        let alive = |p: &Process| all.iter().any(|stat| stat.process == *p && !stat.dead);
         // A group's number may be used again once its leader is gone.
-        let group = self.wrapper.filter(alive).map(|p| p.pid);
-        let entry = format!("{COOKIE}={}", self.cookie);
-        known.retain(|p| all.iter().any(|stat| stat.process == *p));
-        // Nothing of a step is older than its wrapper: on a busy machine that spares most of the looking.
-        let since = self.wrapper.map_or(0, |wrapper| wrapper.start);
-        for stat in all.iter().filter(|stat| stat.process.pid != me && stat.process.start >= since) {
-            if Some(stat.group) == group || carries(stat.process.pid, entry.as_bytes()) {
-                known.insert(stat.process);
-            }
+        let group = self.wrapper.filter(|wrapper| all.alive(*wrapper)).map(|wrapper| wrapper.pid);
+        let group = group.and_then(|pid| all.groups.get(&pid)).into_iter().flatten();
+        let carriers = all.carriers.get(self.cookie.as_bytes()).into_iter().flatten();
+        known.retain(|process| all.dead.contains_key(process));
+        known.extend(group.chain(carriers).filter(|process| process.pid != me));
+        let mut unread: Vec<Process> = known.iter().copied().collect();
+        while let Some(parent) = unread.pop() {
+            let children = all.children.get(&parent.pid).into_iter().flatten();
+            unread.extend(children.filter(|child| child.pid != me && known.insert(**child)));
         }
-        loop {
-            let pids: HashSet<i32> = known.iter().map(|p| p.pid).collect();
-            let before = known.len();
-            let children = all.iter().filter(|s| pids.contains(&s.parent) && s.process.pid != me);
-            known.extend(children.map(|s| s.process));
-            if known.len() == before {
-                break;
-            }
-        }
-        all.iter().filter(|s| !s.dead && known.contains(&s.process)).map(|s| s.process).collect()
+        known.iter().copied().filter(|process| all.alive(*process)).collect()
     }
 }
 
-fn all_processes() -> Vec<Stat> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|e| Stat::of(e.file_name().to_str()?.parse().ok()?)).collect()
+/// The processes of this machine at one time.
+#[derive(Debug, Default)]
+struct Processes {
+    /// Every process, and whether it has ended without being asked for.
+    dead: HashMap<Process, bool>,
+    groups: HashMap<i32, Vec<Process>>,
+    children: HashMap<i32, Vec<Process>>,
+    /// Those with a cookie in their environment, by the cookie.
+    carriers: HashMap<Vec<u8>, Vec<Process>>,
 }
 
-fn carries(pid: i32, entry: &[u8]) -> bool {
-    fs::read(format!("/proc/{pid}/environ")).is_ok_and(|env| env.split(|b| *b == 0).any(|e| e == entry))
+impl Processes {
+    fn look() -> Processes {
+        let mut all = Processes::default();
+        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            if let Some(stat) = pid.and_then(Stat::of) {
+                all.add(stat, fs::read(format!("/proc/{}/environ", stat.process.pid)).unwrap_or_default());
+            }
+        }
+        all
+    }
+
+    fn add(&mut self, stat: Stat, environ: Vec<u8>) {
+        let process = stat.process;
+        self.dead.insert(process, stat.dead);
+        self.groups.entry(stat.group).or_default().push(process);
+        self.children.entry(stat.parent).or_default().push(process);
+        let cookies = environ.split(|byte| *byte == 0);
+        for cookie in cookies.filter_map(|var| var.strip_prefix(COOKIE.as_bytes())?.strip_prefix(b"=")) {
+            self.carriers.entry(cookie.to_vec()).or_default().push(process);
+        }
+    }
+
+    fn alive(&self, process: Process) -> bool {
+        self.dead.get(&process) == Some(&false)
+    }
+}
+
+/// Looks at the processes of this machine for all trees that are being ended: however many these are, one look at a
+/// time serves all that wait for one.
+#[derive(Debug, Default)]
+pub(crate) struct Census {
+    /// The last look, and when it began.
+    last: Mutex<Option<(Instant, Arc<Processes>)>>,
+}
+
+impl Census {
+    /// A look that began after this was called. Nothing, should the runtime be shutting down.
+    async fn look(&self) -> Option<Arc<Processes>> {
+        let asked = Instant::now();
+        let mut last = self.last.lock().await;
+        if let Some((_, all)) = last.as_ref().filter(|(begun, _)| *begun >= asked) {
+            return Some(all.clone());
+        }
+        let begun = Instant::now();
+        let all = Arc::new(tokio::task::spawn_blocking(Processes::look).await.ok()?);
+        *last = Some((begun, all.clone()));
+        Some(all)
+    }
 }
 
 /// Asks the tree to end, and kills what is left at the deadline. Returns when nothing of it lives.
-pub(crate) async fn end_tree(tree: Tree, deadline: watch::Receiver<Instant>) {
+pub(crate) async fn end_tree(tree: Tree, census: Arc<Census>, deadline: watch::Receiver<Instant>) {
     let mut known = HashSet::new();
     let mut asked = HashSet::new();
     let mut pause = FIRST_PAUSE;
     let mut alone_since = None;
     let mut killing = false;
     loop {
-        let looked = tokio::task::spawn_blocking({
-            let (tree, mut known) = (tree.clone(), std::mem::take(&mut known));
-            move || (tree.members(&mut known), known)
-        });
-        let Ok((members, seen)) = looked.await else { return };
-        known = seen;
+        let Some(all) = census.look().await else { return };
+        let members = tree.members(&all, &mut known);
+        drop(all);
         if members.is_empty() {
             return;
         }
@@ -120,5 +160,65 @@ pub(crate) fn mark_term(folder: &StepFolder) {
 fn mark(folder: &StepFolder, signal: i32) {
     if let Err(e) = folder.mark_killed(signal) {
         warn!("mark {} as killed: {e}", folder.path().display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(pid: i32) -> Process {
+        Process { pid, start: 100 }
+    }
+
+    /// Processes as (pid, parent, group, dead, cookie).
+    fn processes(rows: &[(i32, i32, i32, bool, &str)]) -> Processes {
+        let mut all = Processes::default();
+        for (pid, parent, group, dead, cookie) in rows {
+            let stat = Stat { process: process(*pid), parent: *parent, group: *group, dead: *dead };
+            all.add(stat, format!("HOME=/\0{COOKIE}={cookie}\0").into_bytes());
+        }
+        all
+    }
+
+    fn members(tree: &Tree, all: &Processes, known: &mut HashSet<Process>) -> Vec<i32> {
+        let mut pids: Vec<i32> = tree.members(all, known).iter().map(|process| process.pid).collect();
+        pids.sort_unstable();
+        pids
+    }
+
+    #[test]
+    fn a_tree_is_its_group_its_descendants_and_what_carries_its_cookie() {
+        let folder = StepFolder::new(std::path::Path::new("/nowhere"), "0").unwrap();
+        let tree = Tree { folder, cookie: "c".to_owned(), wrapper: Some(process(10)) };
+        let mut known = HashSet::new();
+        let all = processes(&[
+            (10, 1, 10, false, ""),
+            (11, 10, 10, false, ""),
+            (12, 11, 12, false, ""),
+            (13, 12, 12, true, ""),
+            (14, 1, 14, false, "c"),
+            (15, 14, 15, false, ""),
+            (20, 1, 20, false, "cc"),
+            (21, 1, 21, false, ""),
+        ]);
+        assert_eq!(members(&tree, &all, &mut known), [10, 11, 12, 14, 15]);
+
+        // The wrapper has gone, and its number leads another group; what was found before has children still.
+        let mut other = processes(&[(12, 1, 12, false, ""), (16, 12, 16, false, "")]);
+        let stat = |pid, start| Stat { process: Process { pid, start }, parent: 1, group: 10, dead: false };
+        other.add(stat(10, 900), Vec::new());
+        other.add(stat(17, 901), Vec::new());
+        assert_eq!(members(&tree, &other, &mut known), [12, 16]);
+    }
+
+    #[tokio::test]
+    async fn one_look_serves_all_who_wait_and_none_who_comes_later() {
+        let census = Census::default();
+        let all = futures_util::future::join_all((0..100).map(|_| census.look())).await;
+        let looks: HashSet<_> = all.iter().flatten().map(Arc::as_ptr).collect();
+        assert!(looks.len() <= 2, "{} looks", looks.len());
+        let later = census.look().await.unwrap();
+        assert!(!looks.contains(&Arc::as_ptr(&later)), "it began before it was asked for");
     }
 }

@@ -84,6 +84,7 @@ async fn serve(args: ReplicaArgs) -> Result<ExitCode> {
     let peer_listener = TcpListener::bind(args.peer_listen).await.context("listen for peers")?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let store: Arc<dyn Store> = Arc::new(home.clone());
+    not_foreign(&store, &paths).await?;
 
     let join = Join {
         name: name.clone(),
@@ -192,6 +193,32 @@ async fn open(args: &ReplicaArgs, paths: &Paths) -> Result<home::Home> {
     opened
 }
 
+/// Refuses a database in which another controller lives, before anything of it is touched.
+async fn not_foreign(store: &Arc<dyn Store>, paths: &Paths) -> Result<()> {
+    let Some(Bootstrap { controller, .. }) = Bootstrap::read(&paths.bootstrap())? else { return Ok(()) };
+    loop {
+        match store.meta().await {
+            Ok(meta) if meta.controller.is_empty() => return Ok(()),
+            Ok(meta) => return of(&controller, &meta.controller),
+            Err(error) if error.passing() => {
+                tracing::warn!(%error, "look whose database this is; waiting for the store");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            Err(error) => return Err(anyhow!(error)).context("look whose database this is"),
+        }
+    }
+}
+
+fn of(controller: &str, found: &str) -> Result<()> {
+    if found == controller {
+        return Ok(());
+    }
+    Err(anyhow!(
+        "the database belongs to another controller, {found}; this home is of {controller}: use the home of the \
+         former, or give another database with --store"
+    ))
+}
+
 async fn join_patiently(
     store: &Arc<dyn Store>,
     clock: &Arc<dyn Clock>,
@@ -222,10 +249,8 @@ async fn bootstrap(store: &Arc<dyn Store>, paths: &Paths) -> Result<()> {
     let Some(wanted) = Bootstrap::read(&paths.bootstrap())? else { return Ok(()) };
     let Bootstrap { controller, admin, nodes, items } = wanted;
     let answer = store.write(Write::Identify { controller: controller.clone() }).await?;
-    if let store::Answer::Controller(other) = answer
-        && other != controller
-    {
-        return Err(anyhow!("the database belongs to the controller {other}, not to {controller}"));
+    if let store::Answer::Controller(found) = answer {
+        of(&controller, &found)?;
     }
     let (id, full_name, password) = (admin.id, admin.full_name, admin.password_hash);
     store.write(Write::CreateUser(User { id, full_name, password })).await?;

@@ -209,3 +209,20 @@ fn a_home_that_is_held_or_of_another_controller_is_refused() {
     it.admin.get("/api/json").expect(200);
     it.unharmed();
 }
+
+#[test]
+fn a_database_of_another_controller_is_refused_and_left_alone() {
+    let shared = tempfile::tempdir().unwrap();
+    let up = || {
+        let mut up = Up::new(1, 0);
+        let database = shared.path().join("shared.db");
+        up.more.extend(["--store".to_owned(), format!("sqlite:{}", database.display())]);
+        up
+    };
+    let it = Controller::of(up());
+    let second = up();
+    one_line(&second.refused(), "the database belongs to another controller, majordomo-");
+    nothing_was_made(&second.home());
+    assert_eq!(it.admin.json("/replicas/api/json")["replicas"].as_array().unwrap().len(), 1);
+    it.unharmed();
+}

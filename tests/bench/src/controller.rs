@@ -9,10 +9,12 @@ use anyhow::{Context, Result, anyhow, bail};
 use base64::Engine as _;
 use serde_json::Value;
 
-pub(crate) struct Store {
+use crate::postgres::Server;
+
+pub(crate) struct Store<'a> {
     pub(crate) name: &'static str,
-    /// `None`: SQLite in the home.
-    pub(crate) url: Option<String>,
+    /// Each controller gets a database of its own there. `None`: SQLite in the home.
+    pub(crate) server: Option<&'a Server>,
 }
 
 pub(crate) struct Controller {
@@ -33,7 +35,7 @@ pub(crate) struct Replica {
 
 impl Controller {
     /// Three replicas and two agents with so many executors each, on an empty home.
-    pub(crate) fn start(binary: &Path, store: &Store, executors: usize) -> Result<Controller> {
+    pub(crate) fn start(binary: &Path, store: &Store<'_>, executors: usize) -> Result<Controller> {
         let home = tempfile::tempdir()?;
         let folder = home.path().join("home");
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
@@ -48,8 +50,8 @@ impl Controller {
             "--home",
         ]);
         command.arg(&folder).stdout(Stdio::null()).stdin(Stdio::null()).env("MAJORDOMO_LOG", "warn");
-        if let Some(url) = &store.url {
-            command.env("MAJORDOMO_STORE", url);
+        if let Some(server) = store.server {
+            command.env("MAJORDOMO_STORE", server.database());
         }
         let up = command.spawn().context("start up")?;
         let agent = ureq::Agent::config_builder()
@@ -71,6 +73,9 @@ impl Controller {
         loop {
             if Instant::now() > deadline {
                 bail!("the controller is not ready after a minute");
+            }
+            if let Some(status) = self.up.try_wait()? {
+                bail!("`majordomo up` has ended: {status}");
             }
             std::thread::sleep(Duration::from_millis(100));
             let Ok(password) = std::fs::read_to_string(folder.join("admin-password")) else { continue };

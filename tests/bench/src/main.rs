@@ -85,14 +85,14 @@ fn main() -> Result<()> {
             },
             _ => None,
         };
-        let store = Store { name: store, url: server.as_ref().map(postgres::Server::database) };
+        let store = Store { name: store, server: server.as_ref() };
         measure(&args, &store, &wanted, &mut table)?;
     }
     table.print();
     Ok(())
 }
 
-fn measure(args: &Args, store: &Store, wanted: &dyn Fn(&str) -> bool, table: &mut Table) -> Result<()> {
+fn measure(args: &Args, store: &Store<'_>, wanted: &dyn Fn(&str) -> bool, table: &mut Table) -> Result<()> {
     if wanted("trivial") || wanted("trigger") {
         let controller = Controller::start(&args.binary, store, 64)?;
         if wanted("trigger") {

@@ -314,9 +314,7 @@ async fn life(
             tracing::debug!(build = what, %result, "a build has ended");
             shared.discards.ask(&running.job);
         }
-        Ended::Stopped(Stop::Fenced) => {
-            tracing::info!(build = what, "a build is driven by another replica now")
-        }
+        Ended::Stopped(Stop::Fenced) => driven_elsewhere(&running),
         Ended::Stopped(Stop::Outranked(held)) => outranked(shared, &running, *held).await,
         Ended::Stopped(Stop::Broken(why)) => {
             tracing::error!(build = what, why, "a build can't go on");
@@ -327,6 +325,11 @@ async fn life(
         Ended::HandedOver => tracing::info!(build = what, "a build is handed over"),
     }
     ended
+}
+
+fn driven_elsewhere(running: &Running) {
+    let build = format_args!("{} #{}", running.job, running.number);
+    tracing::info!(%build, "a build is driven by another replica now");
 }
 
 async fn crashed(shared: &Arc<Shared>, running: &Running) {
@@ -372,7 +375,7 @@ async fn outranked(shared: &Arc<Shared>, running: &Running, held: model::Fence) 
     };
     let Some(row) = rows.into_iter().find(|r| r.build == running.build) else { return };
     if row.fence > running.fence {
-        return;
+        return driven_elsewhere(running);
     }
     let said = held != running.fence;
     if said && held.epoch() > row.fence.epoch() + EPOCH_JUMP {

@@ -22,6 +22,9 @@ enum Command {
     Up(cmd::up::UpArgs),
     Replica(Box<cmd::replica::ReplicaArgs>),
     Replicas(cmd::replicas::ReplicasArgs),
+    Restart(cmd::restart::RestartArgs),
+    Reload(cmd::reload::ReloadArgs),
+    Drain(cmd::drain::DrainArgs),
     /// Connect this machine to a controller as an agent; takes the flags of the stock agent, see `agent -help`
     #[command(disable_help_flag = true)]
     Agent(cmd::agent::AgentArgs),
@@ -32,6 +35,9 @@ fn main() -> ExitCode {
         Command::Up(args) => cmd::up::run(args),
         Command::Replica(args) => cmd::replica::run(*args),
         Command::Replicas(args) => cmd::replicas::run(args),
+        Command::Restart(args) => cmd::restart::run(args),
+        Command::Reload(args) => cmd::reload::run(args),
+        Command::Drain(args) => cmd::drain::run(args),
         Command::Agent(args) => cmd::agent::run(args),
     };
     match done {

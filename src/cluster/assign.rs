@@ -27,7 +27,7 @@ impl Loads {
         let ready = members.iter().filter(|m| m.state == ReplicaState::Ready);
         let load = |m: &Member| {
             let running = builds.get(&m.id.incarnation).copied().unwrap_or(0);
-            10 * running + u64::from(m.load.agents) / 10 + u64::from(m.load.cpu_millis) / 200
+            10 * running + u64::from(m.load.agents) / 10
         };
         Loads { ready: ready.map(|m| (m.id.clone(), load(m))).collect() }
     }

@@ -1,14 +1,51 @@
 //! The subcommands: flags in, parts wired together, no logic.
 
 pub(crate) mod agent;
+pub(crate) mod drain;
+pub(crate) mod reload;
 pub(crate) mod replica;
 pub(crate) mod replicas;
+pub(crate) mod restart;
 pub(crate) mod up;
 
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use local::{Said, Whom, whom};
 use tracing_subscriber::EnvFilter;
 
 /// Exit status when something was refused: bad options, an address in use, a home or a database that can't be had.
 pub(crate) const REFUSED: u8 = 2;
+
+/// Which controller a command is for, and in whose name.
+#[derive(Debug, clap::Args)]
+pub(crate) struct WhomArgs {
+    /// Folder of the controller: its address and the administrator's password are read there
+    /// [default: majordomo-home]
+    #[arg(long, value_name = "DIR")]
+    home: Option<PathBuf>,
+    /// Where the controller is, when it is not on this machine; needs --auth, unless --home is given too
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// USER:PASSWORD, or @FILE with that in it
+    #[arg(long, value_name = "AUTH", env = "MAJORDOMO_AUTH", hide_env_values = true)]
+    auth: Option<String>,
+}
+
+impl WhomArgs {
+    pub(crate) fn find(&self) -> Result<Whom> {
+        let said = Said { home: self.home.as_deref(), url: self.url.as_deref(), auth: self.auth.as_deref() };
+        Ok(whom(said, Path::new(up::HOME))?)
+    }
+}
+
+/// Runs a command that is only waited for.
+pub(crate) fn wait_for(work: impl Future<Output = Result<(), local::Error>>) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(work)?;
+    Ok(ExitCode::SUCCESS)
+}
 
 /// Logs of this process go to standard error; `MAJORDOMO_LOG` chooses what.
 pub(crate) fn log_to_stderr() {

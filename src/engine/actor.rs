@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use link::AgentEvent;
@@ -14,7 +14,7 @@ use store::{Answer, Effect, InboxRow, Upload, Write};
 use tokio::sync::mpsc;
 
 use crate::driver::{Do, Driver, Event, Now, ObjectDo, ObjectEvent, Stop};
-use crate::service::Shared;
+use crate::service::{Shared, Visible};
 
 /// How often a build is looked after without any event.
 const IDLE: Duration = Duration::from_secs(1);
@@ -65,8 +65,7 @@ pub(crate) struct Actor {
     lost: Option<i64>,
     resumed: Option<i64>,
     stop: Option<Stop>,
-    /// For others, how many writes are committed.
-    committed: Arc<AtomicI64>,
+    visible: Arc<Visible>,
 }
 
 impl Actor {
@@ -75,7 +74,7 @@ impl Actor {
         shared: Arc<Shared>,
         driver: Driver,
         mut mail: mpsc::UnboundedReceiver<Mail>,
-        committed: Arc<AtomicI64>,
+        visible: Arc<Visible>,
         lost: Option<i64>,
     ) -> Ended {
         let (agents, mut reports) = mpsc::unbounded_channel();
@@ -101,7 +100,7 @@ impl Actor {
             lost,
             resumed: lost,
             stop: None,
-            committed,
+            visible,
         };
         if actor.driver.committed_writes() > 0 {
             actor.look();
@@ -227,7 +226,8 @@ impl Actor {
                     self.shared.hints.queue();
                 }
                 self.tell(Event::Committed);
-                self.committed.store(self.driver.committed_writes(), Ordering::Relaxed);
+                self.visible.committed.store(self.driver.committed_writes(), Ordering::Relaxed);
+                self.visible.busy.store(self.driver.busy(), Ordering::Relaxed);
             }
             Err(error) => self.tell(Event::Refused(error)),
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::{ItemConfig, JobConfig, NodeConfig};
-use model::{Cause, Clock, JobName, Millis, NodeName, ParamValue, ParameterDefinition, QueueId};
+use model::{Cause, Clock, JobName, Millis, NodeName, ParamValue, ParameterDefinition, QueueId, RestartWhen};
 use store::{Answer, Enqueue, ItemKind, Offline, Store, Which, Write};
 
 use crate::definition::{self, Effective};
@@ -268,6 +268,23 @@ impl Commands {
         self.store.write(Write::SetNodeOffline { name: name.clone(), offline }).await?;
         self.hints.queue();
         Ok(())
+    }
+
+    /// With a reason no build begins; those that run go on.
+    pub async fn set_quiet(&self, reason: Option<String>) -> Result<(), Error> {
+        self.store.write(Write::SetQuiet { reason }).await?;
+        self.hints.queue();
+        Ok(())
+    }
+
+    /// Asks whoever has started the replicas to restart them, one after the other. Gives the number of the restart.
+    pub async fn restart(&self, when: RestartWhen, by: &str) -> Result<i64, Error> {
+        match self.store.write(Write::AskRestart { when, by: by.to_owned() }).await? {
+            Answer::Id(number) => Ok(number),
+            other => {
+                Err(Error::Store(store::Error::Corrupt(format!("a restart was answered with {other:?}"))))
+            }
+        }
     }
 
     pub async fn delete_node(&self, name: &NodeName) -> Result<(), Error> {

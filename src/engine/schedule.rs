@@ -136,7 +136,7 @@ impl Scheduler {
         let before = std::mem::replace(&mut self.items, queue.iter().map(|i| i.id).collect());
         let now = shared.clock.now();
         queue.retain(|item| item.buildable_at <= now && (ours || before.contains(&item.id)));
-        if queue.is_empty() {
+        if queue.is_empty() || shared.store.meta().await?.quiet.is_some() {
             return Ok(());
         }
         let view = shared.cluster.view().borrow().clone();

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use cluster::assign::Loads;
@@ -71,8 +71,16 @@ pub(crate) struct Shared {
 struct Driving {
     mail: mpsc::UnboundedSender<Mail>,
     fence: Fence,
+    visible: Arc<Visible>,
+}
+
+/// What others see of an actor without asking it.
+#[derive(Debug, Default)]
+pub(crate) struct Visible {
     /// Guarded writes of the build that are committed for sure.
-    committed: Arc<AtomicI64>,
+    pub(crate) committed: AtomicI64,
+    /// An act is in flight that another owner would have to follow on or do again.
+    pub(crate) busy: AtomicBool,
 }
 
 /// Counters since the start.
@@ -195,7 +203,7 @@ impl Shared {
     /// Under which fence we drive each build, and how many of its writes are committed for sure.
     fn committed(&self) -> BTreeMap<BuildId, (Fence, i64)> {
         let actors = self.actors.lock();
-        let known = |actor: &Driving| (actor.fence, actor.committed.load(Ordering::Relaxed));
+        let known = |actor: &Driving| (actor.fence, actor.visible.committed.load(Ordering::Relaxed));
         actors.iter().map(|(build, actor)| (*build, known(actor))).collect()
     }
 
@@ -211,21 +219,21 @@ impl Shared {
     /// fence would take it for its own. What is still ours then is claimed anew (`look`).
     pub(crate) fn drive(self: &Arc<Self>, running: Running, lost: Option<i64>) {
         let (mail, inbox) = mpsc::unbounded_channel();
-        let committed = Arc::new(AtomicI64::new(running.seq));
+        let visible = Arc::new(Visible { committed: AtomicI64::new(running.seq), ..Visible::default() });
         {
             let mut actors = self.actors.lock();
             let spent = self.ended.lock().get(&running.build).is_some_and(|ended| *ended >= running.fence);
             if spent || actors.contains_key(&running.build) {
                 return;
             }
-            let (fence, committed) = (running.fence, Arc::clone(&committed));
-            actors.insert(running.build, Driving { mail, fence, committed });
+            let (fence, visible) = (running.fence, Arc::clone(&visible));
+            actors.insert(running.build, Driving { mail, fence, visible });
         }
         let shared = Arc::clone(self);
         tokio::spawn(async move {
             let build = running.build;
             let living =
-                AssertUnwindSafe(life(&shared, running.clone(), inbox, committed, lost)).catch_unwind();
+                AssertUnwindSafe(life(&shared, running.clone(), inbox, visible, lost)).catch_unwind();
             let ended = living.await;
             if ended.is_err() {
                 // A bug of ours; driven again, the build would only meet it again.
@@ -280,7 +288,7 @@ async fn life(
     shared: &Arc<Shared>,
     running: Running,
     inbox: mpsc::UnboundedReceiver<Mail>,
-    committed: Arc<AtomicI64>,
+    visible: Arc<Visible>,
     lost: Option<i64>,
 ) -> Ended {
     let what = format!("{} #{}", running.job, running.number);
@@ -306,7 +314,7 @@ async fn life(
     };
     let count = if lost.is_some() { &shared.metrics.builds_adopted } else { &shared.metrics.builds_started };
     count.fetch_add(1, Ordering::Relaxed);
-    let ended = Actor::run(Arc::clone(shared), driver, inbox, committed, lost).await;
+    let ended = Actor::run(Arc::clone(shared), driver, inbox, visible, lost).await;
     match &ended {
         Ended::Stopped(Stop::Finished(result)) => {
             shared.metrics.builds_finished.fetch_add(1, Ordering::Relaxed);
@@ -546,9 +554,13 @@ async fn claim(shared: &Arc<Shared>, row: Running) -> Result<Option<Running>, st
 }
 
 fn set_load(shared: &Shared) {
-    let builds = u32::try_from(shared.actors.lock().len()).unwrap_or(u32::MAX);
+    let (builds, busy) = {
+        let actors = shared.actors.lock();
+        let busy = actors.values().filter(|actor| actor.visible.busy.load(Ordering::Relaxed)).count();
+        (u32::try_from(actors.len()).unwrap_or(u32::MAX), u32::try_from(busy).unwrap_or(u32::MAX))
+    };
     let agents = u32::try_from(shared.links.held().len()).unwrap_or(u32::MAX);
-    shared.cluster.set_load(Load { builds, agents, cpu_millis: 0 });
+    shared.cluster.set_load(Load { builds, agents, busy });
 }
 
 /// Hints of our own commands.

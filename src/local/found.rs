@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rollout::Revision;
 use rustix::process::Signal;
 use tokio::time::timeout;
 
@@ -38,6 +39,12 @@ impl Found {
 
     fn names(&self) -> impl Iterator<Item = &str> {
         self.wanted.iter().chain(&self.unwanted).map(|(name, _)| name.as_str())
+    }
+
+    /// What the replica of that name runs.
+    pub(crate) fn revision(&self, name: &str) -> Option<Revision> {
+        let (_, running) = self.wanted.iter().find(|(its, _)| its == name)?;
+        Some(Revision(running.value("--revision")?.to_string_lossy().into_owned()))
     }
 
     /// Takes the replica of that name over.

@@ -16,6 +16,8 @@
 //!   agents/          NAME/ work folder, NAME.secret
 //!   objects/         artifacts, stashes
 //!   example/         the repository of the example job
+//!   revisions.json   what replicas run, and how far it is rolled out
+//!   programs/        the program of each revision that runs or can be gone back to
 //!   majordomo.db     the database, unless it is elsewhere
 //! ```
 
@@ -24,6 +26,7 @@ mod error;
 mod example;
 mod files;
 mod fleet;
+mod follow;
 mod found;
 mod home;
 mod listener;
@@ -39,6 +42,7 @@ mod whom;
 
 pub use bootstrap::{Administrator, Bootstrap, BootstrapItem, BootstrapNode};
 pub use error::Error;
+pub use follow::{drain, reload, restart};
 pub use home::{Paths, ensure_usable};
 pub use listener::{LISTEN_FD, inherited, share};
 pub use record::{ReplicaRecord, ReplicaWait, UpRecord};

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, header};
 use hyper_util::rt::TokioIo;
+use model::{RolloutAsked, RolloutReport};
 use security::Keys;
 use serde_json::json;
 use tokio::net::TcpStream;
@@ -92,9 +93,18 @@ impl Peers {
         Peers { paths, names, keys }
     }
 
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+
+    /// Of the last process of that name that has joined.
+    pub(crate) fn newest_record(&self, name: &str) -> Option<ReplicaRecord> {
+        ReplicaRecord::read(&self.paths.replica_record(name))
+    }
+
     /// The record of this very process.
     pub(crate) fn record(&self, name: &str, pid: u32) -> Option<ReplicaRecord> {
-        ReplicaRecord::read(&self.paths.replica_record(name)).filter(|record| record.pid == pid)
+        self.newest_record(name).filter(|record| record.pid == pid)
     }
 
     /// That one has ended, to all others at once: they need not wait for its lease.
@@ -107,14 +117,32 @@ impl Peers {
     }
 
     /// Asks the replica to hand over what it has; answers when it has, or when the time is over.
-    pub(crate) async fn drain(&self, record: ReplicaRecord, within: Duration) {
-        self.post(record, "/admin/drain", "{}".to_owned(), within).await;
+    pub(crate) async fn drain(&self, record: ReplicaRecord, within: Duration) -> bool {
+        let answer = self.post(record, "/admin/drain", "{}".to_owned(), within).await;
+        answer.is_some_and(|answer| answer.status == 200)
     }
 
-    async fn post(&self, record: ReplicaRecord, path: &'static str, body: String, within: Duration) {
+    /// Reports how the rollout stands, if that is new, and asks what users want of the replicas as a whole.
+    pub(crate) async fn rollout(
+        &self,
+        record: ReplicaRecord,
+        report: Option<&RolloutReport>,
+    ) -> Option<RolloutAsked> {
+        let body = report.and_then(|report| serde_json::to_string(report).ok()).unwrap_or_default();
+        let answer = self.post(record, "/admin/rollout", body, TELL).await?;
+        serde_json::from_slice(&answer.body).ok().filter(|_| answer.status == 200)
+    }
+
+    async fn post(
+        &self,
+        record: ReplicaRecord,
+        path: &'static str,
+        body: String,
+        within: Duration,
+    ) -> Option<Answer> {
         let authorization = Some(format!("Bearer {}", self.keys.peer_token()));
         let ask_for =
             Ask { method: Method::POST, address: &record.peer, path, authorization, body: Some(body) };
-        ask(ask_for, within).await;
+        ask(ask_for, within).await
     }
 }

@@ -119,6 +119,12 @@ pub(crate) fn find(subcommand: &str, flag: &str, value: &Path) -> Vec<Running> {
         .collect()
 }
 
+/// The `up` that has this number, if it is one of this user.
+pub(crate) fn find_up(pid: u32) -> Option<Process> {
+    let running = Running { pid, arguments: arguments(pid)? };
+    if running.is("up") { running.adopt() } else { None }
+}
+
 /// `None`: there is no such process, or only what is left of it.
 fn arguments(pid: u32) -> Option<Vec<Vec<u8>>> {
     let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;

@@ -46,6 +46,26 @@ impl ReplicaWait {
     }
 }
 
+/// `run/reload.json`: written by `up` when it has taken over a changed file or program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ReloadRecord {
+    /// A sentence for a person.
+    pub(crate) outcome: String,
+    /// What is wanted now; `None`: nothing was changed.
+    pub(crate) revision: Option<String>,
+}
+
+impl ReloadRecord {
+    pub(crate) fn write(&self, path: &Path) -> Result<(), Error> {
+        files::write_json(path, self)
+    }
+
+    /// `None`: there is none.
+    pub(crate) fn read(path: &Path) -> Result<Option<ReloadRecord>, Error> {
+        files::read_json(path)
+    }
+}
+
 /// `run/up.json`: written by `up` when it has its address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpRecord {

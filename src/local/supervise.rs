@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Clock, SystemClock};
+use rollout::Revision;
 use rustix::process::Signal;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
@@ -20,7 +21,7 @@ use crate::process::{Exit, Process, command, last_words};
 use crate::store_url::{STORE_ENV, StoreUrl};
 use crate::watch::{Act, Phase, Seen, TICK, step};
 
-/// How long a replica may hand over what it has.
+/// How long a replica may hand over what it has when it is stopped.
 const DRAIN: Duration = Duration::from_secs(30);
 /// How long a process may take to end after SIGTERM.
 const END: Duration = Duration::from_secs(30);
@@ -37,9 +38,16 @@ const LOG_ENV: &str = "MAJORDOMO_LOG";
 pub(crate) struct Member {
     pub(crate) name: String,
     pub(crate) role: Role,
+    pub(crate) log: PathBuf,
+}
+
+/// What a member runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Spec {
+    /// Of a replica.
+    pub(crate) revision: Option<Revision>,
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<OsString>,
-    pub(crate) log: PathBuf,
 }
 
 #[derive(Clone)]
@@ -52,6 +60,8 @@ pub(crate) enum Role {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Event {
     pub(crate) name: String,
+    /// Of the replica that it happened to.
+    pub(crate) revision: Option<Revision>,
     pub(crate) what: What,
 }
 
@@ -61,8 +71,13 @@ pub(crate) enum What {
         pid: u32,
         found: bool,
     },
-    /// The first time since its start.
     Ready,
+    /// It was ready, and is not any more: somebody drains it.
+    Unready,
+    /// It has handed over all that it had.
+    Drained,
+    /// It has ended, for another revision to be started in its place.
+    Replaced,
     /// It hangs and is killed.
     Hangs,
     Ended {
@@ -87,6 +102,10 @@ pub(crate) enum Stop {
 /// State of the task of one member.
 pub(crate) struct Supervisor {
     pub(crate) member: Member,
+    /// What runs, or is to be started next.
+    pub(crate) spec: Spec,
+    /// What is to run; `None`: nothing any more.
+    pub(crate) wanted: watch::Receiver<Option<Spec>>,
     pub(crate) peers: Peers,
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) stop: watch::Receiver<Stop>,
@@ -110,6 +129,17 @@ impl Supervisor {
             let seen = tokio::select! {
                 biased;
                 () = asked_to_stop(&mut self.stop) => break,
+                spec = another(&mut self.wanted, &self.spec) => {
+                    if let Some(process) = process.take() {
+                        self.finish(process).await;
+                    }
+                    ready = false;
+                    let Some(spec) = spec else { break };
+                    self.spec = spec;
+                    phase = Phase::new(clock.elapsed());
+                    self.say(What::Replaced).await;
+                    Seen::Gone
+                }
                 exit = ended(&mut process) => {
                     let (next, _) = step(phase, Seen::Gone, clock.elapsed());
                     self.ended(&exit, pid, next, clock.elapsed()).await;
@@ -118,9 +148,9 @@ impl Supervisor {
                 }
                 seen = look(&self.member, &self.peers, pid, wait.unwrap_or(TICK)) => seen,
             };
-            if seen == Seen::Answered && !ready && self.is_ready(pid).await {
-                ready = true;
-                self.say(What::Ready).await;
+            if seen == Seen::Answered && self.is_ready(pid).await != ready {
+                ready = !ready;
+                self.say(if ready { What::Ready } else { What::Unready }).await;
             }
             let (next, act) = step(phase, seen, clock.elapsed());
             let hangs = act == Act::Kill && matches!(phase, Phase::Up { .. });
@@ -149,7 +179,8 @@ impl Supervisor {
 
     async fn say(&self, what: What) {
         // nobody listens any more: `up` is about to end
-        let _ = self.events.send(Event { name: self.member.name.clone(), what }).await;
+        let (name, revision) = (self.member.name.clone(), self.spec.revision.clone());
+        let _ = self.events.send(Event { name, revision, what }).await;
     }
 
     async fn start(&self) -> Option<Process> {
@@ -167,9 +198,10 @@ impl Supervisor {
 
     fn spawn(&self) -> Result<Process, Error> {
         let member = &self.member;
-        let failed = || Error::io("start", &member.program);
-        let mut command = command(&member.program, &member.log)?;
-        command.args(&member.arguments);
+        let Spec { program, arguments, .. } = &self.spec;
+        let failed = || Error::io("start", program);
+        let mut command = command(program, &member.log)?;
+        command.args(arguments);
         match &member.role {
             Role::Replica { listener, store } => {
                 let socket = listener.try_clone().map_err(failed())?;
@@ -219,7 +251,7 @@ impl Supervisor {
         let gracefully = async {
             if let (Role::Replica { .. }, Some(record)) = (&self.member.role, record) {
                 tokio::select! {
-                    () = self.peers.drain(record, DRAIN) => {}
+                    _ = self.peers.drain(record, DRAIN) => {}
                     _ = process.wait() => {}
                 }
             }
@@ -260,6 +292,16 @@ async fn asked_to_stop(stop: &mut watch::Receiver<Stop>) {
 
 async fn asked_to_stop_at_once(stop: &mut watch::Receiver<Stop>) {
     let _ = stop.wait_for(|stop| *stop == Stop::AtOnce).await;
+}
+
+/// What is wanted, once that is not what runs.
+async fn another(wanted: &mut watch::Receiver<Option<Spec>>, runs: &Spec) -> Option<Spec> {
+    let differs = |wanted: &Option<Spec>| wanted.as_ref() != Some(runs);
+    if let Ok(wanted) = wanted.wait_for(differs).await.map(|wanted| wanted.clone()) {
+        return wanted;
+    }
+    // nobody can want anything else any more
+    std::future::pending().await
 }
 
 async fn ended(process: &mut Option<Process>) -> Exit {

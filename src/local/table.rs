@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::Error;
-use crate::peer::{Ask, ask};
+use crate::peer::{Answer, Ask, ask};
 use crate::whom::Whom;
 
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -86,24 +86,32 @@ struct Failover {
 
 /// Asks the controller and draws the table.
 pub async fn replicas_table(whom: &Whom) -> Result<String, Error> {
-    let Whom { url, auth, replicas } = whom;
+    let answer = send(whom, Method::GET, "/replicas/api/json").await?;
+    match answer.status {
+        200 => draw(&answer.body, &whom.replicas, now()),
+        status => Err(Error::Refused(format!("{} answers with status {status}", whom.url))),
+    }
+}
+
+/// One request to the controller, in the name of its administrator.
+pub(crate) async fn send(whom: &Whom, method: Method, path: &str) -> Result<Answer, Error> {
+    let Whom { url, auth, .. } = whom;
     let Some(rest) = url.strip_prefix("http://") else {
         return Err(Error::Refused(format!("--url {url}: it must begin with http://")));
     };
     let (host, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     let address = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
-    let path = format!("/{prefix}").trim_end_matches('/').to_owned() + "/replicas/api/json";
+    let path = format!("/{prefix}").trim_end_matches('/').to_owned() + path;
     let authorization = Some(format!("Basic {}", BASE64_STANDARD.encode(auth.expose())));
-    let asked = Ask { method: Method::GET, address: &address, path: &path, authorization, body: None };
+    let asked = Ask { method, address: &address, path: &path, authorization, body: None };
     let answer = ask(asked, PATIENCE)
         .await
         .ok_or_else(|| Error::Refused(format!("nobody answers at {url}; is `majordomo up` running?")))?;
     match answer.status {
-        200 => draw(&answer.body, replicas, now()),
         401 | 403 => {
             Err(Error::Refused(format!("{url} refuses this user and password; give others with --auth")))
         }
-        status => Err(Error::Refused(format!("{url} answers with status {status}"))),
+        _ => Ok(answer),
     }
 }
 

@@ -65,8 +65,8 @@ async fn run_with(options: Options, patience: Patience, say: Say) -> Result<(), 
     let chosen = std::env::var(URL_ENV).is_ok_and(|chosen| !chosen.is_empty());
     let public = if chosen { None } else { Some(public(address).await) };
     let urls = Urls { here: url, public };
-    let fleet = Fleet::start(&options, &plan, &home, listener, urls, found);
-    fleet.run(home, patience, &say, &mut signals).await
+    let fleet = Fleet::start(&options, &plan, &home, listener, urls, found)?;
+    fleet.run(home, &options, patience, &say, &mut signals).await
 }
 
 /// Under which addresses the controller is known.
@@ -78,7 +78,7 @@ pub(crate) struct Urls {
 }
 
 /// What the file says, with the options over it.
-fn plan(options: &Options, say: &Say) -> Result<(LocalPlan, Wanted), Error> {
+pub(crate) fn plan(options: &Options, say: &Say) -> Result<(LocalPlan, Wanted), Error> {
     let default = LocalPlan { name: String::new(), replicas: 3, store: LocalStore::Sqlite };
     let (mut plan, name, place) = match &options.file {
         None => (default, None, String::new()),
@@ -150,10 +150,18 @@ fn host_name() -> Option<String> {
     (!name.is_empty() && name.chars().all(fits)).then(|| name.to_owned())
 }
 
-/// Ctrl-C and SIGTERM.
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Stop,
+    Reload,
+}
+
+/// Ctrl-C and SIGTERM; SIGUSR1.
 pub(crate) struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    reload: tokio::signal::unix::Signal,
 }
 
 impl Signals {
@@ -162,13 +170,15 @@ impl Signals {
         Ok(Signals {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
+            reload: listen(SignalKind::user_defined1())?,
         })
     }
 
-    pub(crate) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) -> Asked {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.reload.recv() => Asked::Reload,
         }
     }
 }

@@ -120,6 +120,86 @@ impl ReplicaState {
     }
 }
 
+/// When replicas are restarted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RestartWhen {
+    #[default]
+    Immediately,
+    /// Once no act of a build is in flight that a new owner would have to follow on or do again.
+    Idle,
+}
+
+impl RestartWhen {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RestartWhen::Immediately => "immediately",
+            RestartWhen::Idle => "idle",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<RestartWhen> {
+        [RestartWhen::Immediately, RestartWhen::Idle].into_iter().find(|when| when.as_str() == text)
+    }
+}
+
+/// How far a rollout is: replicas are being replaced by others of a new revision, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RolloutPhase {
+    /// All run what is wanted.
+    Settled,
+    /// It waits until no act of a build is in flight.
+    Waiting,
+    Rolling,
+    /// The new revision does not become ready; the one before comes back.
+    GoingBack,
+    /// It has gone back; a new revision must be asked for.
+    Halted,
+}
+
+impl RolloutPhase {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RolloutPhase::Settled => "settled",
+            RolloutPhase::Waiting => "waiting",
+            RolloutPhase::Rolling => "rolling",
+            RolloutPhase::GoingBack => "goingBack",
+            RolloutPhase::Halted => "halted",
+        }
+    }
+}
+
+/// What whoever starts the replicas says of a rollout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutReport {
+    pub phase: RolloutPhase,
+    /// The one that is wanted.
+    pub revision: String,
+    /// Why it is wanted.
+    pub reason: String,
+    /// The last restart that a user has asked for and that is part of this revision.
+    pub restart: i64,
+    /// Why the revision was given up.
+    pub failed: Option<String>,
+    /// What happens now, for a person.
+    pub message: String,
+}
+
+/// What users ask of the replicas as a whole, for whoever starts them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutAsked {
+    /// How many restarts were asked for so far.
+    pub restart: i64,
+    pub when: RestartWhen,
+    /// Id of the user who asked last.
+    pub by: String,
+    /// Builds with an act in flight that another owner would have to follow on or do again.
+    pub busy: u64,
+}
+
 /// How a build ended, as in Jenkins; ordered from best to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]

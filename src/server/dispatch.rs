@@ -45,6 +45,8 @@ async fn act(look: &Look<'_>, asked: &Asked, action: &Action) -> Reply {
         Action::BuildDelete(name, which) => act::builds::delete(look, name, *which).await,
         Action::BuildKeep(name, which) => act::builds::keep(look, name, *which).await,
         Action::BuildNumber(name, which) => act::builds::number(look, name, *which).await,
+        Action::Restart(when) => act::controller::restart(look, asked, *when).await,
+        Action::Quiet(quiet) => act::controller::quiet(look, asked, *quiet).await,
         Action::QueueCancel => act::builds::cancel(look, asked).await,
         Action::QueueItemCancel(id) => act::builds::cancel_item(look, asked, *id).await,
         Action::ConsoleText(name, which) => log::console_text(look, name, *which).await,

@@ -11,7 +11,7 @@ use engine::allocate::{self, Seen};
 use futures_util::TryFutureExt;
 use model::{JobName, NodeName, ParameterKind, ReplicaId};
 use parking_lot::Mutex;
-use store::{Build, Busy, Item, Link, Member, Node, QueueItem, Running, Store, Wait};
+use store::{Build, Busy, Item, Link, Member, Meta, Node, QueueItem, Running, Store, Wait};
 use tokio::sync::OnceCell;
 
 use crate::error::Error;
@@ -40,6 +40,7 @@ pub(crate) struct Look<'a> {
     nodes: OnceCell<Vec<Node>>,
     links: OnceCell<Links>,
     members: OnceCell<Vec<Member>>,
+    meta: OnceCell<Meta>,
     configs: Mutex<HashMap<JobName, Arc<Configured>>>,
     effective: Mutex<HashMap<JobName, Arc<Effective>>>,
     estimates: Mutex<HashMap<JobName, i64>>,
@@ -109,6 +110,7 @@ impl<'a> Look<'a> {
             nodes: OnceCell::new(),
             links: OnceCell::new(),
             members: OnceCell::new(),
+            meta: OnceCell::new(),
             configs: Mutex::default(),
             effective: Mutex::default(),
             estimates: Mutex::default(),
@@ -209,6 +211,10 @@ impl<'a> Look<'a> {
     async fn load_links(&self) -> Result<&Links, Error> {
         let load = || self.store().links().map_err(Error::from).map_ok(Links::new);
         self.links.get_or_try_init(load).await
+    }
+
+    pub(crate) async fn meta(&self) -> Result<&Meta, Error> {
+        Ok(self.meta.get_or_try_init(|| self.store().meta()).await?)
     }
 
     pub(crate) async fn members(&self) -> Result<&[Member], Error> {

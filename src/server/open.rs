@@ -3,8 +3,9 @@
 use axum::body::Body;
 use futures_util::TryFutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
-use model::{ReplicaId, ReplicaName};
+use model::{ReplicaId, ReplicaName, RolloutAsked};
 use serde::Deserialize;
+use store::Write;
 
 use crate::error::Error;
 use crate::look::Look;
@@ -93,12 +94,27 @@ struct Lapsed {
     incarnation: i64,
 }
 
+/// Keeps what whoever has started the replicas reports, if it does, and says what users ask of the replicas as a whole.
+async fn rollout(app: &App, body: &[u8]) -> Reply {
+    let store = app.commands.store();
+    if !body.is_empty() {
+        let report = serde_json::from_slice(body).map_err(|e| Error::bad(format!("the report: {e}")))?;
+        store.write(Write::ReportRollout { report }).await?;
+    }
+    let restart = store.meta().await?.restart;
+    let members = store.members().await?;
+    let busy: u64 = members.iter().filter(|m| m.live()).map(|m| u64::from(m.load.busy)).sum();
+    let asked = RolloutAsked { restart: restart.number, when: restart.when, by: restart.by, busy };
+    Ok(reply::json(serde_json::to_string(&asked).map_err(|e| Error::Internal(e.to_string()))?))
+}
+
 async fn administer(app: &App, admin: Admin, request: Request<Body>) -> Reply {
     let (head, mut body) = request.into_parts();
     let body = read_body(&head.headers, &mut body, MAX_ADMIN, &app.settings).await?;
     match admin {
         Admin::Drain => app.replica.drain().await,
         Admin::Stop => app.replica.stop().await,
+        Admin::Rollout => return rollout(app, &body).await,
         Admin::Lapsed => {
             let lost: Lapsed = serde_json::from_slice(&body)
                 .map_err(|_| Error::bad("the body is to be {\"name\":…,\"incarnation\":…}"))?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use model::{
     BuildId, BuildResult, Cause, Fence, JobName, Millis, NodeName, ParamValue, QueueId, ReplicaId,
-    ReplicaState,
+    ReplicaState, RestartWhen, RolloutReport,
 };
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,20 @@ pub struct Meta {
     pub epoch: u32,
     /// Raised by every beat of any member: a store whose tick went down was set back in time.
     pub tick: i64,
+    /// Why no build leaves the queue; `None`: builds do.
+    pub quiet: Option<String>,
+    pub restart: Restart,
+    pub rollout: Option<RolloutReport>,
+}
+
+/// The last restart of all replicas that a user has asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Restart {
+    /// How many were asked for so far.
+    pub number: i64,
+    pub when: RestartWhen,
+    /// Id of the user.
+    pub by: String,
 }
 
 /// One replica as the membership table has it. The row stays when the replica has stopped.
@@ -58,8 +72,8 @@ impl Member {
 pub struct Load {
     pub builds: u32,
     pub agents: u32,
-    /// Thousandths of one processor used in the last seconds.
-    pub cpu_millis: u32,
+    /// Builds with an act in flight that another owner would have to follow on or do again.
+    pub busy: u32,
 }
 
 /// A lease that only one live member holds: `startup`, later `cron`, `rollout`, `maintenance`.

@@ -16,10 +16,11 @@ use std::collections::BTreeMap;
 
 use model::{
     BuildId, BuildResult, Cause, Fence, JobName, Millis, NodeName, ParamValue, QueueId, ReplicaId,
-    ReplicaName, ReplicaState,
+    ReplicaName, ReplicaState, RestartWhen, RolloutReport,
 };
 
 use crate::entity::{Chunk, ItemKind, Left, Load, Node, Offline, QueueItem, User};
+use crate::{Error, Result};
 
 /// Most queue items that wait at once.
 pub const MAX_QUEUE: u64 = 100_000;
@@ -33,6 +34,10 @@ pub fn first_id(epoch: u32) -> i64 {
     (i64::from(epoch.saturating_sub(1)) << 32) + 1
 }
 
+/// Bytes of the reason of a quiet period.
+pub const MAX_REASON: usize = 1_000;
+/// Bytes of a report on a rollout, as JSON.
+pub const MAX_REPORT: usize = 16 * 1024;
 /// Highest epoch that a [`Fence`] can show.
 pub const MAX_EPOCH: u32 = 0x007f_ffff;
 
@@ -48,6 +53,13 @@ pub enum Write {
     /// Creates the user if there is none of that id; ids are equal in lower case, as in Jenkins.
     /// → `Answer::Bool` (created; false: nothing was changed)
     CreateUser(User),
+    /// With a reason no build leaves the queue; those that run go on. → `Answer::Unit`;
+    /// `Error::Limit` (the reason is longer than [`MAX_REASON`])
+    SetQuiet { reason: Option<String> },
+    /// Replicas are to be restarted, one after the other. → `Answer::Id` (number of the restart)
+    AskRestart { when: RestartWhen, by: String },
+    /// How the rollout stands, for whoever asks. → `Answer::Unit`; `Error::Limit` (longer than [`MAX_REPORT`])
+    ReportRollout { report: RolloutReport },
 
     // -- membership and leases ---------------------------------------------------------------
     /// A new incarnation in state `waiting` with beat 0 and no load. → `Answer::Joined`. Takes the row of an older
@@ -278,5 +290,27 @@ impl QueueItem {
             None => true,
             Some(Left::Built { .. } | Left::Cancelled) => false,
         }
+    }
+}
+
+/// Refuses the reason of a quiet period that is too long.
+pub fn check_reason(reason: Option<&str>) -> Result<()> {
+    match reason {
+        Some(reason) if reason.len() > MAX_REASON => {
+            Err(Error::Limit(format!("the reason has {} bytes, {MAX_REASON} are possible", reason.len())))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// A report as it is stored; refuses one that is too long.
+pub fn report_json(report: &RolloutReport) -> Result<String> {
+    let json =
+        serde_json::to_string(report).map_err(|e| Error::Limit(format!("the report has no JSON: {e}")))?;
+    match json.len() {
+        size if size > MAX_REPORT => {
+            Err(Error::Limit(format!("the report has {size} bytes, {MAX_REPORT} are possible")))
+        }
+        _ => Ok(json),
     }
 }

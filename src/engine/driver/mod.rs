@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{BuildId, BuildResult, Fence, JobName, Millis, NodeName};
-use pipeline::act::{Act, ActKind, Began, Outcome, Record, StepId};
+use pipeline::act::{Act, ActKind, Began, Class, Outcome, Record, StepId};
 use pipeline::machine::{Machine, Status};
 use pipeline::program::Program;
 use remoting::ops::{FromAgent, ToAgent};
@@ -427,6 +427,12 @@ impl Driver {
     /// Whether only acts are in flight that the next owner can do again or wait for as well: a drain may hand it over.
     pub fn quiet(&self) -> bool {
         self.in_flight.is_none() && self.transfers.is_empty()
+    }
+
+    /// Whether an act is in flight that the next owner would have to follow on or do again.
+    pub fn busy(&self) -> bool {
+        let heavy = |open: &Open| matches!(open.act.class(), Class::Durable | Class::Repeatable);
+        self.steps.values().any(heavy)
     }
 
     /// How many guarded writes of the build are committed for sure: a store that has fewer was set back in time.

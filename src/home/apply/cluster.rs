@@ -1,6 +1,6 @@
 //! Identity of the home, users, membership, failovers.
 
-use model::{Millis, ReplicaId, ReplicaState};
+use model::{Millis, ReplicaId, ReplicaState, RestartWhen, RolloutReport};
 use store::{Answer, Error, Join, Load, User};
 
 use super::{Applied, no_meta, note_loss};
@@ -39,6 +39,29 @@ pub(super) async fn raise_epoch(conn: &mut Conn, above: u32) -> Applied {
     Ok(Answer::Epoch(row.small(0)?))
 }
 
+pub(super) async fn set_quiet(conn: &mut Conn, reason: Option<&str>) -> Applied {
+    store::check_reason(reason)?;
+    conn.run("UPDATE meta SET quiet = $1 WHERE id = 1", args![reason]).await?;
+    Ok(Answer::Unit)
+}
+
+pub(super) async fn ask_restart(conn: &mut Conn, when: RestartWhen, by: &str) -> Applied {
+    let row = conn
+        .row(
+            "UPDATE meta SET restart = restart + 1, restart_when = $1, restart_by = $2 WHERE id = 1 RETURNING restart",
+            args![when.as_str(), by],
+        )
+        .await?
+        .ok_or_else(no_meta)?;
+    Ok(Answer::Id(row.int(0)?))
+}
+
+pub(super) async fn report_rollout(conn: &mut Conn, report: &RolloutReport) -> Applied {
+    let report = store::report_json(report)?;
+    conn.run("UPDATE meta SET rollout = $1 WHERE id = 1", args![&report]).await?;
+    Ok(Answer::Unit)
+}
+
 pub(super) async fn create_user(conn: &mut Conn, user: &User) -> Applied {
     let created = conn
         .run(
@@ -75,12 +98,12 @@ pub(super) async fn join(conn: &mut Conn, join: &Join) -> Applied {
     let (incarnation, epoch) = (row.int(0)?, row.small(1)?);
     conn.run(
         "INSERT INTO member (name, incarnation, ordinal, pid, address, state, since, revision, version, level, \
-         behaviour, beat, load_builds, load_agents, load_cpu) \
+         behaviour, beat, load_builds, load_agents, load_busy) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, 0, 0, 0) \
          ON CONFLICT (name) DO UPDATE SET incarnation = excluded.incarnation, ordinal = excluded.ordinal, \
          pid = excluded.pid, address = excluded.address, state = excluded.state, since = excluded.since, \
          revision = excluded.revision, version = excluded.version, level = excluded.level, \
-         behaviour = excluded.behaviour, beat = 0, load_builds = 0, load_agents = 0, load_cpu = 0",
+         behaviour = excluded.behaviour, beat = 0, load_builds = 0, load_agents = 0, load_busy = 0",
         args![
             join.name.as_str(),
             incarnation,
@@ -102,9 +125,9 @@ pub(super) async fn join(conn: &mut Conn, join: &Join) -> Applied {
 pub(super) async fn beat(conn: &mut Conn, me: &ReplicaId, load: &Load) -> Applied {
     let live = conn
         .run(
-            "UPDATE member SET beat = beat + 1, load_builds = $3, load_agents = $4, load_cpu = $5 \
+            "UPDATE member SET beat = beat + 1, load_builds = $3, load_agents = $4, load_busy = $5 \
              WHERE name = $1 AND incarnation = $2 AND state <> 'stopped'",
-            args![me.name.as_str(), me.incarnation, load.builds, load.agents, load.cpu_millis],
+            args![me.name.as_str(), me.incarnation, load.builds, load.agents, load.busy],
         )
         .await?;
     if live == 0 {

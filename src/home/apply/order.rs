@@ -43,7 +43,11 @@ fn rank(write: &Write) -> (u8, i64, &str) {
             (8, 0, me.name.as_str())
         }
         Write::Join(join) => (8, 0, join.name.as_str()),
-        Write::Identify { .. } | Write::RaiseEpoch { .. } => (9, 0, ""),
+        Write::Identify { .. }
+        | Write::RaiseEpoch { .. }
+        | Write::SetQuiet { .. }
+        | Write::AskRestart { .. }
+        | Write::ReportRollout { .. } => (9, 0, ""),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reads of the home itself, its members and leases.
 
-use model::{Fence, Millis, ReplicaId, ReplicaName, ReplicaState};
-use store::{Cluster, Error, Failover, Lease, Load, Member, Meta, Result, User};
+use model::{Fence, Millis, ReplicaId, ReplicaName, ReplicaState, RestartWhen};
+use store::{Cluster, Error, Failover, Lease, Load, Member, Meta, Restart, Result, User};
 
 use super::{limit, replica};
 use crate::Home;
@@ -10,8 +10,21 @@ use crate::db::{Row, args};
 #[async_trait::async_trait]
 impl Cluster for Home {
     async fn meta(&self) -> Result<Meta> {
-        let meta = self.pool.first("SELECT controller, level, epoch, tick FROM meta", args![], |row| {
-            Ok(Meta { controller: row.text(0)?, level: row.int(1)?, epoch: row.small(2)?, tick: row.int(3)? })
+        let sql = "SELECT controller, level, epoch, tick, quiet, restart, restart_when, restart_by, rollout FROM meta";
+        let meta = self.pool.first(sql, args![], |row| {
+            let when = row.word(6, RestartWhen::parse)?;
+            Ok(Meta {
+                controller: row.text(0)?,
+                level: row.int(1)?,
+                epoch: row.small(2)?,
+                tick: row.int(3)?,
+                quiet: row.text_or_null(4)?,
+                restart: Restart { number: row.int(5)?, when, by: row.text(7)? },
+                rollout: match row.text_or_null(8)? {
+                    Some(_) => Some(row.json(8)?),
+                    None => None,
+                },
+            })
         });
         meta.await?.ok_or_else(|| Error::Corrupt("the table “meta” is empty".to_owned()))
     }
@@ -20,7 +33,7 @@ impl Cluster for Home {
         self.pool
             .list(
                 "SELECT name, incarnation, ordinal, pid, address, state, since, revision, version, level, behaviour, \
-                 beat, load_builds, load_agents, load_cpu FROM member ORDER BY ordinal, name",
+                 beat, load_builds, load_agents, load_busy FROM member ORDER BY ordinal, name",
                 args![],
                 member,
             )
@@ -75,7 +88,7 @@ fn member(row: &Row) -> sqlx::Result<Member> {
         level: row.int(9)?,
         behaviour: row.small(10)?,
         beat: row.int(11)?,
-        load: Load { builds: row.small(12)?, agents: row.small(13)?, cpu_millis: row.small(14)? },
+        load: Load { builds: row.small(12)?, agents: row.small(13)?, busy: row.small(14)? },
     })
 }
 

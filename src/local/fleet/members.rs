@@ -3,27 +3,30 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use rollout::Revision;
 use rustix::process::Signal;
 
 use crate::home::Paths;
 use crate::process::{Process, find};
-use crate::supervise::{Member, Role};
+use crate::supervise::{Member, Role, Spec};
 
 pub(super) fn replica_arguments(
     paths: &Paths,
     name: &str,
     ordinal: usize,
     public: Option<&str>,
+    revision: &Revision,
 ) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = vec!["replica".into(), "--home".into(), paths.root().into()];
     arguments.extend(["--name".into(), name.into(), "--ordinal".into(), ordinal.to_string().into()]);
+    arguments.extend(["--revision".into(), revision.0.clone().into()]);
     if let Some(url) = public {
         arguments.extend(["--build-url".into(), url.into()]);
     }
     arguments
 }
 
-pub(super) fn agent(program: &Path, paths: &Paths, url: &str, number: u32) -> Member {
+pub(super) fn agent(program: &Path, paths: &Paths, url: &str, number: u32) -> (Member, Spec) {
     let name = format!("agent-{number}");
     let mut secret = OsString::from("@");
     secret.push(paths.agent_secret(&name));
@@ -39,15 +42,16 @@ pub(super) fn agent(program: &Path, paths: &Paths, url: &str, number: u32) -> Me
         "-workDir".into(),
         paths.agent_folder(&name).into(),
     ];
-    Member { log: paths.log(&name), name, role: Role::Agent, program: program.to_owned(), arguments }
+    let spec = Spec { revision: None, program: program.to_owned(), arguments };
+    (Member { log: paths.log(&name), name, role: Role::Agent }, spec)
 }
 
 /// The agent when it runs already. One that connects elsewhere is ended: its processes don't depend on it.
-pub(super) fn agent_running(member: &Member) -> Option<Process> {
-    let folder = member.arguments.last()?;
+pub(super) fn agent_running(spec: &Spec) -> Option<Process> {
+    let folder = spec.arguments.last()?;
     let mut kept = None;
     for running in find("agent", "-workDir", Path::new(folder)) {
-        let url = member.arguments.get(2).map(OsString::as_os_str);
+        let url = spec.arguments.get(2).map(OsString::as_os_str);
         let Some(process) = running.adopt() else { continue };
         if running.value("-url") == url && kept.is_none() {
             kept = Some(process);
@@ -66,10 +70,10 @@ mod tests {
     fn replicas_are_told_where_users_reach_the_controller() {
         let paths = Paths::new("/h");
         let told = |public| {
-            let arguments = replica_arguments(&paths, "ci-1", 1, public);
+            let arguments = replica_arguments(&paths, "ci-1", 1, public, &Revision("7".to_owned()));
             arguments.iter().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
         };
-        let plain = "replica --home /h --name ci-1 --ordinal 1";
+        let plain = "replica --home /h --name ci-1 --ordinal 1 --revision 7";
         assert_eq!(told(None), plain);
         assert_eq!(told(Some("http://ci:8080/")), format!("{plain} --build-url http://ci:8080/"));
     }

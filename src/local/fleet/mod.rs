@@ -1,6 +1,7 @@
 //! All processes of the controller on this machine, from the first start to the last end.
 
 mod members;
+mod roll;
 mod tell;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,18 +9,21 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use config::controller::LocalPlan;
+use config::controller::{LocalPlan, MAX_REPLICAS};
+use rollout::Revision;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Interval, interval};
 
 use crate::Error;
 use crate::found::{Found, replica_names};
-use crate::home::Home;
+use crate::home::{Home, Revisions};
 use crate::peer::Peers;
-use crate::record::ReplicaWait;
-use crate::supervise::{Event, Member, Role, Stop, Supervisor, What, retire};
-use crate::up::{Options, Say, Signals, Urls};
+use crate::process::Process;
+use crate::record::{ReloadRecord, ReplicaWait, UpRecord};
+use crate::supervise::{Event, Member, Role, Spec, Stop, Supervisor, What, retire};
+use crate::up::{Asked, Options, Say, Signals, Urls, plan};
+use roll::Roller;
 
 /// How long `up` waits before it says or does something.
 #[derive(Debug, Clone, Copy)]
@@ -39,12 +43,18 @@ impl Default for Patience {
 /// A replica that ends with this status says in its last line why it can't start; trying again is no use.
 const REFUSED: i32 = 2;
 
+/// How often the rollout takes a step.
+const ROLL: Duration = Duration::from_millis(250);
+
 /// The tasks that keep the processes running.
 pub(crate) struct Fleet {
     url: String,
     peers: Peers,
-    names: Vec<String>,
-    agents: Vec<Member>,
+    role: Role,
+    roller: Roller,
+    agents: Vec<(Member, Spec)>,
+    /// Agents run what they run for as long as `up` does.
+    kept: Vec<watch::Sender<Option<Spec>>>,
     /// Whether any replica was found running.
     took_over: bool,
     /// Replicas that are ready now.
@@ -70,14 +80,20 @@ impl Fleet {
         listener: TcpListener,
         urls: Urls,
         found: Found,
-    ) -> Fleet {
-        let names = replica_names(&home.name, plan.replicas);
+    ) -> Result<Fleet, Error> {
+        let peers =
+            Peers::new(home.paths.clone(), replica_names(&home.name, MAX_REPLICAS), home.keys.clone());
+        let events = mpsc::channel(64);
+        let revisions = Revisions::open(&home.paths, &options.program)?;
+        let roller = Roller::new(home.paths.clone(), peers.clone(), urls.public, revisions, events.0.clone());
         let mut fleet = Fleet {
-            peers: Peers::new(home.paths.clone(), names.clone(), home.keys.clone()),
-            names,
+            peers,
+            role: Role::Replica { listener: Arc::new(listener), store: home.store.clone() },
+            roller,
             agents: (1..=options.agents)
                 .map(|n| members::agent(&options.program, &home.paths, &urls.here, n))
                 .collect(),
+            kept: Vec::new(),
             url: urls.here,
             took_over: false,
             ready: BTreeSet::new(),
@@ -88,18 +104,13 @@ impl Fleet {
             agent_tasks: JoinSet::new(),
             stop_replicas: watch::Sender::new(Stop::No),
             stop_agents: watch::Sender::new(Stop::No),
-            events: mpsc::channel(64),
+            events,
         };
-        let role = Role::Replica { listener: Arc::new(listener), store: home.store.clone() };
-        for (ordinal, name) in fleet.names.iter().enumerate() {
-            let arguments = members::replica_arguments(&home.paths, name, ordinal, urls.public.as_deref());
-            let log = home.paths.log(name);
-            let program = options.program.clone();
-            let member = Member { name: name.clone(), role: role.clone(), program, arguments, log };
-            let process = found.adopt(name);
+        for name in replica_names(&home.name, plan.replicas) {
+            let process = found.adopt(&name);
             fleet.took_over |= process.is_some();
-            let supervisor = fleet.supervisor(member, fleet.stop_replicas.subscribe());
-            fleet.replica_tasks.spawn(supervisor.run(process));
+            let revision = process.as_ref().and_then(|_| found.revision(&name));
+            fleet.add(home, &name, process, revision);
         }
         for (name, running) in found.unwanted {
             let peers = fleet.peers.clone();
@@ -107,18 +118,38 @@ impl Fleet {
                 fleet.replica_tasks.spawn(async move { retire(&name, process, &peers).await });
             }
         }
-        fleet
+        Ok(fleet)
     }
 
-    fn supervisor(&self, member: Member, stop: watch::Receiver<Stop>) -> Supervisor {
-        Supervisor { member, peers: self.peers.clone(), events: self.events.0.clone(), stop }
+    /// A further replica, which may run already.
+    fn add(&mut self, home: &Home, name: &str, process: Option<Process>, revision: Option<Revision>) {
+        let member = Member { name: name.to_owned(), role: self.role.clone(), log: home.paths.log(name) };
+        let (spec, wanted) = self.roller.add(name, revision);
+        let supervisor = self.supervisor(member, spec, wanted, self.stop_replicas.subscribe());
+        self.replica_tasks.spawn(supervisor.run(process));
+    }
+
+    fn supervisor(
+        &self,
+        member: Member,
+        spec: Spec,
+        wanted: watch::Receiver<Option<Spec>>,
+        stop: watch::Receiver<Stop>,
+    ) -> Supervisor {
+        Supervisor { member, spec, wanted, peers: self.peers.clone(), events: self.events.0.clone(), stop }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.roller.slots.iter().map(|slot| slot.name.clone()).collect()
     }
 
     /// Agents connect at once when a replica answers, so they start after the first.
     fn start_agents(&mut self) {
-        for member in std::mem::take(&mut self.agents) {
-            let process = members::agent_running(&member);
-            let supervisor = self.supervisor(member, self.stop_agents.subscribe());
+        for (member, spec) in std::mem::take(&mut self.agents) {
+            let process = members::agent_running(&spec);
+            let wanted = watch::Sender::new(Some(spec.clone()));
+            let supervisor = self.supervisor(member, spec, wanted.subscribe(), self.stop_agents.subscribe());
+            self.kept.push(wanted);
             self.agent_tasks.spawn(supervisor.run(process));
         }
     }
@@ -127,14 +158,15 @@ impl Fleet {
     pub(crate) async fn run(
         mut self,
         home: Home,
+        options: &Options,
         patience: Patience,
         say: &Say,
         signals: &mut Signals,
     ) -> Result<(), Error> {
-        let kept = self.keep(&home, patience, say, signals).await;
+        let kept = self.keep(&home, options, patience, say, signals).await;
         let how = if kept.is_ok() { Stop::Gracefully } else { Stop::AtOnce };
         self.stop(how, say, signals).await;
-        let nothing_came = !self.ever_ready && (kept.is_err() || home.is_all(&self.names));
+        let nothing_came = !self.ever_ready && (kept.is_err() || home.is_all(&self.names()));
         match (&kept, home.new && nothing_came) {
             (Ok(()), true) => say("stopped before any replica was ready: the new home is removed"),
             (Ok(()), false) => say("stopped; builds that were running go on at the next `majordomo up`"),
@@ -149,21 +181,33 @@ impl Fleet {
     async fn keep(
         &mut self,
         home: &Home,
+        options: &Options,
         patience: Patience,
         say: &Say,
         signals: &mut Signals,
     ) -> Result<(), Error> {
         let began = Instant::now();
         let mut progress = slow_interval(patience.progress);
+        let mut roll = slow_interval(ROLL);
         loop {
             let event = tokio::select! {
-                () = signals.next() => return Ok(()),
+                asked = signals.next() => match asked {
+                    Asked::Stop => return Ok(()),
+                    Asked::Reload => {
+                        self.reload(home, options, say);
+                        continue;
+                    }
+                },
+                _ = roll.tick() => {
+                    self.roller.roll(say);
+                    continue;
+                }
                 _ = progress.tick(), if !self.announced => {
                     let why = self.waits_for(home);
                     let first = home.new && !self.ever_ready;
                     match why {
                         Some(why) if first && began.elapsed() >= patience.first_answer => return Err(Error::Replica(why)),
-                        why => say(&tell::progress(&self.names, &self.ready, began.elapsed(), why.as_deref())),
+                        why => say(&tell::progress(&self.names(), &self.ready, began.elapsed(), why.as_deref())),
                     }
                     continue;
                 }
@@ -171,9 +215,10 @@ impl Fleet {
             };
             self.note(&event, home)?;
             tell::show(&event, self.announced, say);
-            if !self.announced && self.ready.len() == self.names.len() {
+            let count = self.roller.slots.len();
+            if !self.announced && self.ready.len() == count {
                 self.announced = true;
-                say(&tell::ready(home, &self.url, self.names.len(), began.elapsed()));
+                say(&tell::ready(home, &self.url, count, began.elapsed()));
                 if let Err(error) = home.first_start_done() {
                     say(&format!("{error}; the next start is told as the first one"));
                 }
@@ -183,9 +228,10 @@ impl Fleet {
 
     /// Who is ready, and whether it makes sense to go on.
     fn note(&mut self, event: &Event, home: &Home) -> Result<(), Error> {
-        if !self.names.contains(&event.name) {
+        if !self.roller.slots.iter().any(|slot| slot.name == event.name) {
             return Ok(());
         }
+        self.roller.note(event);
         match &event.what {
             What::Ready => {
                 self.ready.insert(event.name.clone());
@@ -198,15 +244,47 @@ impl Fleet {
             What::Ended { exit, said, .. } => {
                 self.ready.remove(&event.name);
                 let hopeless = exit.code == Some(REFUSED) && !self.announced && self.ready.is_empty();
-                if hopeless && !self.took_over {
+                if hopeless && !self.took_over && !self.roller.moves() {
                     let log = home.paths.log(&event.name);
                     let said = said.clone().unwrap_or_else(|| format!("see {}", log.display()));
                     return Err(Error::Replica(said));
                 }
             }
-            What::Hangs | What::CannotStart { .. } => {}
+            What::Unready | What::Replaced => {
+                self.ready.remove(&event.name);
+            }
+            What::Drained | What::Hangs | What::CannotStart { .. } => {}
         }
         Ok(())
+    }
+
+    /// Takes over a changed file and a changed program, and says what came of it.
+    fn reload(&mut self, home: &Home, options: &Options, say: &Say) {
+        let done = self.reloaded(home, options, say);
+        let (outcome, revision) = match &done {
+            Ok(revision) => (format!("revision {revision} is wanted"), Some(revision.to_string())),
+            Err(error) => (format!("nothing is changed: {error}"), None),
+        };
+        say(&format!("reload: {outcome}"));
+        let record = ReloadRecord { outcome, revision };
+        if let Err(error) = record.write(&home.paths.reload_record()) {
+            say(&error.to_string());
+        }
+    }
+
+    fn reloaded(&mut self, home: &Home, options: &Options, say: &Say) -> Result<Revision, Error> {
+        let (plan, wanted) = plan(options, say)?;
+        home.agrees(&wanted)?;
+        let names = replica_names(&home.name, plan.replicas);
+        let revision = self.roller.reload(&options.program)?;
+        self.roller.cut(names.len());
+        self.ready.retain(|name| names.contains(name));
+        for name in names.iter().skip(self.roller.slots.len()) {
+            self.add(home, name, None, None);
+        }
+        UpRecord { pid: std::process::id(), url: self.url.clone(), replicas: names }
+            .write(&home.paths.up_record())?;
+        Ok(revision)
     }
 
     /// What a replica that is not ready waits for, if it says so.
@@ -236,7 +314,7 @@ impl Fleet {
                 Some(_) = self.replica_tasks.join_next() => {}
                 Some(_) = self.agent_tasks.join_next(), if agents_asked => {}
                 Some(_) = self.events.1.recv() => {}
-                () = signals.next() => {
+                Asked::Stop = signals.next() => {
                     say("stopping at once");
                     self.stop_replicas.send_replace(Stop::AtOnce);
                     self.stop_agents.send_replace(Stop::AtOnce);

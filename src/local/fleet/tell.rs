@@ -59,6 +59,8 @@ pub(super) fn show(event: &Event, announced: bool, say: &Say) {
     match &event.what {
         What::Started { pid, found: true } => say(&format!("{name} runs (process {pid})")),
         What::Started { pid, found: false } => say(&format!("{name} starts (process {pid})")),
+        What::Unready | What::Drained => {}
+        What::Replaced => say(&format!("{name} has ended, to start with another revision")),
         What::Ready if announced => say(&format!("{name} is ready")),
         What::Ready => {}
         What::Hangs => say(&format!("{name} hangs: killing it")),

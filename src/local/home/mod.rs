@@ -2,6 +2,7 @@
 
 mod check;
 mod identity;
+mod revisions;
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -13,6 +14,7 @@ use rustix::fs::{FlockOperation, flock};
 use security::{Keys, Password, hash_password, random_password};
 
 pub use check::ensure_usable;
+pub(crate) use revisions::Revisions;
 
 use identity::{FORMAT, Identity, identity};
 
@@ -32,6 +34,8 @@ const OURS: &[&str] = &[
     "agents",
     "objects",
     "example",
+    "revisions.json",
+    "programs",
 ];
 const DATABASE: &str = "majordomo.db";
 /// How `up.lock` begins; the process id follows.
@@ -93,8 +97,22 @@ impl Paths {
         self.run().join(format!("{name}.sock"))
     }
 
+    pub(crate) fn reload_record(&self) -> PathBuf {
+        self.run().join("reload.json")
+    }
+
     pub fn up_record(&self) -> PathBuf {
         self.run().join("up.json")
+    }
+
+    /// What replicas run.
+    pub(crate) fn revisions(&self) -> PathBuf {
+        self.root.join("revisions.json")
+    }
+
+    /// The programs of the revisions.
+    pub(crate) fn programs(&self) -> PathBuf {
+        self.root.join("programs")
     }
 
     pub fn log(&self, name: &str) -> PathBuf {
@@ -283,6 +301,11 @@ impl Home {
             }
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// Refuses what another home would be.
+    pub(crate) fn agrees(&self, wanted: &Wanted) -> Result<(), Error> {
+        identity(&self.paths, wanted).map(|_| ())
     }
 
     /// Whether nothing outside belongs to this home: its database is in it, or no replica has joined, so that none can have

@@ -1,7 +1,7 @@
 //! `GET /replicas/api/json`: who serves, who starts, who was lost.
 
-use model::ReplicaId;
-use store::{Failover, Member};
+use model::{ReplicaId, RolloutReport};
+use store::{Failover, Member, Restart};
 
 use crate::error::Error;
 use crate::export::{ALWAYS, Select, Shape, Value};
@@ -25,6 +25,13 @@ pub(super) async fn replicas(look: &Look<'_>, select: &Select) -> Result<Value, 
     }
     if let Some(inner) = shape.wants("startupLock", ALWAYS) {
         shape.set("startupLock", lock(look, &inner).await?);
+    }
+    if let Some(inner) = shape.wants("rollout", ALWAYS) {
+        let report = look.meta().await?.rollout.as_ref();
+        shape.set("rollout", report.map(|report| rollout(report, &inner)));
+    }
+    if let Some(inner) = shape.wants("restart", ALWAYS) {
+        shape.set("restart", restart(&look.meta().await?.restart, &inner));
     }
     if let Some(inner) = shape.wants("failovers", ALWAYS) {
         let limit = u32::try_from(inner.range().reach()).unwrap_or(FAILOVERS).min(FAILOVERS);
@@ -92,6 +99,26 @@ async fn lock(look: &Look<'_>, select: &Select) -> Result<Value, Error> {
     shape.put("fence", ALWAYS, lease.map(|l| l.fence.to_i64()));
     shape.put("since", ALWAYS, lease.map(|l| l.since.0));
     Ok(shape.done())
+}
+
+fn rollout(report: &RolloutReport, select: &Select) -> Value {
+    let mut shape = Shape::plain(select);
+    shape.put("phase", ALWAYS, report.phase.as_str());
+    shape.put("revision", ALWAYS, report.revision.clone());
+    shape.put("reason", ALWAYS, report.reason.clone());
+    shape.put("restart", ALWAYS, report.restart);
+    shape.put("failed", ALWAYS, report.failed.clone());
+    shape.put("message", ALWAYS, report.message.clone());
+    shape.done()
+}
+
+/// The last that a user has asked for.
+fn restart(restart: &Restart, select: &Select) -> Value {
+    let mut shape = Shape::plain(select);
+    shape.put("number", ALWAYS, restart.number);
+    shape.put("when", ALWAYS, restart.when.as_str());
+    shape.put("by", ALWAYS, restart.by.clone());
+    shape.done()
 }
 
 fn failover(failover: &Failover, select: &Select) -> Value {

@@ -22,8 +22,9 @@ pub(super) async fn root(look: &Look<'_>, select: &Select) -> Result<Value, Erro
     }
     root.put("overallLoad", PLAIN, Value::empty());
     views(look, None, &mut root).await?;
-    root.put("quietDownReason", PLAIN, Value::Null);
-    root.put("quietingDown", PLAIN, false);
+    let quiet = look.meta().await?.quiet.clone();
+    root.put("quietDownReason", PLAIN, quiet.clone());
+    root.put("quietingDown", PLAIN, quiet.is_some());
     root.put("slaveAgentPort", PLAIN, -1i64);
     root.put("unlabeledLoad", PLAIN, Value::empty());
     root.put("url", PLAIN, look.base.root().to_owned());

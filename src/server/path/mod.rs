@@ -7,7 +7,7 @@ mod item;
 mod tests;
 
 use http::Method;
-use model::{JobName, QueueId};
+use model::{JobName, QueueId, RestartWhen};
 use percent_encoding::percent_decode_str;
 use store::Which;
 
@@ -45,6 +45,8 @@ pub(crate) enum Route {
 pub(crate) enum Admin {
     Drain,
     Lapsed,
+    /// Takes a report of the rollout; answers what is asked of it.
+    Rollout,
     Stop,
 }
 
@@ -94,6 +96,8 @@ pub(crate) enum Action {
     Artifact(JobName, Which, String),
     /// All in the folder of that path as a zip; empty for all.
     ArtifactZip(JobName, Which, String),
+    Restart(RestartWhen),
+    Quiet(bool),
     QueueCancel,
     QueueItemCancel(QueueId),
     NodeCreate,
@@ -164,6 +168,8 @@ impl Action {
             | Action::BuildStop(..)
             | Action::BuildTerm(..)
             | Action::BuildKill(..)
+            | Action::Restart(_)
+            | Action::Quiet(_)
             | Action::QueueCancel
             | Action::QueueItemCancel(_)
             | Action::NodeCreate
@@ -214,6 +220,12 @@ fn top(parts: &[&str]) -> Route {
         ["static", name] => Route::Static((*name).to_owned()),
         ["wsagents"] => Route::Agent,
         ["peer", "ws"] => Route::Peer,
+        ["admin", "rollout"] => Route::Admin(Admin::Rollout),
+        ["restart"] => Route::Do(Action::Restart(RestartWhen::Immediately)),
+        ["safeRestart"] => Route::Do(Action::Restart(RestartWhen::Idle)),
+        ["quietDown"] => Route::Do(Action::Quiet(true)),
+        ["cancelQuietDown"] => Route::Do(Action::Quiet(false)),
+        ["exit" | "safeExit"] => Route::NotServed("replicas are stopped by whoever has started them"),
         ["admin", "drain"] => Route::Admin(Admin::Drain),
         ["admin", "lapsed"] => Route::Admin(Admin::Lapsed),
         ["admin", "stop"] => Route::Admin(Admin::Stop),

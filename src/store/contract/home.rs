@@ -1,7 +1,9 @@
 //! The home itself: identity, epoch, users.
 
 use super::support::*;
-use crate::{Answer, MAX_EPOCH, Store, User, Write};
+use model::{RestartWhen, RolloutPhase, RolloutReport};
+
+use crate::{Answer, MAX_EPOCH, MAX_REASON, MAX_REPORT, Restart, Store, User, Write};
 
 pub async fn a_new_home_has_no_controller<S: Store>(store: &S) {
     let meta = store.meta().await.unwrap();
@@ -34,6 +36,37 @@ pub async fn an_epoch_that_no_fence_can_show_is_refused<S: Store>(store: &S) {
     refused(store, Write::RaiseEpoch { above: MAX_EPOCH }, "Limit").await;
     refused(store, Write::RaiseEpoch { above: u32::MAX }, "Limit").await;
     assert_eq!(ok(store, Write::RaiseEpoch { above: MAX_EPOCH - 1 }).await, Answer::Epoch(MAX_EPOCH));
+}
+
+pub async fn a_quiet_period_has_a_reason<S: Store>(store: &S) {
+    assert_eq!(store.meta().await.unwrap().quiet, None);
+    for reason in [Some("the disk is changed"), Some(""), None] {
+        let reason = reason.map(str::to_owned);
+        assert_eq!(ok(store, Write::SetQuiet { reason: reason.clone() }).await, Answer::Unit);
+        assert_eq!(store.meta().await.unwrap().quiet, reason);
+    }
+    refused(store, Write::SetQuiet { reason: Some("x".repeat(MAX_REASON + 1)) }, "Limit").await;
+}
+
+pub async fn each_restart_that_is_asked_for_has_a_number<S: Store>(store: &S) {
+    assert_eq!(store.meta().await.unwrap().restart, Restart::default());
+    for (number, when, by) in [(1, RestartWhen::Idle, "ann"), (2, RestartWhen::Immediately, "bob")] {
+        assert_eq!(ok(store, Write::AskRestart { when, by: by.into() }).await, Answer::Id(number));
+        assert_eq!(store.meta().await.unwrap().restart, Restart { number, when, by: by.into() });
+    }
+}
+
+pub async fn the_last_report_of_a_rollout_is_kept<S: Store>(store: &S) {
+    assert_eq!(store.meta().await.unwrap().rollout, None);
+    for (phase, failed) in
+        [(RolloutPhase::Rolling, None), (RolloutPhase::Halted, Some("it is broken".to_owned()))]
+    {
+        let report = RolloutReport { phase, failed, ..a_report() };
+        assert_eq!(ok(store, Write::ReportRollout { report: report.clone() }).await, Answer::Unit);
+        assert_eq!(store.meta().await.unwrap().rollout, Some(report));
+    }
+    let report = RolloutReport { message: "x".repeat(MAX_REPORT), ..a_report() };
+    refused(store, Write::ReportRollout { report }, "Limit").await;
 }
 
 pub async fn a_user_is_created_once_whatever_the_case<S: Store>(store: &S) {

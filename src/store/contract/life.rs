@@ -1,7 +1,7 @@
 //! One life of a home with a write of every kind. Crash tests tell it with a fault at each write in turn.
 
 use bytes::Bytes;
-use model::{BuildResult, Millis, ReplicaId, ReplicaName, ReplicaState};
+use model::{BuildResult, Millis, ReplicaId, ReplicaName, ReplicaState, RestartWhen};
 
 use super::support::*;
 use crate::{
@@ -26,10 +26,13 @@ async fn found(write: &impl AsyncFn(Write) -> Answer) -> (ReplicaId, ReplicaId) 
     write(Write::Identify { controller: "acme".into() }).await;
     write(Write::RaiseEpoch { above: 1 }).await;
     write(Write::CreateUser(User { id: "ann".into(), full_name: "Ann".into(), password: "$".into() })).await;
+    write(Write::SetQuiet { reason: Some("maintenance".into()) }).await;
+    write(Write::AskRestart { when: RestartWhen::Idle, by: "ann".into() }).await;
+    write(Write::ReportRollout { report: a_report() }).await;
     let (a, b) = (member(write, "r-0").await, member(write, "r-1").await);
     write(Write::AcquireLease { lease: "startup".into(), me: a.clone(), seen: None, at: Millis(10) }).await;
     write(Write::SetState { me: a.clone(), state: ReplicaState::Ready, at: Millis(20) }).await;
-    write(Write::Beat { me: a.clone(), load: Load { builds: 1, agents: 2, cpu_millis: 3 } }).await;
+    write(Write::Beat { me: a.clone(), load: Load { builds: 1, agents: 2, busy: 1 } }).await;
     let fence = model::Fence::first(2);
     write(Write::ReleaseLease { lease: "startup".into(), me: a.clone(), fence }).await;
     write(create("f", ItemKind::Folder)).await;
@@ -120,6 +123,9 @@ async fn forget(write: &impl AsyncFn(Write) -> Answer, b: &ReplicaId) {
 pub fn kind(write: &Write) -> &'static str {
     match write {
         Write::Identify { .. } => "Identify",
+        Write::SetQuiet { .. } => "SetQuiet",
+        Write::AskRestart { .. } => "AskRestart",
+        Write::ReportRollout { .. } => "ReportRollout",
         Write::RaiseEpoch { .. } => "RaiseEpoch",
         Write::CreateUser(_) => "CreateUser",
         Write::Join(_) => "Join",

@@ -29,7 +29,7 @@ pub async fn a_member_joins_waiting_and_beats<S: Store>(store: &S) {
         load: Load::default(),
     };
     assert_eq!(member(store, "r-0").await, expected);
-    let load = Load { builds: 3, agents: 40, cpu_millis: 1_500 };
+    let load = Load { builds: 3, agents: 40, busy: 2 };
     assert_eq!(ok(store, Write::Beat { me: expected.id.clone(), load }).await, Answer::Unit);
     (expected.beat, expected.load) = (1, load);
     assert_eq!(member(store, "r-0").await, expected);

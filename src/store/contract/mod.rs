@@ -38,6 +38,9 @@ macro_rules! contract_suite {
                 the_first_identity_stays,
                 the_epoch_only_rises,
                 an_epoch_that_no_fence_can_show_is_refused,
+                a_quiet_period_has_a_reason,
+                each_restart_that_is_asked_for_has_a_number,
+                the_last_report_of_a_rollout_is_kept,
                 a_user_is_created_once_whatever_the_case,
             }
             members {

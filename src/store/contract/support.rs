@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use model::{
     BuildId, BuildResult, Cause, Fence, JobName, Millis, NodeName, QueueId, ReplicaId, ReplicaName,
-    ReplicaState,
+    ReplicaState, RolloutPhase, RolloutReport,
 };
 
 use crate::{
@@ -291,5 +291,16 @@ impl Driver {
     /// The guarded write `change` must be refused for `reason`.
     pub async fn refused<S: Store>(&self, store: &S, change: Progress, reason: &str) -> Error {
         refused(store, Write::Progress(Box::new(change)), reason).await
+    }
+}
+
+pub(crate) fn a_report() -> RolloutReport {
+    RolloutReport {
+        phase: RolloutPhase::Settled,
+        revision: "7".into(),
+        reason: "asked for by ann".into(),
+        restart: 3,
+        failed: None,
+        message: "all replicas run it".into(),
     }
 }

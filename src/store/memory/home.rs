@@ -1,9 +1,12 @@
 //! The home, its members and leases.
 
-use model::{Fence, Millis, ReplicaId, ReplicaState};
+use model::{Fence, Millis, ReplicaId, ReplicaState, RestartWhen, RolloutReport};
 
 use super::{State, next};
-use crate::{Answer, Error, Failover, Join, Lease, Load, MAX_EPOCH, Member, Result, User, first_id};
+use crate::{
+    Answer, Error, Failover, Join, Lease, Load, MAX_EPOCH, Member, Restart, Result, User, check_reason,
+    first_id, report_json,
+};
 
 impl State {
     pub(super) fn identify(&mut self, controller: &str) -> Answer {
@@ -33,6 +36,24 @@ impl State {
             self.users.insert(key, user.clone());
         }
         Answer::Bool(created)
+    }
+
+    pub(super) fn set_quiet(&mut self, reason: Option<&str>) -> Result<Answer> {
+        check_reason(reason)?;
+        self.meta.quiet = reason.map(str::to_owned);
+        Ok(Answer::Unit)
+    }
+
+    pub(super) fn ask_restart(&mut self, when: RestartWhen, by: &str) -> Answer {
+        let number = self.meta.restart.number + 1;
+        self.meta.restart = Restart { number, when, by: by.to_owned() };
+        Answer::Id(number)
+    }
+
+    pub(super) fn report_rollout(&mut self, report: &RolloutReport) -> Result<Answer> {
+        report_json(report)?;
+        self.meta.rollout = Some(report.clone());
+        Ok(Answer::Unit)
     }
 
     pub(super) fn join(&mut self, join: &Join) -> Answer {

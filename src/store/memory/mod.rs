@@ -24,7 +24,7 @@ pub use shared::Memory;
 
 use crate::{
     Answer, Artifact, Build, Busy, Chunk, Error, Failover, InboxRow, Item, Lease, Link, Member, Meta, Node,
-    QueueItem, Result, Running, Stash, User, Wait, Write,
+    QueueItem, Restart, Result, Running, Stash, User, Wait, Write,
 };
 
 /// A home as plain data. Changed by [`State::apply`] only.
@@ -113,7 +113,15 @@ type Same = (JobName, String);
 impl Default for State {
     fn default() -> State {
         State {
-            meta: Meta { controller: String::new(), level: 1, epoch: 1, tick: 0 },
+            meta: Meta {
+                controller: String::new(),
+                level: 1,
+                epoch: 1,
+                tick: 0,
+                quiet: None,
+                restart: Restart::default(),
+                rollout: None,
+            },
             last: Last::default(),
             users: BTreeMap::new(),
             members: BTreeMap::new(),
@@ -147,6 +155,9 @@ impl State {
             Write::Identify { controller } => Ok(self.identify(controller)),
             Write::RaiseEpoch { above } => self.raise_epoch(*above),
             Write::CreateUser(user) => Ok(self.create_user(user)),
+            Write::SetQuiet { reason } => self.set_quiet(reason.as_deref()),
+            Write::AskRestart { when, by } => Ok(self.ask_restart(*when, by)),
+            Write::ReportRollout { report } => self.report_rollout(report),
             Write::Join(join) => Ok(self.join(join)),
             Write::Beat { me, load } => self.beat(me, *load),
             Write::SetState { me, state, at } => self.set_state(me, *state, *at),

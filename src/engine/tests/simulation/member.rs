@@ -56,7 +56,7 @@ impl World {
         let load = Load {
             builds: u32::try_from(replica.actors.len()).unwrap_or(0),
             agents: u32::try_from(replica.local.len()).unwrap_or(0),
-            cpu_millis: 0,
+            busy: 0,
         };
         self.write(at, Token::Beat { asked }, Write::Beat { me: self.me(at), load });
     }

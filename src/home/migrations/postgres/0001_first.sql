@@ -6,9 +6,15 @@ CREATE TABLE meta (
     level BIGINT NOT NULL,
     epoch BIGINT NOT NULL,
     tick BIGINT NOT NULL,
-    incarnation BIGINT NOT NULL
+    incarnation BIGINT NOT NULL,
+    quiet TEXT,
+    restart BIGINT NOT NULL,
+    restart_when TEXT NOT NULL,
+    restart_by TEXT NOT NULL,
+    rollout TEXT
 );
-INSERT INTO meta (id, controller, level, epoch, tick, incarnation) VALUES (1, '', 1, 1, 0, 0);
+INSERT INTO meta (id, controller, level, epoch, tick, incarnation, restart, restart_when, restart_by)
+VALUES (1, '', 1, 1, 0, 0, 0, 'immediately', '');
 
 CREATE TABLE account (
     user_key TEXT COLLATE "C" PRIMARY KEY,
@@ -32,7 +38,7 @@ CREATE TABLE member (
     beat BIGINT NOT NULL,
     load_builds BIGINT NOT NULL,
     load_agents BIGINT NOT NULL,
-    load_cpu BIGINT NOT NULL
+    load_busy BIGINT NOT NULL
 );
 
 CREATE TABLE lease (

@@ -6,9 +6,15 @@ CREATE TABLE meta (
     level INTEGER NOT NULL,
     epoch INTEGER NOT NULL,
     tick INTEGER NOT NULL,
-    incarnation INTEGER NOT NULL
+    incarnation INTEGER NOT NULL,
+    quiet TEXT,
+    restart INTEGER NOT NULL,
+    restart_when TEXT NOT NULL,
+    restart_by TEXT NOT NULL,
+    rollout TEXT
 );
-INSERT INTO meta (id, controller, level, epoch, tick, incarnation) VALUES (1, '', 1, 1, 0, 0);
+INSERT INTO meta (id, controller, level, epoch, tick, incarnation, restart, restart_when, restart_by)
+VALUES (1, '', 1, 1, 0, 0, 0, 'immediately', '');
 
 CREATE TABLE account (
     user_key TEXT PRIMARY KEY,
@@ -32,7 +38,7 @@ CREATE TABLE member (
     beat INTEGER NOT NULL,
     load_builds INTEGER NOT NULL,
     load_agents INTEGER NOT NULL,
-    load_cpu INTEGER NOT NULL
+    load_busy INTEGER NOT NULL
 );
 
 CREATE TABLE lease (

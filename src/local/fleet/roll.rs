@@ -1,0 +1,291 @@
+//! The replicas, slot by slot, on their way to what is wanted of them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use model::{Clock, RolloutAsked, RolloutReport, SystemClock};
+use rollout::{Act, Observed, Phase, Policy, Revision, Rollout, State, step};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::members;
+use crate::Error;
+use crate::home::{Paths, Revisions};
+use crate::peer::Peers;
+use crate::record::ReplicaRecord;
+use crate::supervise::{Event, Spec, What};
+use crate::up::Say;
+
+/// How often replicas are asked what users want, and told how the rollout stands.
+const ASK: Duration = Duration::from_secs(1);
+/// A replica that has ended so often since its revision began does not start.
+const MOST_ENDS: u32 = 3;
+
+/// The place of one replica.
+pub(super) struct Slot {
+    pub(super) name: String,
+    seen: rollout::Slot,
+    /// How often its replica has ended since the revision of the slot is what it is.
+    ends: u32,
+    wanted: watch::Sender<Option<Spec>>,
+}
+
+/// Moves the slots to the revision that is wanted.
+pub(super) struct Roller {
+    paths: Paths,
+    peers: Peers,
+    /// For links in builds and answers.
+    public: Option<String>,
+    revisions: Revisions,
+    rollout: Rollout,
+    pub(super) slots: Vec<Slot>,
+    clock: SystemClock,
+    asked: watch::Receiver<Option<RolloutAsked>>,
+    report: watch::Sender<Option<RolloutReport>>,
+    events: mpsc::Sender<Event>,
+    tasks: JoinSet<()>,
+    said: Phase,
+}
+
+impl Roller {
+    pub(super) fn new(
+        paths: Paths,
+        peers: Peers,
+        public: Option<String>,
+        revisions: Revisions,
+        events: mpsc::Sender<Event>,
+    ) -> Roller {
+        let (asked, report) = (watch::Sender::new(None), watch::Sender::new(None));
+        let mut tasks = JoinSet::new();
+        let seen = asked.subscribe();
+        tasks.spawn(ask(peers.clone(), asked, report.subscribe()));
+        Roller {
+            paths,
+            peers,
+            public,
+            rollout: revisions.rollout(),
+            revisions,
+            slots: Vec::new(),
+            clock: SystemClock::new(),
+            asked: seen,
+            report,
+            events,
+            tasks,
+            said: Phase::Settled,
+        }
+    }
+
+    /// What the replica of a slot runs under this revision; of an unknown one, what is wanted now.
+    fn spec(&self, ordinal: usize, name: &str, revision: &Revision) -> Spec {
+        let program = self.revisions.program(&self.paths, revision);
+        let program = program.or_else(|| self.revisions.program(&self.paths, self.revisions.wanted()));
+        let arguments =
+            members::replica_arguments(&self.paths, name, ordinal, self.public.as_deref(), revision);
+        Spec { revision: Some(revision.clone()), program: program.unwrap_or_default(), arguments }
+    }
+
+    /// A further slot, with what runs there or is to be started.
+    pub(super) fn add(
+        &mut self,
+        name: &str,
+        found: Option<Revision>,
+    ) -> (Spec, watch::Receiver<Option<Spec>>) {
+        let revision = found.unwrap_or_else(|| self.rollout.target().clone());
+        let spec = self.spec(self.slots.len(), name, &revision);
+        let wanted = watch::Sender::new(Some(spec.clone()));
+        let receiver = wanted.subscribe();
+        let seen = rollout::Slot { revision, state: State::Starting, broken: None };
+        self.slots.push(Slot { name: name.to_owned(), seen, ends: 0, wanted });
+        (spec, receiver)
+    }
+
+    /// Nothing is to run in the last slots any more.
+    pub(super) fn cut(&mut self, count: usize) {
+        for slot in self.slots.drain(count.min(self.slots.len())..) {
+            slot.wanted.send_replace(None);
+        }
+    }
+
+    /// Whether another revision is on its way, so that one that does not start is no reason to stop.
+    pub(super) fn moves(&self) -> bool {
+        self.rollout.good != *self.rollout.target()
+    }
+
+    /// Takes over what was put in the place of this program. Gives the revision that is wanted.
+    pub(super) fn reload(&mut self, program: &Path) -> Result<Revision, Error> {
+        if self.revisions.reload(&self.paths, program)? {
+            self.want();
+        }
+        Ok(self.revisions.wanted().clone())
+    }
+
+    fn want(&mut self) {
+        let rollout = std::mem::replace(&mut self.rollout, self.revisions.rollout());
+        self.rollout = rollout.want(self.revisions.wanted().clone(), self.clock.elapsed());
+    }
+
+    pub(super) fn note(&mut self, event: &Event) {
+        let Some(slot) = self.slots.iter_mut().find(|slot| slot.name == event.name) else { return };
+        // Of a replica whose place has been given away already.
+        if event.revision.as_ref() != Some(&slot.seen.revision) {
+            return;
+        }
+        match &event.what {
+            What::Started { .. } | What::Replaced => slot.seen.state = State::Starting,
+            What::Ready => (slot.seen.state, slot.seen.broken) = (State::Ready, None),
+            What::Unready if slot.seen.state == State::Ready => slot.seen.state = State::Draining,
+            What::Drained => slot.seen.state = State::Drained,
+            What::Ended { exit, said, .. } => {
+                slot.seen.state = State::Starting;
+                slot.ends += 1;
+                let said = said.clone().unwrap_or_else(|| exit.how.clone());
+                if exit.code == Some(super::REFUSED) {
+                    slot.seen.broken = Some(said);
+                } else if slot.ends >= MOST_ENDS {
+                    slot.seen.broken = Some(format!("it ended {} times, {}: {said}", slot.ends, exit.how));
+                }
+            }
+            What::CannotStart { why } => slot.seen.broken = Some(why.clone()),
+            What::Unready | What::Hangs => {}
+        }
+    }
+
+    /// One step of the rollout, done.
+    pub(super) fn roll(&mut self, say: &Say) {
+        if let Err(error) = self.hear() {
+            say(&format!("{error}; the restart is tried again"));
+        }
+        let policy = Policy { when: self.revisions.when(), ..Policy::default() };
+        let slots: Vec<rollout::Slot> = self.slots.iter().map(|slot| slot.seen.clone()).collect();
+        let busy = self.asked.borrow().as_ref().map(|asked| asked.busy);
+        let observed = Observed { now: self.clock.elapsed(), slots: &slots, busy };
+        let rollout = std::mem::replace(&mut self.rollout, self.revisions.rollout());
+        let (rollout, act) = step(rollout, &observed, &policy);
+        self.rollout = rollout;
+        if let Err(error) = self.revisions.note(&self.paths, &self.rollout) {
+            say(&format!("{error}; how far the rollout is would be forgotten"));
+        }
+        if self.rollout.good == *self.rollout.target() && self.rollout.turn.is_none() {
+            self.slots.iter_mut().for_each(|slot| slot.ends = 0);
+        }
+        let message = self.message(&act);
+        self.perform(act, &policy);
+        self.tell(self.rollout.phase(&observed, &policy), message, say);
+    }
+
+    /// Users may have asked for a restart.
+    fn hear(&mut self) -> Result<(), Error> {
+        let Some(asked) = self.asked.borrow().clone() else { return Ok(()) };
+        if self.revisions.restart(&self.paths, asked.restart, asked.when, &asked.by)? {
+            self.want();
+        }
+        Ok(())
+    }
+
+    fn perform(&mut self, act: Act, policy: &Policy) {
+        match act {
+            Act::Nothing => {}
+            Act::Drain(ordinal) => {
+                let Some(slot) = self.slots.get_mut(ordinal) else { return };
+                slot.seen.state = State::Draining;
+                let (name, revision) = (slot.name.clone(), Some(slot.seen.revision.clone()));
+                let (peers, events, within) = (self.peers.clone(), self.events.clone(), policy.drain);
+                self.tasks.spawn(async move {
+                    if let Some(record) = peers.newest_record(&name) {
+                        peers.drain(record, within).await;
+                    }
+                    let _ended = events.send(Event { name, revision, what: What::Drained }).await;
+                });
+            }
+            Act::Replace(ordinal, revision) => {
+                let Some(name) = self.slots.get(ordinal).map(|slot| slot.name.clone()) else { return };
+                let spec = self.spec(ordinal, &name, &revision);
+                let Some(slot) = self.slots.get_mut(ordinal) else { return };
+                (slot.seen, slot.ends) =
+                    (rollout::Slot { revision, state: State::Starting, broken: None }, 0);
+                slot.wanted.send_replace(Some(spec));
+            }
+        }
+    }
+
+    /// What happens now, for a person.
+    fn message(&self, act: &Act) -> String {
+        let name = |ordinal: usize| self.slots.get(ordinal).map_or("a replica", |slot| slot.name.as_str());
+        match (act, self.rollout.turn) {
+            (Act::Drain(ordinal), _) => format!("{} hands over what it does", name(*ordinal)),
+            (Act::Replace(ordinal, revision), _) => {
+                format!("{} starts with revision {revision}", name(*ordinal))
+            }
+            (Act::Nothing, Some(turn)) => match turn.stage {
+                rollout::Stage::Drain => format!("{} hands over what it does", name(turn.ordinal)),
+                rollout::Stage::Start => {
+                    format!("{} starts with revision {}", name(turn.ordinal), self.rollout.target())
+                }
+            },
+            (Act::Nothing, None) => String::new(),
+        }
+    }
+
+    /// To the user, and to whoever asks a replica.
+    fn tell(&mut self, phase: Phase, message: String, say: &Say) {
+        let (wanted, good, reason) = (&self.rollout.wanted, &self.rollout.good, self.revisions.reason());
+        let failed = self.rollout.failed.clone();
+        let why = failed.clone().unwrap_or_default();
+        let line = match phase {
+            Phase::Settled => format!("revision {wanted} runs everywhere"),
+            Phase::Waiting => {
+                format!("revision {wanted} waits until no step of a build is at work: {reason}")
+            }
+            Phase::Rolling => format!("rolling out revision {wanted}: {reason}"),
+            Phase::GoingBack => {
+                format!("revision {wanted} is given up: {why}; going back to revision {good}")
+            }
+            Phase::Halted => format!("revision {good} runs everywhere again; {wanted} was given up: {why}"),
+        };
+        if std::mem::replace(&mut self.said, phase) != phase {
+            say(&line);
+        }
+        let message = if message.is_empty() { line } else { message };
+        let report = RolloutReport {
+            phase,
+            revision: wanted.to_string(),
+            reason: reason.to_owned(),
+            restart: self.revisions.last_restart(),
+            failed,
+            message,
+        };
+        self.report.send_if_modified(|last| {
+            let new = last.as_ref() != Some(&report);
+            *last = Some(report);
+            new
+        });
+    }
+}
+
+/// Asks any replica that answers, each second, and reports what is new.
+async fn ask(
+    peers: Peers,
+    asked: watch::Sender<Option<RolloutAsked>>,
+    mut reports: watch::Receiver<Option<RolloutReport>>,
+) {
+    let mut told = None;
+    loop {
+        let report = reports.borrow_and_update().clone();
+        let new = report.as_ref().filter(|_| report != told);
+        for record in peers.records() {
+            if let Some(answer) = peers.rollout(record, new).await {
+                asked.send_replace(Some(answer));
+                told = report;
+                break;
+            }
+        }
+        tokio::time::sleep(ASK).await;
+    }
+}
+
+impl Peers {
+    /// Of all replicas that have left one.
+    fn records(&self) -> impl Iterator<Item = ReplicaRecord> + '_ {
+        self.names().filter_map(|name| self.newest_record(name))
+    }
+}

@@ -1,0 +1,164 @@
+//! Asking a controller for something that takes a while, and watching until it is done.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use hyper::Method;
+use model::RestartWhen;
+use rustix::process::Signal;
+use security::Keys;
+use serde::Deserialize;
+
+use crate::peer::{PROBE, Peers};
+use crate::process::find_up;
+use crate::record::{ReloadRecord, ReplicaRecord};
+use crate::table::send;
+use crate::up::Say;
+use crate::whom::Whom;
+use crate::{Error, Paths, UpRecord};
+
+const LOOK: Duration = Duration::from_millis(500);
+/// Whoever starts the replicas has heard of it by then.
+const HEARD: Duration = Duration::from_secs(15);
+/// How long `up` takes to read its file.
+const RELOADED: Duration = Duration::from_secs(10);
+
+/// How long a replica may hand over what it has.
+const DRAIN: Duration = Duration::from_secs(5 * 60);
+
+#[derive(Debug, Deserialize)]
+struct Seen {
+    rollout: Option<Rollout>,
+    restart: Restart,
+}
+
+#[derive(Debug, Deserialize)]
+struct Rollout {
+    phase: String,
+    revision: String,
+    restart: i64,
+    failed: Option<String>,
+    message: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Restart {
+    number: i64,
+}
+
+/// What is waited for.
+enum Goal {
+    Restart(i64),
+    Revision(String),
+}
+
+impl Goal {
+    fn heard(&self, rollout: &Rollout) -> bool {
+        match self {
+            Goal::Restart(number) => rollout.restart >= *number,
+            Goal::Revision(revision) => rollout.revision == *revision,
+        }
+    }
+}
+
+/// Asks for a restart of all replicas, one after the other, and waits until it is done.
+pub async fn restart(whom: &Whom, when: RestartWhen, wait: bool, say: &Say) -> Result<(), Error> {
+    let path = match when {
+        RestartWhen::Immediately => "/restart",
+        RestartWhen::Idle => "/safeRestart",
+    };
+    let answer = send(whom, Method::POST, path).await?;
+    if answer.status != 302 {
+        return Err(Error::Refused(format!("{} answers with status {}", whom.url, answer.status)));
+    }
+    let number = look(whom).await?.restart.number;
+    if wait { follow(whom, &Goal::Restart(number), say).await } else { Ok(()) }
+}
+
+/// Tells the `up` of this home that its file or its program has changed, and waits until all replicas run what it says now.
+pub async fn reload(home: &Path, whom: &Whom, say: &Say) -> Result<(), Error> {
+    let home = std::fs::canonicalize(home).map_err(Error::io("look at", home))?;
+    let paths = Paths::new(home);
+    let nobody = || Error::Refused(format!("no `majordomo up` runs on {}", paths.root().display()));
+    let record = UpRecord::read(&paths.up_record())?.ok_or_else(nobody)?;
+    let process = find_up(record.pid).ok_or_else(nobody)?;
+    let _none = std::fs::remove_file(paths.reload_record());
+    process.signal(Signal::USR1);
+    let began = Instant::now();
+    let done = loop {
+        if let Some(done) = ReloadRecord::read(&paths.reload_record())? {
+            break done;
+        }
+        if began.elapsed() > RELOADED {
+            return Err(Error::Refused(
+                "`majordomo up` does not answer; its own output may say why".to_owned(),
+            ));
+        }
+        tokio::time::sleep(PROBE).await;
+    };
+    match done.revision {
+        None => Err(Error::Refused(done.outcome)),
+        Some(revision) => {
+            say(&done.outcome);
+            follow(whom, &Goal::Revision(revision), say).await
+        }
+    }
+}
+
+/// Waits until the replica of that name has handed over all it has.
+pub async fn drain(home: &Path, name: &str) -> Result<(), Error> {
+    let paths = Paths::new(home);
+    let record = ReplicaRecord::read(&paths.replica_record(name)).ok_or_else(|| {
+        let names: Vec<String> =
+            UpRecord::read(&paths.up_record()).ok().flatten().map(|up| up.replicas).unwrap_or_default();
+        let known =
+            if names.is_empty() { String::new() } else { format!("; there are {}", names.join(", ")) };
+        Error::Refused(format!("no replica {name} has run in {}{known}", home.display()))
+    })?;
+    let keys = Keys::read(&paths.master_key()).map_err(|e| Error::Refused(e.to_string()))?;
+    let peers = Peers::new(paths, vec![name.to_owned()], keys);
+    if peers.drain(record, DRAIN).await {
+        return Ok(());
+    }
+    Err(Error::Refused(format!("{name} does not answer, or is not done after {} s", DRAIN.as_secs())))
+}
+
+async fn look(whom: &Whom) -> Result<Seen, Error> {
+    let answer = send(whom, Method::GET, "/replicas/api/json?tree=rollout[*],restart[*]").await?;
+    serde_json::from_slice(&answer.body)
+        .map_err(|e| Error::Refused(format!("the answer is not that of a Majordomo controller: {e}")))
+}
+
+async fn follow(whom: &Whom, goal: &Goal, say: &Say) -> Result<(), Error> {
+    let began = Instant::now();
+    let mut told = String::new();
+    loop {
+        match look(whom).await?.rollout.filter(|rollout| goal.heard(rollout)) {
+            Some(rollout) => {
+                if told != rollout.message {
+                    say(&rollout.message);
+                    told = rollout.message;
+                }
+                match (rollout.phase.as_str(), rollout.failed) {
+                    ("settled", _) => return Ok(()),
+                    ("halted", failed) => {
+                        return Err(Error::Replica(format!(
+                            "revision {} was given up: {}",
+                            rollout.revision,
+                            failed.unwrap_or_default()
+                        )));
+                    }
+                    _ => {}
+                }
+            }
+            None if began.elapsed() > HEARD => {
+                return Err(Error::Refused(
+                    "nobody restarts the replicas: that is done by the `majordomo up` that has started them"
+                        .to_owned(),
+                ));
+            }
+            None => {}
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}

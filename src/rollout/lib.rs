@@ -1,0 +1,232 @@
+//! Replacing replicas by others of a new revision, one after the other, while the controller serves. Pure: it is told what
+//! was observed and says what to do next; whoever starts the replicas does it, as often as it is said.
+//!
+//! A slot is the place of one replica, named by its ordinal. A slot that serves is drained before it is replaced, and only
+//! while all others are ready. A revision that does not become ready halts the rollout, and all slots go back to the one
+//! before.
+
+use std::fmt;
+use std::time::Duration;
+
+use model::RestartWhen;
+pub use model::RolloutPhase as Phase;
+use serde::{Deserialize, Serialize};
+
+/// What a replica runs: two that differ in it are not interchangeable.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Revision(pub String);
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What is seen of a slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// Of the replica that runs or is to be started there.
+    pub revision: Revision,
+    pub state: State,
+    /// Why this replica will not become ready, as far as it can be known: it says so, or ends again and again.
+    pub broken: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// No replica is there, or one that does not serve yet.
+    Starting,
+    Ready,
+    /// It hands over what it has.
+    Draining,
+    /// It has nothing any more.
+    Drained,
+}
+
+/// What the administrator has chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    pub when: RestartWhen,
+    /// A slot that drains for longer is replaced all the same: fences make that safe.
+    pub drain: Duration,
+    /// A replica that is not ready after this never will be.
+    pub ready: Duration,
+    /// What waits to be idle goes on after this.
+    pub idle: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy {
+            when: RestartWhen::Immediately,
+            drain: Duration::from_secs(5 * 60),
+            ready: Duration::from_secs(5 * 60),
+            idle: Duration::from_secs(24 * 60 * 60),
+        }
+    }
+}
+
+/// What is seen of the controller.
+#[derive(Debug, Clone, Copy)]
+pub struct Observed<'a> {
+    /// Monotonic.
+    pub now: Duration,
+    /// By ordinal.
+    pub slots: &'a [Slot],
+    /// Acts in flight; `None` while nobody can say.
+    pub busy: Option<u64>,
+}
+
+/// Where a rollout stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rollout {
+    /// All replicas were ready with it once.
+    pub good: Revision,
+    pub wanted: Revision,
+    /// Why `wanted` was given up: `good` is gone back to.
+    pub failed: Option<String>,
+    /// When `wanted` was asked for.
+    pub asked: Duration,
+    /// The slot at work.
+    pub turn: Option<Turn>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn {
+    pub ordinal: usize,
+    pub stage: Stage,
+    pub since: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    Drain,
+    Start,
+}
+
+/// What is to be done now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    Nothing,
+    /// Move all that the replica of this slot has to others.
+    Drain(usize),
+    /// End the replica of this slot and start one of this revision.
+    Replace(usize, Revision),
+}
+
+impl Rollout {
+    pub fn settled(revision: Revision) -> Rollout {
+        Rollout { good: revision.clone(), wanted: revision, failed: None, asked: Duration::ZERO, turn: None }
+    }
+
+    /// Another revision is wanted from now on. Of one that failed, a further attempt is a revision of its own.
+    #[must_use]
+    pub fn want(self, revision: Revision, now: Duration) -> Rollout {
+        if self.wanted == revision {
+            return self;
+        }
+        Rollout { wanted: revision, failed: None, asked: now, ..self }
+    }
+
+    /// What slots get.
+    pub fn target(&self) -> &Revision {
+        if self.failed.is_some() { &self.good } else { &self.wanted }
+    }
+
+    pub fn phase(&self, observed: &Observed<'_>, policy: &Policy) -> Phase {
+        let done = observed.slots.iter().all(|slot| slot.revision == *self.target());
+        match (&self.failed, done && self.turn.is_none()) {
+            (Some(_), true) => Phase::Halted,
+            (Some(_), false) => Phase::GoingBack,
+            (None, true) => Phase::Settled,
+            (None, false) if self.waits(observed, policy) => Phase::Waiting,
+            (None, false) => Phase::Rolling,
+        }
+    }
+
+    /// Whether it has not begun and must wait until no act is in flight.
+    fn waits(&self, observed: &Observed<'_>, policy: &Policy) -> bool {
+        let begun = self.turn.is_some() || observed.slots.iter().any(|slot| slot.revision == self.wanted);
+        let over = observed.now.saturating_sub(self.asked) >= policy.idle;
+        self.failed.is_none()
+            && policy.when == RestartWhen::Idle
+            && !begun
+            && !over
+            && observed.busy.is_none_or(|busy| busy > 0)
+    }
+}
+
+/// One step: where the rollout stands now, and what is to be done. Done again on the same observation, it says the same.
+pub fn step(rollout: Rollout, observed: &Observed<'_>, policy: &Policy) -> (Rollout, Act) {
+    let rollout = judge(rollout, observed, policy);
+    let Some(turn) = rollout.turn else { return next(rollout, observed, policy) };
+    let Some(slot) = observed.slots.get(turn.ordinal) else {
+        // there are fewer slots than there were
+        return next(Rollout { turn: None, ..rollout }, observed, policy);
+    };
+    let current = slot.revision == *rollout.target();
+    match (turn.stage, slot.state) {
+        (_, State::Ready) if current => next(Rollout { turn: None, ..rollout }, observed, policy),
+        (Stage::Start, State::Starting) if current => (rollout, Act::Nothing),
+        (Stage::Drain, State::Ready | State::Draining) if !expired(turn.since, policy.drain, observed) => {
+            let act = if slot.state == State::Ready { Act::Drain(turn.ordinal) } else { Act::Nothing };
+            (rollout, act)
+        }
+        (Stage::Start, State::Ready) => begin(rollout, turn.ordinal, Stage::Drain, observed),
+        (Stage::Start | Stage::Drain, _) => begin(rollout, turn.ordinal, Stage::Start, observed),
+    }
+}
+
+/// Gives a revision up that does not become ready.
+fn judge(rollout: Rollout, observed: &Observed<'_>, policy: &Policy) -> Rollout {
+    if rollout.failed.is_some() || rollout.good == rollout.wanted {
+        return rollout;
+    }
+    let mut wanted = observed.slots.iter().enumerate().filter(|(_, slot)| slot.revision == rollout.wanted);
+    let broken = wanted.find_map(|(_, slot)| slot.broken.clone());
+    let late = rollout.turn.filter(|turn| {
+        let slot = observed.slots.get(turn.ordinal);
+        let starts = slot.is_some_and(|s| s.revision == rollout.wanted && s.state == State::Starting);
+        turn.stage == Stage::Start && starts && expired(turn.since, policy.ready, observed)
+    });
+    let late = late.map(|_| format!("it was not ready after {} s", policy.ready.as_secs()));
+    Rollout { failed: broken.or(late), ..rollout }
+}
+
+/// Nobody is at work: settles, or begins with the next slot.
+fn next(rollout: Rollout, observed: &Observed<'_>, policy: &Policy) -> (Rollout, Act) {
+    let outdated = || {
+        let slots = observed.slots.iter().enumerate();
+        slots.filter(|(_, slot)| slot.revision != *rollout.target())
+    };
+    // One that does not serve is taken first: that costs nobody anything.
+    let idle = outdated().find(|(_, slot)| slot.state != State::Ready);
+    let Some((ordinal, slot)) = idle.or_else(|| outdated().next()) else {
+        let all = observed.slots.iter().all(|slot| slot.state == State::Ready);
+        let good = if all { rollout.target().clone() } else { rollout.good.clone() };
+        return (Rollout { good, ..rollout }, Act::Nothing);
+    };
+    let serves = slot.state == State::Ready;
+    let others = observed.slots.iter().enumerate().filter(|(other, _)| *other != ordinal);
+    let room = others.map(|(_, other)| other.state).all(|state| state == State::Ready);
+    if rollout.waits(observed, policy) || (serves && !room) {
+        return (rollout, Act::Nothing);
+    }
+    begin(rollout, ordinal, if serves { Stage::Drain } else { Stage::Start }, observed)
+}
+
+fn begin(rollout: Rollout, ordinal: usize, stage: Stage, observed: &Observed<'_>) -> (Rollout, Act) {
+    let act = match stage {
+        Stage::Drain => Act::Drain(ordinal),
+        Stage::Start => Act::Replace(ordinal, rollout.target().clone()),
+    };
+    (Rollout { turn: Some(Turn { ordinal, stage, since: observed.now }), ..rollout }, act)
+}
+
+fn expired(since: Duration, after: Duration, observed: &Observed<'_>) -> bool {
+    observed.now.saturating_sub(since) >= after
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ mod faults;
 mod load;
 mod logs;
 mod restore;
+mod rolling;
 mod up;
 mod zombies;
 

@@ -6,7 +6,7 @@
 use std::fs::{File, OpenOptions};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,7 @@ pub(crate) struct Controller {
     /// Everything of this test; also the mark of its processes.
     pub(crate) root: PathBuf,
     pub(crate) home: PathBuf,
+    program: PathBuf,
     options: Options,
     address: Option<SocketAddr>,
     client: Option<Client>,
@@ -67,11 +68,40 @@ fn quiet_address() -> SocketAddr {
 impl Controller {
     /// Starts one and waits until all replicas are ready.
     pub(crate) fn start(options: Options) -> Controller {
-        let root = processes::folder(options.name);
-        let home = root.join("home");
-        let mut controller = Controller { root, home, options, address: None, client: None, up: None };
+        let mut controller = Controller::prepare(options);
         controller.start_up();
         controller
+    }
+
+    /// The same of a program of its own, which can be replaced.
+    pub(crate) fn start_own(options: Options) -> Controller {
+        let mut controller = Controller::prepare(options);
+        let program = controller.root.join("majordomo");
+        std::fs::copy(PROGRAM, &program).unwrap();
+        controller.program = program;
+        controller.start_up();
+        controller
+    }
+
+    fn prepare(options: Options) -> Controller {
+        let root = processes::folder(options.name);
+        let (home, program) = (root.join("home"), PathBuf::from(PROGRAM));
+        Controller { root, home, program, options, address: None, client: None, up: None }
+    }
+
+    /// Puts another one in the place of the program that `up` runs, as whoever installs it does.
+    pub(crate) fn install(&self, make: impl FnOnce(&Path)) {
+        let aside = self.root.join("majordomo.new");
+        make(&aside);
+        std::fs::set_permissions(&aside, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        std::fs::rename(&aside, &self.program).unwrap();
+    }
+
+    /// Runs a command of ours on this home to its end.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(PROGRAM);
+        command.args(arguments).arg("--home").arg(&self.home).stdin(Stdio::null());
+        command.env_remove("MAJORDOMO_AUTH").output().unwrap()
     }
 
     /// Starts `up` (again, at the same address) and waits until all replicas are ready.
@@ -83,7 +113,7 @@ impl Controller {
     pub(crate) fn spawn_up(&mut self) {
         assert!(self.up.is_none(), "it runs already");
         let listen = *self.address.get_or_insert_with(quiet_address);
-        let mut up = Command::new(PROGRAM);
+        let mut up = Command::new(&self.program);
         up.arg("up").arg("--home").arg(&self.home).arg("--no-example");
         up.args(["--listen", &listen.to_string(), "--replicas", &self.options.replicas.to_string()]);
         up.args(["--agents", &self.options.agents.to_string()]);

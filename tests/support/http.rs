@@ -1,7 +1,7 @@
 //! A small HTTP client: one request a connection, blocking, whole answers only.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic, reason = "test support; no test uses all of it")]
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -97,17 +97,65 @@ impl Client {
     }
 }
 
+/// A connection that is used again and again, until the server says that it closes it. Nothing is ever tried twice.
+#[derive(Debug)]
+pub(crate) struct KeptAlive {
+    client: Client,
+    stream: Option<BufReader<TcpStream>>,
+}
+
+impl KeptAlive {
+    pub(crate) fn new(client: Client) -> KeptAlive {
+        KeptAlive { client, stream: None }
+    }
+
+    pub(crate) fn get(&mut self, path: &str) -> io::Result<Reply> {
+        let mut stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => {
+                let stream = TcpStream::connect_timeout(&self.client.address, TIMEOUT)?;
+                stream.set_read_timeout(Some(TIMEOUT))?;
+                BufReader::new(stream)
+            }
+        };
+        let Client { address, authorization } = &self.client;
+        let head =
+            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: {authorization}\r\n\r\n");
+        stream.get_mut().write_all(head.as_bytes())?;
+        let cut = || io::Error::new(io::ErrorKind::UnexpectedEof, "the answer is cut");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            if stream.read_until(b'\n', &mut answer)? == 0 {
+                return Err(cut());
+            }
+        }
+        let head = parse_head(&answer).ok_or_else(cut)?;
+        match head.header("content-length").and_then(|length| length.parse::<usize>().ok()) {
+            Some(length) => {
+                let from = answer.len();
+                answer.resize(from + length, 0);
+                stream.read_exact(&mut answer[from..])?;
+            }
+            None => {
+                while !answer.ends_with(b"\r\n0\r\n\r\n") {
+                    if stream.read_until(b'\n', &mut answer)? == 0 {
+                        return Err(cut());
+                    }
+                }
+            }
+        }
+        let reply = parse(&answer).ok_or_else(cut)?;
+        if reply.header("connection").is_none_or(|word| !word.eq_ignore_ascii_case("close")) {
+            self.stream = Some(stream);
+        }
+        Ok(reply)
+    }
+}
+
 /// Nothing when it is not whole.
 fn parse(answer: &[u8]) -> Option<Reply> {
+    let reply = parse_head(answer)?;
     let end = answer.windows(4).position(|w| w == b"\r\n\r\n")?;
-    let head = std::str::from_utf8(&answer[..end]).ok()?;
-    let mut lines = head.split("\r\n");
-    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
-    let headers: Vec<(String, String)> = lines
-        .filter_map(|line| line.split_once(':'))
-        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
-        .collect();
-    let reply = Reply { status, headers, body: Vec::new() };
     let rest = &answer[end + 4..];
     let body = if reply.header("transfer-encoding").is_some_and(|coding| coding.contains("chunked")) {
         unchunk(rest)?
@@ -117,6 +165,19 @@ fn parse(answer: &[u8]) -> Option<Reply> {
         rest.to_vec()
     };
     Some(Reply { body, ..reply })
+}
+
+/// Status and headers.
+fn parse_head(answer: &[u8]) -> Option<Reply> {
+    let end = answer.windows(4).position(|w| w == b"\r\n\r\n")?;
+    let head = std::str::from_utf8(&answer[..end]).ok()?;
+    let mut lines = head.split("\r\n");
+    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+    let headers: Vec<(String, String)> = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        .collect();
+    Some(Reply { status, headers, body: Vec::new() })
 }
 
 fn unchunk(mut rest: &[u8]) -> Option<Vec<u8>> {

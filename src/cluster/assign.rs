@@ -45,6 +45,22 @@ impl Loads {
     }
 }
 
+/// Most agents that a replica sends elsewhere in a second.
+pub const MOVES: usize = 64;
+
+/// How many of its agents a replica sends elsewhere now: those above the mean, once it has half more than that. Where
+/// there are few agents, chance alone makes such differences: they stay.
+pub fn too_many(members: &[Member], me: &ReplicaId, held: usize) -> usize {
+    const FEW: usize = 8;
+    let ready = || members.iter().filter(|m| m.state == ReplicaState::Ready);
+    if !ready().any(|m| m.id == *me) {
+        return 0;
+    }
+    let others: usize = ready().filter(|m| m.id != *me).map(|m| m.load.agents as usize).sum();
+    let mean = (others + held).div_ceil(ready().count());
+    if held < FEW || held * 2 <= mean * 3 { 0 } else { (held - mean).min(MOVES) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +86,43 @@ mod tests {
         assert_eq!(loads.choose(Some(&id(2))), Some(id(2)));
         assert_eq!(loads.choose(Some(&id(3))), Some(id(1)));
         assert_eq!(loads.choose(Some(&id(9))), Some(id(1)));
+    }
+
+    fn member(n: i64, agents: u32, state: ReplicaState) -> Member {
+        Member {
+            id: id(n),
+            ordinal: 0,
+            pid: 0,
+            address: String::new(),
+            state,
+            since: model::Millis(0),
+            revision: String::new(),
+            version: String::new(),
+            level: 1,
+            behaviour: 1,
+            beat: 0,
+            load: store::Load { agents, ..store::Load::default() },
+        }
+    }
+
+    #[test]
+    fn a_replica_with_half_more_agents_than_the_mean_sends_some_elsewhere() {
+        use ReplicaState::{Draining, Ready};
+        let members =
+            |b, c| [member(1, 0, Ready), member(2, b, Ready), member(3, c, Ready), member(4, 900, Draining)];
+        for (held, b, c, away) in [
+            (0, 500, 500, 0),
+            (7, 0, 0, 0),
+            (9, 0, 0, 6),
+            (150, 75, 75, 0),
+            (151, 75, 74, 51),
+            (1_000, 0, 0, 64),
+            (1_000, 1_000, 0, 0),
+        ] {
+            assert_eq!(too_many(&members(b, c), &id(1), held), away, "{held} {b} {c}");
+        }
+        assert_eq!(too_many(&members(0, 0), &id(4), 900), 0, "it does not serve");
+        assert_eq!(too_many(&[member(1, 0, Ready)], &id(1), 900), 0, "there is nowhere else");
     }
 
     #[test]

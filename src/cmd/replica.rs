@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use cluster::Membership;
+use cluster::assign::MOVES;
 use config::NodeConfig;
 use engine::{Engine, Hints, Parts};
 use link::Links;
@@ -330,7 +331,8 @@ async fn stop(
     let _told = tokio::time::timeout(Duration::from_secs(5), cluster.set_state(ReplicaState::Draining)).await;
     public_stop.cancel();
     let builds = engine.hand_over(DRAIN).await;
-    while links.shed(256, "this replica stops") > 0 && started.elapsed() < DRAIN {
+    // The others take them one by one: all at once would make each wait for the last.
+    while links.shed(MOVES, "this replica stops") > 0 && started.elapsed() < DRAIN {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     tokio::time::sleep(Duration::from_millis(200)).await;

@@ -90,7 +90,25 @@ impl Links {
 
     /// Dials the peers and keeps the local links true to the store until the process ends.
     pub async fn run(&self) {
-        tokio::join!(peers::dial_all(Arc::clone(&self.shared)), agent::watch_store(Arc::clone(&self.shared)));
+        tokio::join!(
+            peers::dial_all(Arc::clone(&self.shared)),
+            agent::watch_store(Arc::clone(&self.shared)),
+            self.balance()
+        );
+    }
+
+    /// Sends agents elsewhere when others have far fewer: after a replica was restarted it has none.
+    async fn balance(&self) {
+        loop {
+            tokio::time::sleep(cluster::LOOK).await;
+            let view = self.shared.cluster.view().borrow().clone();
+            let held = self.shared.routes.held().len();
+            let away = cluster::assign::too_many(&view.members, self.shared.cluster.me(), held);
+            if away > 0 {
+                tracing::info!(held, away, "other replicas have fewer agents: some go there");
+                self.shed(away, "other replicas have fewer agents");
+            }
+        }
     }
 
     /// Serves a native agent that has shown its secret, until its link ends. Says why it ended.
@@ -144,7 +162,8 @@ impl Links {
         self.shared.routes.held()
     }
 
-    /// Closes all links, so that the agents connect elsewhere; at most so many a call. Gives how many are left.
+    /// Closes links, the oldest first, so that their agents connect elsewhere; at most so many a call. Gives how many are
+    /// left.
     pub fn shed(&self, most: usize, reason: &str) -> usize {
         self.shared.routes.shed(most, reason)
     }

@@ -265,7 +265,9 @@ impl Routes {
 
     pub(crate) fn shed(&self, most: usize, reason: &str) -> usize {
         let table = self.table.lock();
-        for local in table.local.values().take(most) {
+        let mut oldest: Vec<&Local> = table.local.values().collect();
+        oldest.sort_unstable_by_key(|local| local.link);
+        for local in oldest.into_iter().take(most) {
             local.to.tell(ToSocket::Close(reason.to_owned()));
         }
         table.local.len().saturating_sub(most)

@@ -145,13 +145,20 @@ pub(crate) fn command(program: &Path, log: &Path) -> Result<Command, Error> {
     Ok(command)
 }
 
-/// The last line of a log, for a sentence.
-pub(crate) fn last_words(log: &Path) -> Option<String> {
+/// Bytes in a log so far.
+pub(crate) fn length(log: &Path) -> u64 {
+    fs::metadata(log).map_or(0, |found| found.len())
+}
+
+/// The last line of a log after its first `from` bytes, for a sentence.
+pub(crate) fn last_words(log: &Path, from: u64) -> Option<String> {
     const TAIL: u64 = 4096;
     use std::io::{Read, Seek, SeekFrom};
     let mut file = fs::File::open(log).ok()?;
     let length = file.metadata().ok()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL))).ok()?;
+    // one that is shorter than it was is another one
+    let from = if from > length { 0 } else { from };
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL).max(from))).ok()?;
     let mut bytes = Vec::new();
     file.take(TAIL).read_to_end(&mut bytes).ok()?;
     let text = String::from_utf8_lossy(&bytes);
@@ -203,8 +210,10 @@ mod tests {
     fn the_last_line_of_a_log_is_what_a_process_said() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("x.log");
-        assert_eq!(last_words(&log), None);
+        assert_eq!(last_words(&log, 0), None);
         fs::write(&log, format!("{}\nmajordomo: the database refuses\n\n", "x".repeat(9_000))).unwrap();
-        assert_eq!(last_words(&log).as_deref(), Some("the database refuses"));
+        assert_eq!(last_words(&log, 7).as_deref(), Some("the database refuses"));
+        assert_eq!(last_words(&log, length(&log)), None, "what another process said");
+        assert_eq!(last_words(&log, 1 << 40).as_deref(), Some("the database refuses"), "another file");
     }
 }

@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use crate::Error;
 use crate::listener::LISTEN_FD;
 use crate::peer::{Peers, probe};
-use crate::process::{Exit, Process, command, last_words};
+use crate::process::{Exit, Process, command, last_words, length};
 use crate::store_url::{STORE_ENV, StoreUrl};
 use crate::watch::{Act, Phase, Seen, TICK, step};
 
@@ -109,6 +109,8 @@ pub(crate) struct Supervisor {
     pub(crate) peers: Peers,
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) stop: watch::Receiver<Stop>,
+    /// Where in the log the process began.
+    pub(crate) begins: u64,
 }
 
 impl Supervisor {
@@ -183,7 +185,8 @@ impl Supervisor {
         let _ = self.events.send(Event { name, revision, what }).await;
     }
 
-    async fn start(&self) -> Option<Process> {
+    async fn start(&mut self) -> Option<Process> {
+        self.begins = length(&self.member.log);
         match self.spawn() {
             Ok(process) => {
                 self.say(What::Started { pid: process.pid, found: false }).await;
@@ -231,7 +234,8 @@ impl Supervisor {
             Phase::Down { at, .. } => at.saturating_sub(now),
             Phase::Up { .. } | Phase::Killed { .. } => Duration::ZERO,
         };
-        self.say(What::Ended { exit: exit.clone(), said: last_words(&self.member.log), pause }).await;
+        self.say(What::Ended { exit: exit.clone(), said: last_words(&self.member.log, self.begins), pause })
+            .await;
     }
 
     async fn is_ready(&self, pid: Option<u32>) -> bool {

@@ -136,7 +136,8 @@ impl Fleet {
         wanted: watch::Receiver<Option<Spec>>,
         stop: watch::Receiver<Stop>,
     ) -> Supervisor {
-        Supervisor { member, spec, wanted, peers: self.peers.clone(), events: self.events.0.clone(), stop }
+        let (peers, events) = (self.peers.clone(), self.events.0.clone());
+        Supervisor { member, spec, wanted, peers, events, stop, begins: 0 }
     }
 
     fn names(&self) -> Vec<String> {

@@ -134,6 +134,15 @@ impl Controller {
         Ok((status, text))
     }
 
+    /// Reads the log of a build from an offset, once; gives where it ends.
+    pub(crate) fn progress(&self, job: &str, n: usize, from: u64) -> Result<u64> {
+        let url = format!("{}/job/{job}/{n}/logText/progressiveText?start={from}", self.url);
+        let mut answer = self.agent.get(&url).header("Authorization", &self.authorization).call()?;
+        let end = answer.headers().get("x-text-size").and_then(|size| size.to_str().ok()?.parse().ok());
+        answer.body_mut().with_config().limit(256 << 20).read_to_vec()?;
+        end.with_context(|| format!("{url} was answered {}", answer.status()))
+    }
+
     pub(crate) fn get(&self, path: &str) -> Result<Value> {
         Ok(serde_json::from_str(&self.ask("GET", path, None)?.1)?)
     }

@@ -8,6 +8,7 @@ mod failover;
 mod limits;
 #[path = "../../support/postgres.rs"]
 mod postgres;
+mod rolling;
 mod table;
 mod trigger;
 mod trivial;
@@ -35,8 +36,8 @@ struct Args {
     /// Only on this store; both when not given
     #[arg(long, value_parser = ["sqlite", "postgres"])]
     store: Option<String>,
-    /// Only these: limits, trivial, trigger, failover
-    #[arg(long, value_delimiter = ',', default_value = "limits,trivial,trigger,failover")]
+    /// Only these: limits, trivial, trigger, rolling, failover
+    #[arg(long, value_delimiter = ',', default_value = "limits,trivial,trigger,rolling,failover")]
     only: Vec<String>,
     /// Trivial builds
     #[arg(long, default_value_t = 2000)]
@@ -101,6 +102,11 @@ fn measure(args: &Args, store: &Store<'_>, wanted: &dyn Fn(&str) -> bool, table:
         if wanted("trivial") {
             trivial::measure(&controller, args.builds, args.clients, table).context("run trivial builds")?;
         }
+        controller.stop()?;
+    }
+    if wanted("rolling") {
+        let controller = Controller::start(&args.binary, store, 16)?;
+        rolling::measure(&controller, table).context("restart all replicas")?;
         controller.stop()?;
     }
     if wanted("failover") {

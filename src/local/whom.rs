@@ -56,8 +56,10 @@ pub fn whom(said: Said<'_>, default_home: &Path) -> Result<Whom, Error> {
             home.display()
         )));
     }
-    let password = text(&paths.admin_password(), "use --auth")?;
-    Ok(Whom { url, auth: Auth::parse(&format!("admin:{password}"))?, replicas })
+    // the password may have been changed since
+    let token = files::read_given(&paths.admin_token())?.map(|token| token.trim().to_owned());
+    let secret = token.map_or_else(|| text(&paths.admin_password(), "use --auth"), Ok)?;
+    Ok(Whom { url, auth: Auth::parse(&format!("admin:{secret}"))?, replicas })
 }
 
 fn text(file: &Path, what: &str) -> Result<String, Error> {

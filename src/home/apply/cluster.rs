@@ -1,7 +1,7 @@
-//! Identity of the home, users, membership, failovers.
+//! Identity of the home, membership, failovers.
 
 use model::{Millis, ReplicaId, ReplicaState};
-use store::{Answer, Error, Join, Load, User};
+use store::{Answer, Error, Join, Load};
 
 use super::{Applied, no_meta, note_loss};
 use crate::db::{Conn, Lock, args};
@@ -37,17 +37,6 @@ pub(super) async fn raise_epoch(conn: &mut Conn, above: u32) -> Applied {
     }
     let row = conn.row("SELECT epoch FROM meta", args![]).await?.ok_or_else(no_meta)?;
     Ok(Answer::Epoch(row.small(0)?))
-}
-
-pub(super) async fn create_user(conn: &mut Conn, user: &User) -> Applied {
-    let created = conn
-        .run(
-            "INSERT INTO account (user_key, id, full_name, password) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT (user_key) DO NOTHING",
-            args![&user.id.to_lowercase(), &user.id, &user.full_name, &user.password],
-        )
-        .await?;
-    Ok(Answer::Bool(created > 0))
 }
 
 pub(super) async fn join(conn: &mut Conn, join: &Join) -> Applied {

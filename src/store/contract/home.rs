@@ -1,7 +1,7 @@
-//! The home itself: identity, epoch, users.
+//! The home itself: identity, epoch.
 
 use super::support::*;
-use crate::{Answer, MAX_EPOCH, Store, User, Write};
+use crate::{Answer, MAX_EPOCH, Store, Write};
 
 pub async fn a_new_home_has_no_controller<S: Store>(store: &S) {
     let meta = store.meta().await.unwrap();
@@ -34,14 +34,4 @@ pub async fn an_epoch_that_no_fence_can_show_is_refused<S: Store>(store: &S) {
     refused(store, Write::RaiseEpoch { above: MAX_EPOCH }, "Limit").await;
     refused(store, Write::RaiseEpoch { above: u32::MAX }, "Limit").await;
     assert_eq!(ok(store, Write::RaiseEpoch { above: MAX_EPOCH - 1 }).await, Answer::Epoch(MAX_EPOCH));
-}
-
-pub async fn a_user_is_created_once_whatever_the_case<S: Store>(store: &S) {
-    let ann = User { id: "Ann".into(), full_name: "Ann Ä".into(), password: "$argon2id$1".into() };
-    assert!(claim(store, Write::CreateUser(ann.clone())).await);
-    let other = User { id: "aNN".into(), full_name: "Other".into(), password: "$argon2id$2".into() };
-    declined(store, Write::CreateUser(other)).await;
-    assert_eq!(store.user("Ann").await.unwrap(), Some(ann.clone()));
-    assert_eq!(store.user("ann").await.unwrap(), Some(ann));
-    assert_eq!(store.user("bob").await.unwrap(), None);
 }

@@ -3,7 +3,7 @@
 use model::{Fence, Millis, ReplicaId, ReplicaState};
 
 use super::{State, next};
-use crate::{Answer, Error, Failover, Join, Lease, Load, MAX_EPOCH, Member, Result, User, first_id};
+use crate::{Answer, Error, Failover, Join, Lease, Load, MAX_EPOCH, Member, Result, first_id};
 
 impl State {
     pub(super) fn identify(&mut self, controller: &str) -> Answer {
@@ -24,15 +24,6 @@ impl State {
             self.last.incarnation = self.last.incarnation.max(last);
         }
         Ok(Answer::Epoch(self.meta.epoch))
-    }
-
-    pub(super) fn create_user(&mut self, user: &User) -> Answer {
-        let key = user.id.to_lowercase();
-        let created = !self.users.contains_key(&key);
-        if created {
-            self.users.insert(key, user.clone());
-        }
-        Answer::Bool(created)
     }
 
     pub(super) fn join(&mut self, join: &Join) -> Answer {

@@ -11,14 +11,14 @@ use local::{Said, replicas_table, whom};
 #[command(after_help = "Examples:\n  majordomo replicas\n  \
     majordomo replicas --url http://ci.example.com/ --auth @credentials")]
 pub(crate) struct ReplicasArgs {
-    /// Folder of the controller: its address and the administrator's password are read there
+    /// Folder of the controller: its address and the administrator's API token are read there
     /// [default: majordomo-home]
     #[arg(long, value_name = "DIR")]
     home: Option<PathBuf>,
     /// Where the controller is, when it is not on this machine; needs --auth, unless --home is given too
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// USER:PASSWORD, or @FILE with that in it
+    /// USER:PASSWORD or USER:TOKEN, or @FILE with that in it
     #[arg(long, value_name = "AUTH", env = "MAJORDOMO_AUTH", hide_env_values = true)]
     auth: Option<String>,
 }

@@ -266,6 +266,13 @@ fn checked(user: &str, secret: &str) -> Result<String, Denied> {
     Ok(user_key(user))
 }
 
+/// The log names the address only: a password may have been typed where the name belongs.
+fn busy(source: Source<'_>, wait: Duration) -> Denied {
+    let from = source.from.map(|from| from.to_string()).unwrap_or_default();
+    tracing::info!(from, seconds = wait.as_secs(), "an attempt to sign in is refused: too many have failed");
+    Denied::Busy(wait)
+}
+
 /// One attempt under way; it ends also when its caller goes.
 struct Attempt<'a> {
     inner: &'a Inner,
@@ -294,7 +301,7 @@ impl Inner {
             None => None,
         };
         let (Some(token), Some(user)) = (token, user) else {
-            self.attempts.lock().admit(source, now).map_err(Denied::Busy)?;
+            self.attempts.lock().admit(source, now).map_err(|wait| busy(source, wait))?;
             self.attempts.lock().bad_token(source, now);
             return Err(Denied::Wrong);
         };
@@ -324,7 +331,8 @@ impl Inner {
             }
         }
         let began = Instant::now();
-        let delay = self.attempts.lock().begin(source, self.clock.elapsed()).map_err(Denied::Busy)?;
+        let delay =
+            self.attempts.lock().begin(source, self.clock.elapsed()).map_err(|wait| busy(source, wait))?;
         let mut attempt = Attempt { inner: self, source, failed: None };
         if delay > Duration::ZERO {
             sleep(delay).await;

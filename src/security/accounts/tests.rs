@@ -270,18 +270,6 @@ async fn a_token_is_good_for_its_user_until_it_is_revoked() {
 }
 
 #[tokio::test]
-async fn what_was_known_lately_stays_good_while_the_store_is_away() {
-    struct Away(Failing<Memory>);
-    // reads of the failing store go through, so the cache is asked itself
-    let Away(store) = Away(World::new().await.store);
-    let known = Known::default();
-    let read = async { store.user("admin").await };
-    assert!(known.get("admin", Duration::ZERO, read).await.unwrap().is_some());
-    let away = async { Err(store::Error::Unavailable("gone".to_owned())) };
-    assert!(known.get("admin", Duration::from_secs(30), away).await.unwrap().is_some());
-}
-
-#[tokio::test]
 async fn users_are_named_as_jenkins_names_them() {
     let World { accounts, store, .. } = World::new().await;
     let clear = || NewPassword::Clear(Password::new("p"));

@@ -23,7 +23,7 @@ pub(super) fn crumb_issuer(look: &Look<'_>, asked: &Asked, select: &Select) -> R
 
 pub(super) fn who_am_i(look: &Look<'_>, asked: &Asked, select: &Select) -> Result<Value, Error> {
     let mut shape = Shape::new("hudson.security.WhoAmI", select);
-    let authorities = asked.user.iter().map(|_| Value::from("authenticated")).collect::<Vec<_>>();
+    let authorities = vec![Value::from(if asked.user.is_some() { "authenticated" } else { "anonymous" })];
     shape.put("anonymous", PLAIN, asked.user.is_none());
     shape.put("authenticated", PLAIN, asked.user.is_some());
     shape.put("authorities", PLAIN, authorities);

@@ -51,8 +51,9 @@ pub(crate) async fn sign_in(app: &App, base: &Base, cookie: &str, request: Reque
     let form = Params::parse(&body)?;
     let param = |name: &str| form.get(name).or_else(|| query.get(name));
     let from = local(param("from"));
-    let user = param("j_username").unwrap_or_default();
-    let password = Password::new(param("j_password").unwrap_or_default());
+    // never of the query: addresses come into the logs of proxies
+    let user = form.get("j_username").unwrap_or_default();
+    let password = Password::new(form.get("j_password").unwrap_or_default());
     let remember = param("remember_me").is_some_and(|text| matches!(text, "true" | "on" | "yes" | "1"));
     let remote = head.extensions.get::<Remote>().map(|r| r.0);
     let client = address(&head.headers, remote);

@@ -81,6 +81,7 @@ pub(crate) async fn generate_token(look: &Look<'_>, asked: &Asked, whose: &Whose
     let named = asked.param("newTokenName").map(str::trim).filter(|name| !name.is_empty());
     let name = named.map_or_else(|| format!("Token created on {}", today(look)), str::to_owned);
     let (token, secret) = look.app.accounts.generate_token(&user.id, &name).await?;
+    tracing::info!(user = %user.id, token = %token.id, "an API token was generated");
     if asked.navigates() {
         return Ok(reply::html(pages::new_token(look, &user, &token, secret.expose())));
     }
@@ -112,7 +113,9 @@ pub(crate) async fn rename_token(look: &Look<'_>, asked: &Asked, whose: &Whose) 
 /// 200 also for a token that is not there: it is revoked.
 pub(crate) async fn revoke_token(look: &Look<'_>, asked: &Asked, whose: &Whose) -> Reply {
     let user = owned(look, asked, whose).await?;
-    look.app.accounts.revoke_token(&user.id, token_id(asked)?).await?;
+    if look.app.accounts.revoke_token(&user.id, token_id(asked)?).await? {
+        tracing::info!(user = %user.id, by = asked.by(), "an API token was revoked");
+    }
     done(look, asked, &user, reply::empty(StatusCode::OK))
 }
 
@@ -120,6 +123,7 @@ pub(crate) async fn revoke_tokens(look: &Look<'_>, asked: &Asked, whose: &Whose,
     let user = owned(look, asked, whose).await?;
     let except = if all_but_one { Some(token_id(asked)?) } else { None };
     look.app.accounts.revoke_tokens(&user.id, except).await?;
+    tracing::info!(user = %user.id, by = asked.by(), "API tokens were revoked");
     done(look, asked, &user, reply::empty(StatusCode::OK))
 }
 

@@ -77,6 +77,12 @@ async fn a_wrong_password_leads_to_a_page_that_says_so_and_not_whether_there_is_
         page.text().contains("Invalid user name or password") && page.text().contains("value=\"/job/a/\"")
     );
     assert_eq!(site.anon().get("/j_spring_security_check").await.status, 405);
+    let query = site.anon().form("/j_spring_security_check?j_username=admin&j_password=right", "").await;
+    assert_eq!(
+        (query.status.as_u16(), query.header("set-cookie")),
+        (302, ""),
+        "addresses are logged by proxies"
+    );
 }
 
 #[tokio::test]
@@ -166,8 +172,19 @@ async fn a_session_stays_good_while_the_store_is_away_and_signing_in_waits() {
     let store = store::Failing::new(Memory::new());
     let site = Site::on(Arc::new(store.clone())).await;
     let browser = site.anon().with("cookie", &site.browse("admin", "right").await);
+    assert_eq!(browser.json("/whoAmI/api/json").await["name"], "admin");
     store.fail(store.writes() + 1, store::Fault::Away);
-    assert_eq!(browser.get("/api/json").await.status, 200);
+    store.deafen();
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    for client in [&browser, &site.basic("admin", "right")] {
+        // what needs the store says so, and who asks is known
+        let answer = client.get("/queue/api/json").await;
+        assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, "2"));
+    }
+    assert_eq!(browser.json("/whoAmI/api/json").await["name"], "admin");
+    assert_eq!(site.admin().get("/whoAmI/api/json").await.status, 503, "this token was not seen before");
+    assert_eq!(site.anon().get("/api/json").await.status, 503);
+    assert_eq!(site.anon().get("/login").await.status, 200);
     let form = "j_username=admin&j_password=right";
     let answer = site.anon().form("/j_spring_security_check", form).await;
     assert_eq!(answer.status, 503);

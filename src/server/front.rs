@@ -115,8 +115,7 @@ impl Front {
         }
         let caller = match self.admitted(&head, &route).await {
             Err(Error::Unauthorized(_)) if lost(&head) => {
-                let wanted = head.uri.path_and_query().map_or("/", |wanted| wanted.as_str());
-                return sign::form_for(&base, wanted);
+                return sign::form_for(&base, &head.uri);
             }
             admitted => admitted?,
         };

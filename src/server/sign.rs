@@ -1,7 +1,7 @@
 //! Signing in and out with a browser.
 
 use axum::body::Body;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use security::{Denied, Password, REMEMBER_ME};
 
@@ -35,8 +35,11 @@ pub(crate) fn page(base: &Base, query: Option<&str>, failed: bool) -> Reply {
 }
 
 /// The address of the form for somebody who wanted that page.
-pub(crate) fn form_for(base: &Base, path_and_query: &str) -> Reply {
-    let from = local(Some(path_and_query)).map(|from| format!("?from={}", segment(from)));
+pub(crate) fn form_for(base: &Base, wanted: &Uri) -> Reply {
+    let inside = base.strip(wanted.path()).trim_start_matches('/');
+    let query = wanted.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let wanted = format!("{}{inside}{query}", base.path());
+    let from = local(Some(&wanted)).map(|from| format!("?from={}", segment(from)));
     reply::found(&format!("{}login{}", base.root(), from.unwrap_or_default()))
 }
 

@@ -147,8 +147,15 @@ async fn tokens(look: &Look<'_>, user: &User, own: bool) -> Result<String, Error
     let at = format!("{}descriptorByName/jenkins.security.ApiTokenProperty/", path(look, &user.id));
     let row = |token: &ApiToken| {
         let revoke = look.frame.button_with(&format!("{at}revoke"), "Revoke", &[("tokenUuid", &token.id)]);
+        let name = format!(
+            "<input type=\"hidden\" name=\"tokenUuid\" value=\"{}\"><input type=\"text\" name=\"newName\" value=\"{}\" \
+             aria-label=\"Name\" maxlength=\"200\" required> ",
+            escape(&token.id),
+            escape(&token.name)
+        );
+        let name = look.frame.form(&format!("{at}rename"), &name, "Rename");
         let used = token.used_at.map_or("never".to_owned(), moment);
-        vec![escape(&token.name), moment(token.created_at), used, token.uses.to_string(), revoke]
+        vec![name, moment(token.created_at), used, token.uses.to_string(), revoke]
     };
     let rows: Vec<Vec<String>> = look.store().tokens(&user.id).await?.iter().map(row).collect();
     let heads = ["Name", "Created", "Last used", "Uses", ""];

@@ -10,6 +10,11 @@ async fn a_person_who_wants_a_page_signs_in_and_gets_it() {
     let lost = person.get("/job/hello/?x=1").await;
     assert_eq!(lost.status, 302);
     assert_eq!(lost.header("location"), "http://ci:8080/login?from=%2Fjob%2Fhello%2F%3Fx=1");
+    let proxied = person.clone().with("x-forwarded-prefix", "/ci");
+    for path in ["/job/hello/", "/ci/job/hello/"] {
+        let lost = proxied.get(path).await;
+        assert_eq!(lost.header("location"), "http://ci:8080/ci/login?from=%2Fci%2Fjob%2Fhello%2F", "{path}");
+    }
     let form = person.get("/login?from=%2Fjob%2Fhello%2F%3Fx=1").await;
     assert_eq!(form.status, 200);
     for wanted in

@@ -171,6 +171,10 @@ async fn a_browser_generates_and_revokes_tokens() {
     let made = browser.form(&format!("/user/admin/{TOKENS}/generateNewToken"), &form).await;
     assert!(made.text().contains("<pre>11") && made.text().contains("&lt;b&gt;"), "no token on the page");
     let uuid = site.store.tokens("admin").await.unwrap().into_iter().find(|t| t.name == "<b>").unwrap().id;
+    let form = format!("Jenkins-Crumb={crumb}&tokenUuid={uuid}&newName=for+%3Ci%3E");
+    assert_eq!(browser.form(&format!("/user/admin/{TOKENS}/rename"), &form).await.status, 303);
+    let page = browser.get("/user/admin/").await.text();
+    assert!(page.contains("value=\"for &lt;i&gt;\""), "{page}");
     let form = format!("Jenkins-Crumb={crumb}&tokenUuid={uuid}");
     let revoked = browser.form(&format!("/user/admin/{TOKENS}/revoke"), &form).await;
     assert_eq!((revoked.status.as_u16(), revoked.header("location")), (303, "http://ci:8080/user/admin/"));

@@ -21,14 +21,14 @@ pub(crate) const REFUSED: u8 = 2;
 /// Which controller a command is for, and in whose name.
 #[derive(Debug, clap::Args)]
 pub(crate) struct WhomArgs {
-    /// Folder of the controller: its address and the administrator's password are read there
+    /// Folder of the controller: its address and the administrator's API token are read there
     /// [default: majordomo-home]
     #[arg(long, value_name = "DIR")]
     home: Option<PathBuf>,
     /// Where the controller is, when it is not on this machine; needs --auth, unless --home is given too
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// USER:PASSWORD, or @FILE with that in it
+    /// USER:PASSWORD or USER:TOKEN, or @FILE with that in it
     #[arg(long, value_name = "AUTH", env = "MAJORDOMO_AUTH", hide_env_values = true)]
     auth: Option<String>,
 }

@@ -16,11 +16,11 @@ use cluster::assign::MOVES;
 use config::NodeConfig;
 use engine::{Engine, Hints, Parts};
 use link::Links;
-use local::{Bootstrap, Paths, ReplicaRecord, ReplicaWait};
+use local::{Administrator, Bootstrap, Paths, ReplicaRecord, ReplicaWait};
 use model::{Clock, JobName, ReplicaName, ReplicaState, SystemClock};
 use security::{Accounts, Keys};
 use server::{App, Limits, Settings};
-use store::{Join, Store, User, Write};
+use store::{ApiToken, Hidden, Join, Store, User, Write};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -119,10 +119,11 @@ async fn serve(args: ReplicaArgs) -> Result<ExitCode> {
     record.write(&paths.replica_record(name.as_str())).context("write down where this replica is")?;
 
     let this = Arc::new(This::new(cluster.clone()));
+    let accounts = Accounts::new(Arc::clone(&store));
     let app = App {
         commands: engine.commands(),
         objects: home.objects(),
-        accounts: Arc::new(Accounts::new(Arc::clone(&store))),
+        accounts: accounts.clone(),
         secrets: Arc::new(keys),
         agents: Arc::new(doors::Agents(links.clone())),
         peers: Arc::new(doors::Peers(links.clone())),
@@ -158,9 +159,11 @@ async fn serve(args: ReplicaArgs) -> Result<ExitCode> {
         }
         () = links.run() => ExitCode::SUCCESS,
         () = engine.run() => ExitCode::SUCCESS,
+        () = accounts.run() => ExitCode::SUCCESS,
         () = stop(&this, &cluster, &engine, &links, &public_stop) => ExitCode::SUCCESS,
     };
     all_stop.cancel();
+    let _settled = tokio::time::timeout(Duration::from_secs(1), accounts.settle()).await;
     let _closed = tokio::time::timeout(Duration::from_secs(5), home.close()).await;
     Ok(code)
 }
@@ -253,8 +256,7 @@ async fn bootstrap(store: &Arc<dyn Store>, paths: &Paths) -> Result<()> {
     if let store::Answer::Controller(found) = answer {
         of(&controller, &found)?;
     }
-    let (id, full_name, password) = (admin.id, admin.full_name, admin.password_hash);
-    store.write(Write::CreateUser(User { id, full_name, password })).await?;
+    store.write(first_user(admin)).await?;
     for node in nodes {
         let mut config = NodeConfig {
             name: node.name,
@@ -280,6 +282,25 @@ async fn bootstrap(store: &Arc<dyn Store>, paths: &Paths) -> Result<()> {
         unless_there(store.write(create).await)?;
     }
     Ok(())
+}
+
+/// The administrator of the first start. Later there are users, whoever they are by then.
+fn first_user(admin: Administrator) -> Write {
+    let Administrator { id, full_name, password_hash, token } = admin;
+    let token = token.map(|token| ApiToken {
+        id: token.id,
+        user: id.clone(),
+        name: "made by the first start".to_owned(),
+        hash: Hidden(token.hash),
+        created_at: SystemClock::new().now(),
+        used_at: None,
+        uses: 0,
+    });
+    let password = Hidden(password_hash);
+    Write::CreateFirstUser {
+        user: User { id, full_name, email: String::new(), password, admin: true },
+        token,
+    }
 }
 
 fn unless_there(answer: store::Result<store::Answer>) -> Result<()> {

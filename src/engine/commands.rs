@@ -279,7 +279,8 @@ impl Commands {
 
     /// Asks whoever has started the replicas to restart them, one after the other. Gives the number of the restart.
     pub async fn restart(&self, when: RestartWhen, by: &str) -> Result<i64, Error> {
-        match self.store.write(Write::AskRestart { when, by: by.to_owned() }).await? {
+        let seen = self.store.meta().await?.restart.number;
+        match self.store.write(Write::AskRestart { seen, when, by: by.to_owned() }).await? {
             Answer::Id(number) => Ok(number),
             other => {
                 Err(Error::Store(store::Error::Corrupt(format!("a restart was answered with {other:?}"))))

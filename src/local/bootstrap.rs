@@ -13,6 +13,7 @@ use crate::files;
 pub struct Bootstrap {
     /// Identity of the controller, for `Write::Identify`.
     pub controller: String,
+    /// The first user, if the controller has none yet.
     pub admin: Administrator,
     pub nodes: Vec<BootstrapNode>,
     /// Jobs of the first start; empty later, so that a deleted one stays deleted.
@@ -25,6 +26,15 @@ pub struct Administrator {
     pub full_name: String,
     /// PHC string.
     pub password_hash: String,
+    /// An API token that is there from the beginning; none in homes of older versions.
+    #[serde(default)]
+    pub token: Option<BootstrapToken>,
+}
+
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootstrapToken {
+    pub id: String,
+    pub hash: String,
 }
 
 impl fmt::Debug for Administrator {

@@ -10,6 +10,7 @@
 //!   up.lock          held while an `up` runs
 //!   bootstrap.json   what replicas create at their start when it is missing
 //!   admin-password   first password of the administrator, until he deletes it
+//!   admin-token      API token of the administrator, until he deletes it
 //!   secrets/         master.key: all other keys are derived from it
 //!   run/             NAME.json, NAME.sock, NAME.wait.json of each replica; up.json
 //!   logs/            NAME.log, NAME.log.1
@@ -40,7 +41,7 @@ mod up;
 mod watch;
 mod whom;
 
-pub use bootstrap::{Administrator, Bootstrap, BootstrapItem, BootstrapNode};
+pub use bootstrap::{Administrator, Bootstrap, BootstrapItem, BootstrapNode, BootstrapToken};
 pub use error::Error;
 pub use follow::{drain, reload, restart};
 pub use home::{Paths, ensure_usable};

@@ -1,4 +1,4 @@
-//! Whom `majordomo replicas` asks, and with which password. The password of a home goes to that home's own address and
+//! Whom `majordomo replicas` asks, and with which token or password. What a home has goes to that home's own address and
 //! nowhere else, unless the user names both.
 
 use std::path::Path;
@@ -56,8 +56,10 @@ pub fn whom(said: Said<'_>, default_home: &Path) -> Result<Whom, Error> {
             home.display()
         )));
     }
-    let password = text(&paths.admin_password(), "use --auth")?;
-    Ok(Whom { url, auth: Auth::parse(&format!("admin:{password}"))?, replicas })
+    // the password may have been changed since
+    let token = files::read_given(&paths.admin_token())?.map(|token| token.trim().to_owned());
+    let secret = token.map_or_else(|| text(&paths.admin_password(), "use --auth"), Ok)?;
+    Ok(Whom { url, auth: Auth::parse(&format!("admin:{secret}"))?, replicas })
 }
 
 fn text(file: &Path, what: &str) -> Result<String, Error> {
@@ -104,6 +106,10 @@ mod tests {
             assert_eq!(auth.expose(), "admin:first", "{url}");
             assert_eq!(replicas, ["majordomo-0"]);
         }
+        // a token outlives a changed password
+        std::fs::write(home.path().join("admin-token"), "11abc\n").unwrap();
+        assert_eq!(whom(said("http://127.0.0.1:8080"), home.path()).unwrap().auth.expose(), "admin:11abc");
+        std::fs::remove_file(home.path().join("admin-token")).unwrap();
         // both named: it is wanted
         let both = Said { home: Some(home.path()), ..said("http://ci.example/") };
         let both = whom(both, Path::new("/nowhere")).unwrap();

@@ -5,6 +5,8 @@ use std::fmt;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 
+use crate::token::is_token;
+
 /// Longest password that is looked at, in bytes.
 pub(crate) const MAX_PASSWORD: usize = 1024;
 /// 19 MiB, two passes, one lane: OWASP's first choice; about 20 ms a verification.
@@ -36,10 +38,21 @@ impl fmt::Debug for Password {
     }
 }
 
+/// How Jenkins marks a bcrypt hash.
+const JBCRYPT: &str = "#jbcrypt:";
+/// Highest cost of an imported hash: one verification takes some seconds.
+const MAX_COST: u32 = 16;
+
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordError {
     #[error("a password has 1 to {MAX_PASSWORD} bytes")]
     Length,
+    #[error("a password may not have the form of an API token")]
+    Token,
+    #[error(
+        "this is no hash that can be imported: it is to begin with {JBCRYPT}$2a$ and have a cost of 4 to {MAX_COST}"
+    )]
+    NotImported,
     #[error("the system gives no random bytes")]
     NoRandom,
     #[error("hash the password: {0}")]
@@ -58,6 +71,9 @@ pub fn hash_password(password: &Password) -> Result<String, PasswordError> {
     if password.0.is_empty() || password.0.len() > MAX_PASSWORD {
         return Err(PasswordError::Length);
     }
+    if is_token(&password.0) {
+        return Err(PasswordError::Token);
+    }
     let mut salt = [0; 16];
     getrandom::fill(&mut salt).map_err(|_| PasswordError::NoRandom)?;
     let params =
@@ -69,9 +85,34 @@ pub fn hash_password(password: &Password) -> Result<String, PasswordError> {
     Ok(hash.to_string())
 }
 
-/// Whether the PHC string is that of the password. Takes its time: not for an async thread.
-pub(crate) fn matches(password: &str, phc: &str) -> bool {
-    Argon2::default().verify_password(password.as_bytes(), phc).is_ok()
+/// Whether the hash is that of the password. Takes its time: not for an async thread.
+pub(crate) fn matches(password: &str, hash: &str) -> bool {
+    match hash.strip_prefix(JBCRYPT) {
+        Some(bcrypt) => bcrypt::verify(password, bcrypt).unwrap_or(false),
+        None => Argon2::default().verify_password(password.as_bytes(), hash).is_ok(),
+    }
+}
+
+/// A hash that Jenkins has made, as it may be kept until its user signs in.
+pub(crate) fn imported(text: &str) -> Result<String, PasswordError> {
+    let parts: Vec<&str> = text.strip_prefix(JBCRYPT).ok_or(PasswordError::NotImported)?.split('$').collect();
+    let legal = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '/';
+    match parts.as_slice() {
+        ["", "2a" | "2b" | "2y", cost, rest]
+            if cost.len() == 2
+                && cost.parse().is_ok_and(|cost: u32| (4..=MAX_COST).contains(&cost))
+                && rest.len() == 53
+                && rest.chars().all(legal) =>
+        {
+            Ok(text.to_owned())
+        }
+        _ => Err(PasswordError::NotImported),
+    }
+}
+
+/// Whether the hash is to be replaced by one of ours when its password is known.
+pub(crate) fn outdated(hash: &str) -> bool {
+    hash.starts_with(JBCRYPT)
 }
 
 #[cfg(test)]
@@ -91,6 +132,31 @@ mod tests {
         assert_ne!(hash, hash_password(&password).unwrap());
         assert_eq!(format!("{password:?}"), "Password(***)");
         assert_eq!(hash_password(&Password::new("")), Err(PasswordError::Length));
+        let token = crate::random_token().unwrap();
+        assert_eq!(hash_password(&Password::new(token.expose())), Err(PasswordError::Token));
+    }
+
+    #[test]
+    fn a_hash_of_jenkins_is_that_of_its_password() {
+        // of `secret`, cost 4
+        let bcrypt = format!("{JBCRYPT}{}", bcrypt::hash("secret", 4).unwrap().replace("$2b$", "$2a$"));
+        assert_eq!(imported(&bcrypt).as_deref(), Ok(bcrypt.as_str()));
+        assert!(outdated(&bcrypt) && matches("secret", &bcrypt) && !matches("Secret", &bcrypt));
+        assert!(!outdated(NOBODY));
+        let rest = "a".repeat(53);
+        for bad in [
+            "secret".to_owned(),
+            "#jbcrypt:".to_owned(),
+            format!("$2a$10${rest}"),
+            format!("#jbcrypt:$2a$31${rest}"),
+            format!("#jbcrypt:$2a$03${rest}"),
+            format!("#jbcrypt:$1$10${rest}"),
+            format!("#jbcrypt:$2a$10${rest}a"),
+            format!("#jbcrypt:$2a$10$!{}", "a".repeat(52)),
+        ] {
+            assert_eq!(imported(&bad), Err(PasswordError::NotImported), "{bad}");
+            assert!(!matches("secret", &bad));
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::{act, api, artifact, log, open, pages};
 
 /// May be called again when the store was away.
 pub(crate) async fn dispatch(app: &App, asked: &Asked, route: &Route) -> Reply {
-    let look = Look::new(app, &asked.base);
+    let look = Look::of(app, asked);
     match route {
         Route::Export(thing, format) => api::export(&look, asked, thing, *format).await,
         Route::Page(thing) => pages::page(&look, asked, thing).await,
@@ -19,6 +19,9 @@ pub(crate) async fn dispatch(app: &App, asked: &Asked, route: &Route) -> Reply {
         Route::NotServed(why) => Err(Error::NotServed((*why).to_owned())),
         Route::NotFound => Err(Error::missing("there is nothing at this address")),
         Route::Login
+        | Route::LoginError
+        | Route::SignIn
+        | Route::SignOut
         | Route::Healthz
         | Route::Readyz
         | Route::Static(_)
@@ -62,5 +65,14 @@ async fn act(look: &Look<'_>, asked: &Asked, action: &Action) -> Reply {
         Action::NodeDelete(name) => act::nodes::delete(look, name).await,
         Action::NodeToggleOffline(name) => act::nodes::toggle_offline(look, asked, name).await,
         Action::NodeJnlp(name) => act::nodes::jnlp(look, name).await,
+        Action::UserCreate => act::users::create(look, asked).await,
+        Action::UserConfigure(whose) => act::users::configure(look, asked, whose).await,
+        Action::UserDelete(whose) => act::users::delete(look, asked, whose).await,
+        Action::AnonymousRead => act::users::anonymous_read(look, asked).await,
+        Action::TokenGenerate(whose) => act::users::generate_token(look, asked, whose).await,
+        Action::TokenRename(whose) => act::users::rename_token(look, asked, whose).await,
+        Action::TokenRevoke(whose) => act::users::revoke_token(look, asked, whose).await,
+        Action::TokenRevokeAll(whose) => act::users::revoke_tokens(look, asked, whose, false).await,
+        Action::TokenRevokeAllExcept(whose) => act::users::revoke_tokens(look, asked, whose, true).await,
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
-use security::Denied;
+use security::{Denied, UserError};
 
 use crate::pages::html;
 
@@ -68,8 +68,20 @@ impl From<Denied> for Error {
     fn from(denied: Denied) -> Error {
         match denied {
             Denied::Wrong => Error::Unauthorized(denied.to_string()),
-            Denied::Busy => Error::SlowDown(Duration::from_secs(2)),
+            Denied::Busy(wait) => Error::SlowDown(wait),
             Denied::Store(error) => Error::from(error),
+        }
+    }
+}
+
+impl From<UserError> for Error {
+    fn from(error: UserError) -> Error {
+        let text = error.to_string();
+        match error {
+            UserError::Invalid(_) => Error::BadRequest(text),
+            UserError::NoUser(_) | UserError::NoToken => Error::NotFound(text),
+            UserError::Conflict(_) => Error::Conflict(text),
+            UserError::Store(error) => Error::from(error),
         }
     }
 }

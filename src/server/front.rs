@@ -1,27 +1,26 @@
-//! The way of every request: route, sign in, read the body, do it, and what every answer carries.
+//! The way of every request: route, who asks and may he, read the body, do it, and what every answer carries.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::State;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use futures_util::{FutureExt, TryFutureExt, stream};
+use futures_util::{FutureExt, stream};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use model::ReplicaState;
-use security::Identity;
+use security::Proof;
 use tokio::time::timeout;
 
+use crate::caller::{Caller, caller};
 use crate::dispatch::dispatch;
 use crate::error::Error;
 use crate::path::{Action, Route, Thing, parse};
 use crate::patience::again;
 use crate::ports::App;
 use crate::reply::Reply;
-use crate::request::{Asked, Base, MAX_FORM, MAX_XML, Params, Remote, discard, read_body};
-use crate::{open, session};
+use crate::request::{Asked, Base, MAX_FORM, MAX_XML, Params, Remote, discard, read_body, wants_page};
+use crate::{open, permit, session, sign};
 
 /// The version of Jenkins whose REST we speak; clients switch features by it.
 pub const JENKINS_VERSION: &str = "2.479.1";
@@ -53,12 +52,18 @@ async fn handle(State(front): State<Arc<Front>>, request: Request<Body>) -> Resp
     };
     let head = request.method() == Method::HEAD;
     let path = request.uri().path().to_owned();
+    let secure = Base::of(front.app.settings.root_url.as_deref(), request.headers()).secure();
+    let browser = front.browser(request.headers());
     let mut response = match AssertUnwindSafe(front.serve(request)).catch_unwind().await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => error.response(&id),
         Err(_panic) => Error::Internal(format!("the handler of {path} panicked")).response(&id),
     };
-    front.finish(&mut response, &id);
+    front.finish(&mut response, &id, secure);
+    if browser {
+        // it would ask in a window of its own, instead of showing our page
+        response.headers_mut().remove(header::WWW_AUTHENTICATE);
+    }
     if head { without_body(response) } else { response }
 }
 
@@ -99,7 +104,8 @@ impl Front {
                 return Err(Error::Method(route.allow()));
             }
             let request = Request::from_parts(head, std::mem::take(body));
-            return self.patiently(true, open::serve(&self.app, &route, request)).await;
+            let reply = open::serve(&self.app, &route, &base, &self.cookie, request);
+            return self.patiently(true, reply).await;
         }
         if route == Route::Metrics && self.peer(&head.headers) {
             return open::metrics(&self.app).await;
@@ -107,23 +113,43 @@ impl Front {
         if matches!(self.app.replica.state(), ReplicaState::Waiting | ReplicaState::Starting) {
             return Err(Error::Later("this replica is getting ready to work".to_owned()));
         }
-        let (name, password) = basic(&head.headers)?;
-        let patience = self.app.settings.patience;
-        let accounts = &self.app.accounts;
-        let user = again(patience, || accounts.authenticate(&name, &password).map_err(Error::from)).await?;
-        if !route.takes(&head.method) {
-            return Err(Error::Method(route.allow()));
-        }
-        let asked = self.ask(head, body, user, base, &route).await?;
+        let caller = match self.admitted(&head, &route).await {
+            Err(Error::Unauthorized(_)) if lost(&head) => {
+                return sign::form_for(&base, &head.uri);
+            }
+            admitted => admitted?,
+        };
+        let asked = self.ask(head, body, caller, base, &route).await?;
         session::check(&asked, self.app.secrets.as_ref())?;
-        let reply = again(patience, || dispatch(&self.app, &asked, &route));
+        let reply = again(self.app.settings.patience, || dispatch(&self.app, &asked, &route));
         let mut response = self.patiently(false, reply).await?;
         let name = HeaderValue::from_str(self.app.replica.name().as_str());
         if let Ok(name) = name {
             response.headers_mut().insert(HeaderName::from_static("x-majordomo-replica"), name);
         }
-        self.remember_session(&asked, &route, &mut response);
+        self.remember_session(&asked, &mut response);
         Ok(response)
+    }
+
+    /// Who asks, if he may. What is allowed to nobody in particular is refused before a method that is not taken.
+    async fn admitted(&self, head: &Parts, route: &Route) -> Result<Caller, Error> {
+        let accounts = &self.app.accounts;
+        let patience = self.app.settings.patience;
+        let remote = head.extensions.get::<Remote>().map(|r| r.0);
+        let caller = again(patience, || caller(accounts, &head.headers, remote, &self.cookie)).await?;
+        let anonymous_read = match caller.user {
+            Some(_) => false,
+            None => again(patience, async || Ok(accounts.anonymous_read().await?)).await?,
+        };
+        let need = permit::need(route, &head.method);
+        if caller.user.is_none() {
+            permit::check(need, None, anonymous_read)?;
+        }
+        if !route.takes(&head.method) {
+            return Err(Error::Method(route.allow()));
+        }
+        permit::check(need, caller.user.as_ref(), anonymous_read)?;
+        Ok(caller)
     }
 
     /// Reads the request.
@@ -131,7 +157,7 @@ impl Front {
         &self,
         head: Parts,
         body: &mut Body,
-        user: Identity,
+        caller: Caller,
         base: Base,
         route: &Route,
     ) -> Result<Asked, Error> {
@@ -140,10 +166,15 @@ impl Front {
             Method::GET | Method::HEAD => bytes::Bytes::new(),
             _ => read_body(&head.headers, body, body_limit(route), settings).await?,
         };
-        let shown = session::shown(&head.headers, &self.cookie);
-        let session = match (shown, route) {
-            (None, Route::Export(Thing::CrumbIssuer, _)) => Some(session::fresh()?),
-            (shown, _) => shown,
+        let Caller { user, proof, session } = caller;
+        // pages have forms, which need a crumb; who shows a token sees no pages
+        let page = match route {
+            Route::Page(_) | Route::Do(Action::Console(..)) => user.is_some() && proof != Some(Proof::Token),
+            route => matches!(route, Route::Export(Thing::CrumbIssuer, _)),
+        };
+        let (session, fresh) = match session {
+            None if page => (Some(session::fresh()?), true),
+            session => (session, false),
         };
         let mut asked = Asked {
             base,
@@ -152,19 +183,28 @@ impl Front {
             method: head.method,
             headers: head.headers,
             body,
-            user: Some(user),
+            user,
+            proof,
             remote: head.extensions.get::<Remote>().map(|r| r.0),
             session,
+            fresh,
         };
         asked.read_form()?;
         Ok(asked)
     }
 
-    fn remember_session(&self, asked: &Asked, route: &Route, response: &mut Response<Body>) {
-        let (Some(session), Route::Export(Thing::CrumbIssuer, _)) = (&asked.session, route) else { return };
-        if let Some(cookie) = session::cookie(&self.cookie, session, &asked.base) {
+    fn remember_session(&self, asked: &Asked, response: &mut Response<Body>) {
+        let Some(session) = asked.session.as_ref().filter(|_| asked.fresh) else { return };
+        if let Some(cookie) = session::cookie(&self.cookie, session, &asked.base, None) {
             response.headers_mut().insert(header::SET_COOKIE, cookie);
         }
+    }
+
+    /// A browser asks, and would not by itself show a name and password.
+    fn browser(&self, headers: &HeaderMap) -> bool {
+        let signs_in = headers.contains_key(header::AUTHORIZATION);
+        !signs_in
+            && (headers.contains_key("sec-fetch-mode") || session::shown(headers, &self.cookie).is_some())
     }
 
     /// Bounds the time of a request. `open` ones are not worth a word in the log.
@@ -186,7 +226,7 @@ impl Front {
     }
 
     /// What every answer carries.
-    fn finish(&self, response: &mut Response<Body>, id: &str) {
+    fn finish(&self, response: &mut Response<Body>, id: &str, secure: bool) {
         let headers = response.headers_mut();
         let mut set = |name: &'static str, value: &'static str| {
             headers.entry(HeaderName::from_static(name)).or_insert(HeaderValue::from_static(value));
@@ -197,6 +237,10 @@ impl Front {
         set("x-frame-options", "sameorigin");
         set("referrer-policy", "same-origin");
         set("content-security-policy", CSP);
+        set("cross-origin-opener-policy", "same-origin");
+        if secure {
+            set("strict-transport-security", "max-age=31536000");
+        }
         set("cache-control", "no-cache, no-store, must-revalidate");
         headers.insert(HeaderName::from_static("x-jenkins-session"), self.session_header.clone());
         if let Ok(id) = HeaderValue::from_str(id) {
@@ -205,18 +249,10 @@ impl Front {
     }
 }
 
-/// Name and password of basic authentication.
-fn basic(headers: &HeaderMap) -> Result<(String, String), Error> {
-    let wanted = || Error::Unauthorized("sign in with a user name and a password".to_owned());
-    let value = headers.get(header::AUTHORIZATION).ok_or_else(wanted)?.to_str().map_err(|_| wanted())?;
-    let (scheme, encoded) = value.split_once(' ').ok_or_else(wanted)?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return Err(wanted());
-    }
-    let decoded = STANDARD.decode(encoded.trim()).map_err(|_| wanted())?;
-    let text = String::from_utf8(decoded).map_err(|_| wanted())?;
-    let (name, password) = text.split_once(':').ok_or_else(wanted)?;
-    Ok((name.to_owned(), password.to_owned()))
+/// A person who has not signed in wants a page.
+fn lost(head: &Parts) -> bool {
+    let looks = matches!(head.method, Method::GET | Method::HEAD);
+    looks && !head.headers.contains_key(header::AUTHORIZATION) && wants_page(&head.headers)
 }
 
 /// Whether the query asks for an answer that only the agent can read.

@@ -1,11 +1,12 @@
 //! HTTP: Jenkins-compatible REST, agents, peers, the page.
 //!
-//! A request goes through [`front`](crate::front) (route, sign in, body), [`dispatch`](crate::dispatch), and one handler,
+//! A request goes through [`front`](crate::front) (route, who, may they, body), [`dispatch`](crate::dispatch), and one handler,
 //! which reads the store and calls `engine::Commands`; the server never writes to the store itself.
 
 mod act;
 mod api;
 mod artifact;
+mod caller;
 mod dispatch;
 mod error;
 mod export;
@@ -17,18 +18,19 @@ mod open;
 mod pages;
 mod path;
 mod patience;
+mod permit;
 mod ports;
 mod reply;
 mod request;
 mod serve;
 mod session;
+mod sign;
 mod socket;
 #[cfg(test)]
 mod tests;
 
 pub use front::{JENKINS_VERSION, router};
 pub use ports::{
-    AgentSockets, App, Arrival, Authenticate, MetricsSource, PeerSockets, Replica, Secrets, Settings,
-    Upgraded,
+    AgentSockets, App, Arrival, MetricsSource, PeerSockets, Replica, Secrets, Settings, Upgraded,
 };
 pub use serve::{Limits, serve};

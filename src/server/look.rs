@@ -16,8 +16,9 @@ use tokio::sync::OnceCell;
 
 use crate::error::Error;
 use crate::export::{Shape, Value};
+use crate::pages::html::Frame;
 use crate::ports::App;
-use crate::request::Base;
+use crate::request::{Asked, Base};
 
 /// Most values in one export: some 50 MB of memory.
 const MAX_VALUES: usize = if cfg!(test) { 5_000 } else { 500_000 };
@@ -30,6 +31,8 @@ const ESTIMATE_FROM: u32 = 3;
 pub(crate) struct Look<'a> {
     pub(crate) app: &'a App,
     pub(crate) base: &'a Base,
+    /// What the pages around have in common.
+    pub(crate) frame: Frame,
     values: AtomicUsize,
     queue: OnceCell<Queue>,
     seen: OnceCell<Seen>,
@@ -96,10 +99,19 @@ pub(crate) fn passwords(effective: &Effective) -> HashSet<&str> {
 }
 
 impl<'a> Look<'a> {
+    /// For the one who asks.
+    pub(crate) fn of(app: &'a App, asked: &'a Asked) -> Look<'a> {
+        let session = asked.session.as_deref();
+        let crumb = session.map(|session| app.secrets.crumb(asked.by(), session));
+        let frame = Frame::new(asked.base.path(), asked.user.as_ref(), crumb);
+        Look { frame, ..Look::new(app, &asked.base) }
+    }
+
     pub(crate) fn new(app: &'a App, base: &'a Base) -> Look<'a> {
         Look {
             app,
             base,
+            frame: Frame::new(base.path(), None, None),
             values: AtomicUsize::new(0),
             queue: OnceCell::new(),
             seen: OnceCell::new(),

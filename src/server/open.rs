@@ -14,20 +14,28 @@ use crate::patience::again;
 use crate::ports::App;
 use crate::reply::{self, Reply};
 use crate::request::{Base, read_body};
-use crate::{act, metrics as texts, pages, socket};
+use crate::{act, metrics as texts, sign, socket};
 
 /// Largest body of an administrator's request.
 const MAX_ADMIN: usize = 16 * 1024;
 
-pub(crate) async fn serve(app: &App, route: &Route, request: Request<Body>) -> Reply {
+pub(crate) async fn serve(
+    app: &App,
+    route: &Route,
+    base: &Base,
+    cookie: &str,
+    request: Request<Body>,
+) -> Reply {
     match route {
         Route::Healthz => Ok(reply::text("ok\n")),
         Route::Readyz => Ok(ready(app)),
-        Route::Login => Ok(reply::html(pages::login())),
+        Route::Login => sign::page(base, request.uri().query(), false),
+        Route::LoginError => sign::page(base, request.uri().query(), true),
+        Route::SignIn => sign::sign_in(app, base, cookie, request).await,
+        Route::SignOut => sign::sign_out(app, base, cookie, request.headers()).await,
         Route::Static(name) => file(name),
         Route::SealedJnlp(node) => {
-            let base = Base::of(app.settings.root_url.as_deref(), request.headers());
-            let sealed = async || act::nodes::sealed_jnlp(&Look::new(app, &base), node).await;
+            let sealed = async || act::nodes::sealed_jnlp(&Look::new(app, base), node).await;
             again(app.settings.patience, sealed).await
         }
         Route::Agent => socket::agent(app, request).await,

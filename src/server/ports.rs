@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use model::{NodeName, ReplicaId, ReplicaName, ReplicaState};
-use security::{Accounts, Denied, Identity, Keys};
+use security::{Accounts, Keys};
 use store::Objects;
 use tokio_util::task::TaskTracker;
 
@@ -18,7 +18,7 @@ pub type Upgraded = hyper_util::rt::TokioIo<hyper::upgrade::Upgraded>;
 pub struct App {
     pub commands: engine::Commands,
     pub objects: Arc<dyn Objects>,
-    pub accounts: Arc<dyn Authenticate>,
+    pub accounts: Accounts,
     pub secrets: Arc<dyn Secrets>,
     pub agents: Arc<dyn AgentSockets>,
     pub peers: Arc<dyn PeerSockets>,
@@ -53,19 +53,6 @@ impl Default for Settings {
             body_pause: Duration::from_secs(10),
             body_timeout: Duration::from_secs(60),
         }
-    }
-}
-
-/// Checks passwords.
-#[async_trait]
-pub trait Authenticate: Send + Sync + 'static {
-    async fn authenticate(&self, user: &str, password: &str) -> Result<Identity, Denied>;
-}
-
-#[async_trait]
-impl Authenticate for Accounts {
-    async fn authenticate(&self, user: &str, password: &str) -> Result<Identity, Denied> {
-        Accounts::authenticate(self, user, password).await
     }
 }
 

@@ -1,8 +1,12 @@
-//! Sessions of browsers, crumbs, and whether a request comes from somebody else's page.
+//! The cookie of a browser's session, crumbs, and whether a request comes from somebody else's page.
 //!
-//! A session is a random name in a cookie and nothing else; a crumb is derived from it, so every replica knows all of them.
+//! The cookie carries a random name: that of a session of a user, which the store has, or, for who signs in with each
+//! request, one that only carries a crumb. A crumb is derived from user and name, so every replica knows all of them.
 
-use http::{HeaderMap, HeaderValue, header};
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Method, header};
+use security::Proof;
 
 use crate::error::Error;
 use crate::ports::Secrets;
@@ -40,16 +44,19 @@ pub(crate) fn fresh() -> Result<String, Error> {
     Ok(hex::encode(bytes))
 }
 
-pub(crate) fn cookie(name: &str, session: &str, base: &Base) -> Option<HeaderValue> {
-    let secure = if base.root().starts_with("https:") { "; Secure" } else { "" };
-    let text = format!("{name}={session}; Path={}; HttpOnly; SameSite=Lax{secure}", base.path());
+/// `keep`: so long the browser keeps it when it is closed.
+pub(crate) fn cookie(name: &str, session: &str, base: &Base, keep: Option<Duration>) -> Option<HeaderValue> {
+    let secure = if base.secure() { "; Secure" } else { "" };
+    let keep = keep.map(|keep| format!("; Max-Age={}", keep.as_secs())).unwrap_or_default();
+    let text = format!("{name}={session}; Path={}; HttpOnly; SameSite=Lax{secure}{keep}", base.path());
     HeaderValue::from_str(&text).ok()
 }
 
-/// Refuses a change that another site's page may have made the browser ask for. Programs say neither `Origin` nor
-/// `Sec-Fetch-Site` and need no crumb, whatever they sign in with.
+/// Refuses a change without the crumb of its session: another site's page may have made the browser ask for it. Who shows
+/// an API token needs none, as a browser sends none by itself.
 pub(crate) fn check(asked: &Asked, secrets: &dyn Secrets) -> Result<(), Error> {
-    if !asked.post() || !foreign(&asked.headers, &asked.base) {
+    let looks = matches!(asked.method, Method::GET | Method::HEAD);
+    if looks || asked.proof == Some(Proof::Token) {
         return Ok(());
     }
     let header = asked.headers.get(CRUMB_FIELD).and_then(|v| v.to_str().ok());
@@ -60,7 +67,8 @@ pub(crate) fn check(asked: &Asked, secrets: &dyn Secrets) -> Result<(), Error> {
     }
 }
 
-fn foreign(headers: &HeaderMap, base: &Base) -> bool {
+/// Whether another site's page has made the browser ask.
+pub(crate) fn foreign(headers: &HeaderMap, base: &Base) -> bool {
     let text = |name: &str| headers.get(name).map(|v| v.to_str().unwrap_or("?"));
     if let Some(site) = text("sec-fetch-site") {
         return site != "same-origin" && site != "none";

@@ -1,6 +1,8 @@
 //! What the store holds, as values. Filled by the stores, read by everybody above.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
 
 use model::{
     BuildId, BuildResult, Cause, Fence, JobName, Millis, NodeName, ParamValue, QueueId, ReplicaId,
@@ -331,11 +333,77 @@ pub struct Failover {
     pub resumed: Option<u64>,
 }
 
+/// The hash of a secret. Prints `***`, so that it comes into no log.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Hidden(pub String);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
 /// A user who may sign in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     pub id: String,
     pub full_name: String,
-    /// PHC string (argon2) of the password.
-    pub password: String,
+    /// Empty when none was given.
+    pub email: String,
+    /// PHC string (argon2) of the password, or `#jbcrypt:` and a bcrypt hash, as Jenkins has them.
+    pub password: Hidden,
+    pub admin: bool,
+}
+
+/// What tells users apart: ids that differ by case only are one.
+pub fn user_key(id: &str) -> String {
+    id.to_lowercase()
+}
+
+/// What is changed of a user; `None` stays.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UserEdit {
+    pub full_name: Option<String>,
+    pub email: Option<String>,
+    pub password: Option<Hidden>,
+    pub admin: Option<bool>,
+}
+
+/// A user is signed in at a browser.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Of its secret name, which only the browser has.
+    pub hash: Hidden,
+    /// Id of the user.
+    pub user: String,
+    pub created_at: Millis,
+    /// Last use that was written down.
+    pub seen_at: Millis,
+    /// It ends so long after its last use.
+    pub idle: Duration,
+    /// It ends then, used or not.
+    pub expires_at: Millis,
+}
+
+impl Session {
+    pub fn over(&self, now: Millis) -> bool {
+        self.expires_at <= now || self.seen_at.plus(self.idle) <= now
+    }
+}
+
+/// What a program signs in with instead of a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiToken {
+    /// A UUID.
+    pub id: String,
+    /// Id of the user.
+    pub user: String,
+    /// For people; need not be unique.
+    pub name: String,
+    /// Of the token itself, which is shown once.
+    pub hash: Hidden,
+    pub created_at: Millis,
+    /// Last use that was written down.
+    pub used_at: Option<Millis>,
+    pub uses: u64,
 }

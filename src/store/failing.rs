@@ -1,4 +1,4 @@
-//! A store that fails where a test says so: before a write, or after it without a word.
+//! A store that fails where a test says so: before a write, after it without a word, or at every read.
 //!
 //! For crash tests: run a story with the fault at the first write, the second, … until [`Failing::writes`] says that the
 //! story makes no more; the invariant must hold for all.
@@ -36,6 +36,7 @@ struct Plan {
     writes: u64,
     faults: BTreeMap<u64, Fault>,
     away: bool,
+    deaf: bool,
 }
 
 impl<S> Failing<S> {
@@ -48,11 +49,17 @@ impl<S> Failing<S> {
         self.plan.lock().faults.insert(n, fault);
     }
 
+    /// From now on all reads fail, too: `Unavailable`.
+    pub fn deafen(&self) {
+        self.plan.lock().deaf = true;
+    }
+
     /// No more faults; the count goes on.
     pub fn heal(&self) {
         let mut plan = self.plan.lock();
         plan.faults.clear();
         plan.away = false;
+        plan.deaf = false;
     }
 
     /// How many writes were tried so far.
@@ -98,6 +105,9 @@ macro_rules! read_inner {
         #[async_trait]
         impl<S: $port> $port for Failing<S> {
             $(async fn $read(&self, $($arg: $kind),*) -> Result<$answer> {
+                if self.plan.lock().deaf {
+                    return Err(Error::Unavailable("the test refuses reads".to_owned()));
+                }
                 self.inner.$read($($arg),*).await
             })*
         }

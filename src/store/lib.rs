@@ -90,8 +90,23 @@ pub trait Cluster: Send + Sync + 'static {
     async fn leases(&self) -> Result<Vec<Lease>>;
     /// Newest first: by `at`, then by incarnation.
     async fn failovers(&self, limit: u32) -> Result<Vec<Failover>>;
-    /// Ids are equal in lower case.
+}
+
+/// Ids of users are equal in lower case.
+#[async_trait]
+pub trait Users: Send + Sync + 'static {
     async fn user(&self, id: &str) -> Result<Option<User>>;
+    /// By the bytes of [`user_key`]; those above `after` when given (which need not exist).
+    async fn users(&self, after: Option<&str>, limit: u32) -> Result<Vec<User>>;
+    /// Also one that is over, until it is forgotten.
+    async fn session(&self, hash: &Hidden) -> Result<Option<Session>>;
+    /// Those of one user, used last first, then by hash.
+    async fn sessions(&self, user: &str) -> Result<Vec<Session>>;
+    async fn token(&self, hash: &Hidden) -> Result<Option<ApiToken>>;
+    /// Those of one user, by creation, then by id.
+    async fn tokens(&self, user: &str) -> Result<Vec<ApiToken>>;
+    /// Whether who has not signed in may look. Not in a new home.
+    async fn anonymous_read(&self) -> Result<bool>;
 }
 
 #[async_trait]
@@ -221,8 +236,8 @@ pub trait Nodes: Send + Sync + 'static {
 }
 
 /// All of it.
-pub trait Store: Writer + Cluster + Items + Builds + Queue + Nodes {}
-impl<T: Writer + Cluster + Items + Builds + Queue + Nodes> Store for T {}
+pub trait Store: Writer + Cluster + Users + Items + Builds + Queue + Nodes {}
+impl<T: Writer + Cluster + Users + Items + Builds + Queue + Nodes> Store for T {}
 
 /// Large things by key: artifacts, stashes, results too large for a record.
 #[async_trait]

@@ -8,7 +8,15 @@ macro_rules! for_all_reads {
             members() -> Vec<Member>;
             leases() -> Vec<Lease>;
             failovers(limit: u32) -> Vec<Failover>;
+        } }
+        $with! { Users {
             user(id: &str) -> Option<User>;
+            users(after: Option<&str>, limit: u32) -> Vec<User>;
+            session(hash: &Hidden) -> Option<Session>;
+            sessions(user: &str) -> Vec<Session>;
+            token(hash: &Hidden) -> Option<ApiToken>;
+            tokens(user: &str) -> Vec<ApiToken>;
+            anonymous_read() -> bool;
         } }
         $with! { Items {
             item(name: &JobName) -> Option<Item>;

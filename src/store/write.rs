@@ -19,7 +19,9 @@ use model::{
     ReplicaName, ReplicaState, RestartWhen, RolloutReport,
 };
 
-use crate::entity::{Chunk, ItemKind, Left, Load, Node, Offline, QueueItem, User};
+use crate::entity::{
+    ApiToken, Chunk, Hidden, ItemKind, Left, Load, Node, Offline, QueueItem, Session, User, UserEdit,
+};
 use crate::{Error, Result};
 
 /// Most queue items that wait at once.
@@ -28,6 +30,12 @@ pub const MAX_QUEUE: u64 = 100_000;
 pub const MAX_RECORD: usize = 64 * 1024;
 /// Most records of one journal.
 pub const MAX_RECORDS: i64 = 1_000_000;
+/// Most users of a controller.
+pub const MAX_USERS: u64 = 10_000;
+/// Most sessions of one user.
+pub const MAX_SESSIONS: usize = 100;
+/// Most API tokens of one user.
+pub const MAX_TOKENS: usize = 100;
 /// The lowest number that a build or a membership of an epoch gets: agents may still hold builds, and replicas memberships,
 /// under the numbers that a store which was set back in time would give once more.
 pub fn first_id(epoch: u32) -> i64 {
@@ -50,16 +58,52 @@ pub enum Write {
     /// The store was set back in time: new fences must be above `above`. The epoch becomes `above + 1` unless it is
     /// that high already. → `Answer::Epoch` (the epoch now); `Error::Limit` (above [`MAX_EPOCH`])
     RaiseEpoch { above: u32 },
-    /// Creates the user if there is none of that id; ids are equal in lower case, as in Jenkins.
-    /// → `Answer::Bool` (created; false: nothing was changed)
-    CreateUser(User),
     /// With a reason no build leaves the queue; those that run go on. → `Answer::Unit`;
     /// `Error::Limit` (the reason is longer than [`MAX_REASON`])
     SetQuiet { reason: Option<String> },
-    /// Replicas are to be restarted, one after the other. → `Answer::Id` (number of the restart)
-    AskRestart { when: RestartWhen, by: String },
+    /// Replicas are to be restarted, one after the other, if no more restarts than `seen` were asked for so far: who asks
+    /// meanwhile is served by the same one. → `Answer::Id` (number of the last restart)
+    AskRestart { seen: i64, when: RestartWhen, by: String },
     /// How the rollout stands, for whoever asks. → `Answer::Unit`; `Error::Limit` (longer than [`MAX_REPORT`])
     ReportRollout { report: RolloutReport },
+
+    // -- users -------------------------------------------------------------------------------
+    // Ids of users are equal in lower case, as in Jenkins, wherever they are given.
+    /// Creates the user, with an API token, if there is no user at all. → `Answer::Bool` (created; false: nothing was changed)
+    CreateFirstUser { user: User, token: Option<ApiToken> },
+    /// Creates the user if there is none of that id. → `Answer::Bool` (created; false: nothing was changed);
+    /// `Error::Limit` ([`MAX_USERS`])
+    CreateUser(User),
+    /// With a new password all sessions of the user end. → `Answer::Unit`; `Error::NotFound`; `Error::Conflict` (no
+    /// administrator would be left)
+    EditUser { id: String, edit: UserEdit },
+    /// The same password under another hash; sessions stay. → `Answer::Bool` (false: there is no such user, or its hash is
+    /// not `was` any more)
+    RehashPassword { id: String, was: Hidden, password: Hidden },
+    /// With sessions and tokens. → `Answer::Unit`; `Error::NotFound`; `Error::Conflict` (the last administrator)
+    DeleteUser { id: String },
+    /// The user has signed in with the password of which `password` is the hash. Of more than [`MAX_SESSIONS`] those that
+    /// were not used longest end. → `Answer::Unit`; `Error::NotFound`; `Error::Conflict` (the password is another one now)
+    CreateSession { session: Session, password: Hidden },
+    /// It was used. → `Answer::Bool` (false: there is none, or it was used later)
+    TouchSession { hash: Hidden, at: Millis },
+    /// → `Answer::Bool` (false: there is none)
+    EndSession { hash: Hidden },
+    /// Those that are over at that time go. → `Answer::Unit`
+    ForgetSessions { now: Millis },
+    /// → `Answer::Unit`; `Error::NotFound` (no such user); `Error::Exists` (id or hash); `Error::Limit` ([`MAX_TOKENS`])
+    CreateToken(ApiToken),
+    /// → `Answer::Unit`; `Error::NotFound`
+    RenameToken { user: String, id: String, name: String },
+    /// → `Answer::Bool` (false: the user has none of that id)
+    RevokeToken { user: String, id: String },
+    /// All but one, if `except` names one. → `Answer::Unit`
+    RevokeTokens { user: String, except: Option<String> },
+    /// It was used so many times more, the last time then. → `Answer::Bool` (false: there is none, or it was used then or
+    /// later already, and nothing was counted)
+    UseToken { id: String, at: Millis, uses: u64 },
+    /// Whether who has not signed in may look. → `Answer::Unit`
+    AllowAnonymousRead { allowed: bool },
 
     // -- membership and leases ---------------------------------------------------------------
     /// A new incarnation in state `waiting` with beat 0 and no load. → `Answer::Joined`. Takes the row of an older

@@ -52,7 +52,9 @@ impl Story {
         let mut command = Command::new(python);
         // no bytecode beside the sources
         command.arg("-B").arg(stories().join(format!("{client}_story.py")));
-        command.env("STORY_URL", format!("http://{}/", controller.address())).env("STORY_USER", "admin");
+        // by name, as from an address aiohttp keeps no cookies, and with a password a crumb is worth nothing without its own
+        let url = format!("http://localhost:{}/", controller.address().port());
+        command.env("STORY_URL", url).env("STORY_USER", "admin");
         command.env("STORY_PASSWORD", controller.password()).env("STORY_FOLDER", &folder);
         // a proxy that this machine has is not for its own addresses
         command.env("no_proxy", "*");

@@ -1,6 +1,6 @@
 //! Jobs and folders: created, configured, shown, disabled, deleted.
 
-use crate::harness::{job_xml, shared, until};
+use crate::harness::{Client, job_xml, shared, until};
 
 #[test]
 fn a_user_signs_in_with_the_first_password_and_nobody_else_does() {
@@ -12,9 +12,10 @@ fn a_user_signs_in_with_the_first_password_and_nobody_else_does() {
     it.anonymous().get("/readyz").expect(200);
     let nobody = it.anonymous().get("/api/json").expect(401);
     assert!(nobody.header("www-authenticate").starts_with("Basic"));
-    let wrong = crate::harness::Client::user(it.admin.address, "admin", "wrong").get("/api/json").expect(401);
+    let wrong = Client::user(it.admin.address, "admin", "wrong").get("/api/json").expect(401);
     assert!(!wrong.text().contains("jobs"));
     let page = it.admin.get("/").expect(200);
+    Client::user(it.admin.address, "admin", &it.password()).get("/api/json").expect(200);
     assert!(page.header("x-jenkins").starts_with("2."), "{:?}", page.headers);
     it.unharmed();
 }
@@ -22,7 +23,8 @@ fn a_user_signs_in_with_the_first_password_and_nobody_else_does() {
 #[test]
 fn a_crumb_of_one_replica_is_good_at_every_other() {
     let it = shared();
-    let crumb = it.admin.get("/crumbIssuer/api/json").expect(200);
+    let admin = Client::user(it.admin.address, "admin", &it.password());
+    let crumb = admin.get("/crumbIssuer/api/json").expect(200);
     let cookie = crumb.header("set-cookie").split(';').next().unwrap().to_owned();
     assert!(cookie.starts_with("JSESSIONID"), "{cookie}");
     let crumb: serde_json::Value = serde_json::from_slice(&crumb.body).unwrap();
@@ -30,7 +32,9 @@ fn a_crumb_of_one_replica_is_good_at_every_other() {
     it.admin.create_job("crumbs", "echo 'x'");
     for replica in it.each_replica() {
         let headers = [(field, value), ("Cookie", cookie.as_str())];
+        let replica = admin.at(replica.address);
         replica.send("POST", "/job/crumbs/disable", &headers, b"").expect(302);
+        replica.post("/job/crumbs/disable").expect(403);
     }
     it.unharmed();
 }

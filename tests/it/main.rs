@@ -18,3 +18,4 @@ mod queue;
 mod refusals;
 mod replicas;
 mod starts;
+mod users;

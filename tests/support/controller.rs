@@ -140,9 +140,9 @@ impl Controller {
                 return None;
             }
             let address = record["url"].as_str()?.trim_start_matches("http://").trim_end_matches('/');
-            let password = std::fs::read_to_string(self.home.join("admin-password")).ok()?;
+            let token = std::fs::read_to_string(self.home.join("admin-token")).ok()?;
             let address: SocketAddr = address.parse().ok()?;
-            let client = Client::new(address, "admin", password.trim());
+            let client = Client::new(address, "admin", token.trim());
             let reply = client.try_get("/replicas/api/json").ok().filter(|r| r.status == 200)?;
             let ready = replicas(&serde_json::from_slice(&reply.body).ok()?);
             let live = |r: &Replica| r.state == "ready" && self.process(r.pid).is_some();

@@ -1,7 +1,7 @@
-//! Identity of the home, users, membership, failovers.
+//! Identity of the home, membership, failovers.
 
 use model::{Millis, ReplicaId, ReplicaState, RestartWhen, RolloutReport};
-use store::{Answer, Error, Join, Load, User};
+use store::{Answer, Error, Join, Load};
 
 use super::{Applied, no_meta, note_loss};
 use crate::db::{Conn, Lock, args};
@@ -45,14 +45,13 @@ pub(super) async fn set_quiet(conn: &mut Conn, reason: Option<&str>) -> Applied 
     Ok(Answer::Unit)
 }
 
-pub(super) async fn ask_restart(conn: &mut Conn, when: RestartWhen, by: &str) -> Applied {
-    let row = conn
-        .row(
-            "UPDATE meta SET restart = restart + 1, restart_when = $1, restart_by = $2 WHERE id = 1 RETURNING restart",
-            args![when.as_str(), by],
-        )
-        .await?
-        .ok_or_else(no_meta)?;
+pub(super) async fn ask_restart(conn: &mut Conn, seen: i64, when: RestartWhen, by: &str) -> Applied {
+    conn.run(
+        "UPDATE meta SET restart = restart + 1, restart_when = $1, restart_by = $2 WHERE id = 1 AND restart <= $3",
+        args![when.as_str(), by, seen],
+    )
+    .await?;
+    let row = conn.row("SELECT restart FROM meta", args![]).await?.ok_or_else(no_meta)?;
     Ok(Answer::Id(row.int(0)?))
 }
 
@@ -60,17 +59,6 @@ pub(super) async fn report_rollout(conn: &mut Conn, report: &RolloutReport) -> A
     let report = store::report_json(report)?;
     conn.run("UPDATE meta SET rollout = $1 WHERE id = 1", args![&report]).await?;
     Ok(Answer::Unit)
-}
-
-pub(super) async fn create_user(conn: &mut Conn, user: &User) -> Applied {
-    let created = conn
-        .run(
-            "INSERT INTO account (user_key, id, full_name, password) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT (user_key) DO NOTHING",
-            args![&user.id.to_lowercase(), &user.id, &user.full_name, &user.password],
-        )
-        .await?;
-    Ok(Answer::Bool(created > 0))
 }
 
 pub(super) async fn join(conn: &mut Conn, join: &Join) -> Applied {

@@ -18,6 +18,7 @@ mod order;
 mod progress;
 mod queue;
 mod take;
+mod users;
 
 use std::collections::BTreeSet;
 use std::mem::discriminant;
@@ -164,10 +165,24 @@ async fn one(conn: &mut Conn, write: &Write) -> Applied {
     match write {
         Write::Identify { controller } => cluster::identify(conn, controller).await,
         Write::RaiseEpoch { above } => cluster::raise_epoch(conn, *above).await,
-        Write::CreateUser(user) => cluster::create_user(conn, user).await,
         Write::SetQuiet { reason } => cluster::set_quiet(conn, reason.as_deref()).await,
-        Write::AskRestart { when, by } => cluster::ask_restart(conn, *when, by).await,
+        Write::AskRestart { seen, when, by } => cluster::ask_restart(conn, *seen, *when, by).await,
         Write::ReportRollout { report } => cluster::report_rollout(conn, report).await,
+        Write::CreateFirstUser { user, token } => users::create_first(conn, user, token.as_ref()).await,
+        Write::CreateUser(user) => users::create(conn, user).await,
+        Write::EditUser { id, edit } => users::edit(conn, id, edit).await,
+        Write::RehashPassword { id, was, password } => users::rehash(conn, id, was, password).await,
+        Write::DeleteUser { id } => users::delete(conn, id).await,
+        Write::CreateSession { session, password } => users::create_session(conn, session, password).await,
+        Write::TouchSession { hash, at } => users::touch_session(conn, hash, *at).await,
+        Write::EndSession { hash } => users::end_session(conn, hash).await,
+        Write::ForgetSessions { now } => users::forget_sessions(conn, *now).await,
+        Write::CreateToken(token) => users::create_token(conn, token).await,
+        Write::RenameToken { user, id, name } => users::rename_token(conn, user, id, name).await,
+        Write::RevokeToken { user, id } => users::revoke_token(conn, user, id).await,
+        Write::RevokeTokens { user, except } => users::revoke_tokens(conn, user, except.as_deref()).await,
+        Write::UseToken { id, at, uses } => users::use_token(conn, id, *at, *uses).await,
+        Write::AllowAnonymousRead { allowed } => users::allow_anonymous_read(conn, *allowed).await,
         Write::Join(join) => cluster::join(conn, join).await,
         Write::Beat { me, load } => cluster::beat(conn, me, load).await,
         Write::SetState { me, state, at } => cluster::set_state(conn, me, *state, *at).await,

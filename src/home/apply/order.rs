@@ -1,6 +1,6 @@
 //! In which order the writes of a group are applied, and which rows are locked before. Two groups of two processes that
 //! lock the same rows in different orders wait for each other until PostgreSQL breaks one after a second; that is retried,
-//! but it is slow. So: running builds (by id, at once), the queue, what belongs to one build, then nodes, then items (by id,
+//! but it is slow. So: running builds (by id, at once), the queue, what belongs to one build, then nodes, users with their sessions and tokens, then items (by id,
 //! at once) and the sources that their builds share, members, and the one row of `meta` last and shortest. Writes of one
 //! build keep their order.
 //!
@@ -30,7 +30,21 @@ fn rank(write: &Write) -> (u8, i64, &str) {
         Write::CreateNode(node) | Write::ConfigureNode(node) => (3, 0, node.name.as_str()),
         Write::DeleteNode { name } | Write::SetNodeOffline { name, .. } => (3, 0, name.as_str()),
         Write::LinkUp { node, .. } | Write::LinkDown { node, .. } => (3, 0, node.as_str()),
-        Write::ForgetObjects { .. } | Write::Erase | Write::CreateUser(_) => (4, 0, ""),
+        Write::ForgetObjects { .. } | Write::Erase => (4, 0, ""),
+        // Whoever changes users locks all administrators, then the user, then what is the user's.
+        Write::CreateUser(user) | Write::CreateFirstUser { user, .. } => (4, 1, &user.id),
+        Write::EditUser { id, .. } | Write::RehashPassword { id, .. } | Write::DeleteUser { id } => {
+            (4, 1, id)
+        }
+        Write::CreateSession { session, .. } => (4, 2, &session.user),
+        Write::CreateToken(token) => (4, 2, &token.user),
+        Write::RevokeTokens { user, .. } => (4, 2, user),
+        Write::TouchSession { hash, .. } | Write::EndSession { hash } => (4, 3, &hash.0),
+        Write::ForgetSessions { .. } => (4, 4, ""),
+        Write::RenameToken { id, .. } | Write::RevokeToken { id, .. } | Write::UseToken { id, .. } => {
+            (4, 5, id)
+        }
+        Write::AllowAnonymousRead { .. } => (4, 6, ""),
         Write::TakeBuild { .. } => (ITEMS, 0, ""),
         Write::CreateItem { .. }
         | Write::ConfigureItem { .. }

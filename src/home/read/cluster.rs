@@ -1,7 +1,7 @@
 //! Reads of the home itself, its members and leases.
 
 use model::{Fence, Millis, ReplicaId, ReplicaName, ReplicaState, RestartWhen};
-use store::{Cluster, Error, Failover, Lease, Load, Member, Meta, Restart, Result, User};
+use store::{Cluster, Error, Failover, Lease, Load, Member, Meta, Restart, Result};
 
 use super::{limit, replica};
 use crate::Home;
@@ -62,15 +62,6 @@ impl Cluster for Home {
                 args![limit(most)],
                 failover,
             )
-            .await
-    }
-
-    async fn user(&self, id: &str) -> Result<Option<User>> {
-        let sql = "SELECT id, full_name, password FROM account WHERE user_key = $1";
-        self.pool
-            .first(sql, args![&id.to_lowercase()], |row| {
-                Ok(User { id: row.text(0)?, full_name: row.text(1)?, password: row.text(2)? })
-            })
             .await
     }
 }

@@ -38,9 +38,13 @@ pub(super) fn ready(home: &Home, url: &str, count: usize, took: Duration) -> Str
         Some(_) => lines.push(format!("  password     in {}", file.display())),
         None => {}
     }
+    let token = home.paths.admin_token();
+    if token.exists() {
+        lines.push(format!("  API token    in {}", token.display()));
+    }
     lines.extend([String::new(), "  Try next, in another terminal:".to_owned()]);
     if home.untold && home.example {
-        let auth = format!("{}:$(cat '{}')", home.admin, file.display());
+        let auth = format!("{}:$(cat '{}')", home.admin, token.display());
         lines.push(format!("    curl -X POST -u \"{auth}\" {url}job/example/build"));
         lines.push(format!("    curl -u \"{auth}\" {url}job/example/lastBuild/consoleText"));
     }

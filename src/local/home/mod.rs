@@ -11,14 +11,14 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
-use security::{Keys, Password, hash_password, random_password};
+use security::{Keys, Password, hash_password, random_password, random_token, random_uuid, token_hash};
 
 pub use check::ensure_usable;
 pub(crate) use revisions::Revisions;
 
 use identity::{FORMAT, Identity, identity};
 
-use crate::bootstrap::{Administrator, Bootstrap, BootstrapItem, BootstrapNode};
+use crate::bootstrap::{Administrator, Bootstrap, BootstrapItem, BootstrapNode, BootstrapToken};
 use crate::files::{private_folder, read_json, read_text, write_json, write_whole};
 use crate::{Error, StoreUrl};
 
@@ -28,6 +28,7 @@ const OURS: &[&str] = &[
     "up.lock",
     "bootstrap.json",
     "admin-password",
+    "admin-token",
     "secrets",
     "run",
     "logs",
@@ -64,6 +65,10 @@ impl Paths {
 
     pub fn admin_password(&self) -> PathBuf {
         self.root.join("admin-password")
+    }
+
+    pub fn admin_token(&self) -> PathBuf {
+        self.root.join("admin-token")
     }
 
     pub fn bootstrap(&self) -> PathBuf {
@@ -397,12 +402,16 @@ fn first_bootstrap(paths: &Paths, name: &str) -> Result<Bootstrap, Error> {
             password
         }
     };
+    let token = random_token().map_err(refused)?;
+    write_whole(&paths.admin_token(), &format!("{}\n", token.expose()))?;
+    let token = BootstrapToken { id: random_uuid().map_err(refused)?, hash: token_hash(token.expose()).0 };
     let suffix = random_password().map_err(refused)?;
     let suffix: String = suffix.expose().chars().take(16).collect();
     let admin = Administrator {
         id: ADMIN.to_owned(),
         full_name: "Administrator".to_owned(),
         password_hash: hash_password(&password).map_err(refused)?,
+        token: Some(token),
     };
     Ok(Bootstrap { controller: format!("{name}-{suffix}"), admin, nodes: Vec::new(), items: Vec::new() })
 }

@@ -27,7 +27,8 @@ fn a_first_start_makes_a_home_and_the_next_one_finds_it() {
     let bootstrap = Bootstrap::read(&home.paths.bootstrap()).unwrap().unwrap();
     assert_eq!(bootstrap.nodes.len(), 2);
     assert!(bootstrap.controller.starts_with("majordomo-"));
-    for secret in [home.paths.master_key(), home.paths.admin_password(), home.paths.agent_secret("agent-1")] {
+    let secrets = [home.paths.master_key(), home.paths.admin_password(), home.paths.admin_token()];
+    for secret in secrets.into_iter().chain([home.paths.agent_secret("agent-1")]) {
         assert_eq!(fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600, "{secret:?}");
     }
     let secret = fs::read_to_string(home.paths.agent_secret("agent-2")).unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use engine::Buildable;
-use http::{StatusCode, header};
+use http::StatusCode;
 use model::{Cause, JobName, ParameterDefinition, ParameterKind, QueueId};
 use serde_json::Value;
 use store::{Build, Which};
@@ -39,7 +39,7 @@ pub(crate) async fn with_parameters(look: &Look<'_>, asked: &Asked, name: &JobNa
     for (key, value) in asked.query.iter().chain(asked.form.iter()) {
         given.entry(key.to_owned()).or_insert_with(|| value.to_owned());
     }
-    if navigates(asked) {
+    if asked.navigates() {
         as_typed(&job.parameters, &mut given);
     }
     enqueue(look, asked, name, job, Some(&given), StatusCode::SEE_OTHER).await
@@ -62,24 +62,12 @@ async fn enqueue(
         },
     };
     let queued = look.app.commands.build(job, given, cause, delay).await?;
-    if navigates(asked) {
+    if asked.navigates() {
         // Browsers don't go where a 201 points to.
         return reply::to(StatusCode::SEE_OTHER, &look.base.item(name));
     }
     let status = if queued.existing { existing } else { StatusCode::CREATED };
     reply::to(status, &format!("{}queue/item/{}/", look.base.root(), queued.id.0))
-}
-
-/// A form of a page was sent. Over plain HTTP browsers say that to this machine only; from elsewhere they are known by
-/// the page's origin and by what they want to see, which together no REST client sends.
-fn navigates(asked: &Asked) -> bool {
-    match asked.headers.get("sec-fetch-mode") {
-        Some(mode) => mode == "navigate",
-        None => {
-            let accept = asked.headers.get(header::ACCEPT).and_then(|a| a.to_str().ok()).unwrap_or_default();
-            asked.headers.contains_key(header::ORIGIN) && accept.starts_with("text/html")
-        }
-    }
 }
 
 /// What a browser makes of fields: lines end with CR LF, and a password that nobody has typed is empty.
@@ -194,7 +182,7 @@ pub(crate) async fn cancel_item(look: &Look<'_>, asked: &Asked, id: QueueId) -> 
         return Ok(reply::empty(StatusCode::NO_CONTENT));
     }
     match look.app.commands.cancel_queued(id).await? {
-        true if navigates(asked) => reply::to(StatusCode::SEE_OTHER, &format!("{}queue/", look.base.root())),
+        true if asked.navigates() => reply::to(StatusCode::SEE_OTHER, &format!("{}queue/", look.base.root())),
         true => Ok(reply::empty(StatusCode::NO_CONTENT)),
         false => Err(Error::missing(format!("queue item {} does not wait", id.0))),
     }

@@ -4,3 +4,4 @@ pub(crate) mod builds;
 pub(crate) mod controller;
 pub(crate) mod items;
 pub(crate) mod nodes;
+pub(crate) mod users;

@@ -75,7 +75,7 @@ fn not_built_in(name: &str) -> Result<(), Error> {
     Err(Error::Forbidden(why.to_owned()))
 }
 
-/// `jenkins-agent.jnlp`: the command line of the node's agent with its secret. For administrators, as all users are.
+/// `jenkins-agent.jnlp`: the command line of the node's agent with its secret. For administrators.
 pub(crate) async fn jnlp(look: &Look<'_>, name: &str) -> Reply {
     let node = node_named(look, name).await?;
     Ok(reply::typed(command_line(look, &node), "application/x-java-jnlp-file"))

@@ -19,6 +19,7 @@ use crate::request::Asked;
 
 pub(crate) use computer::{BUILT_IN_NAMES, node_named};
 pub(crate) use item::color;
+pub(crate) use people::found as user_named;
 pub(crate) use queue::{waiting_step, why_waits};
 
 /// Each goes through the whole document.
@@ -61,8 +62,11 @@ async fn value(look: &Look<'_>, asked: &Asked, thing: &Thing, select: &Select) -
         Thing::Computer(name) => computer::one(look, name, select).await,
         Thing::CrumbIssuer => people::crumb_issuer(look, asked, select),
         Thing::WhoAmI => people::who_am_i(look, asked, select),
-        Thing::Me => people::me(look, asked, select),
-        Thing::User(id) => people::user(look, id, select).await,
+        Thing::Me => people::user(look, asked, asked.by(), select).await,
+        Thing::User(id) => people::user(look, asked, id, select).await,
+        Thing::People => people::people(look, select, "hudson.model.View$People").await,
+        Thing::AsynchPeople => people::people(look, select, "hudson.model.View$AsynchPeople$People").await,
+        Thing::Realm => people::realm(look, select).await,
         Thing::Plugins => Ok(root::plugins(select)),
         Thing::Replicas => replicas::replicas(look, select).await,
     }

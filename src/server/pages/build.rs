@@ -3,7 +3,7 @@
 use model::JobName;
 use store::{Artifact, Build, Which};
 
-use super::html::{self, button, escape, link};
+use super::html::{self, escape, link};
 use super::{item, moment, path_of, trail};
 use crate::act::builds::found;
 use crate::error::Error;
@@ -53,7 +53,7 @@ pub(super) async fn page(look: &Look<'_>, name: &JobName, which: Which) -> Resul
         content.push_str(&format!("<p class=\"text\">{}</p>", escape(text)));
     }
     if build.building() {
-        let stop = button(&format!("{}stop", path(look, &build)), "Stop");
+        let stop = look.frame.button(&format!("{}stop", path(look, &build)), "Stop");
         content.push_str(&format!("<div class=\"actions\">{stop}</div>"));
     }
     let files = look.store().artifacts(build.id, None, FILES).await?;
@@ -64,14 +64,14 @@ pub(super) async fn page(look: &Look<'_>, name: &JobName, which: Which) -> Resul
     }
     content.push_str("<h2>Log</h2>");
     content.push_str(&log(look, &build));
-    Ok(html::page(look.base.path(), &title(&build), &way(look, &build), &content))
+    Ok(html::page(&look.frame, &title(&build), &way(look, &build), &content))
 }
 
 /// `console`: the log alone.
 pub(crate) async fn console(look: &Look<'_>, name: &JobName, which: Which) -> Reply {
     let build = found(look, name, which).await?;
     let content = log(look, &build);
-    Ok(reply::html(html::page(look.base.path(), &title(&build), &way(look, &build), &content)))
+    Ok(reply::html(html::page(&look.frame, &title(&build), &way(look, &build), &content)))
 }
 
 fn list(look: &Look<'_>, build: &Build, files: &[Artifact]) -> String {
@@ -101,5 +101,5 @@ pub(crate) fn artifacts(look: &Look<'_>, build: &Build, folder: &str, files: &[A
     } else {
         list(look, build, files) + &zip(look, build, folder)
     };
-    html::page(look.base.path(), &title, &way(look, build), &content)
+    html::page(&look.frame, &title, &way(look, build), &content)
 }

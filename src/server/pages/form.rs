@@ -2,16 +2,13 @@
 
 use model::{ParameterDefinition, ParameterKind};
 
-use super::html::escape;
+use super::html::{Frame, escape};
 
 /// Posts to `action`. A field that is left as it is gives the default: an empty password does, too, as its default is
 /// shown to nobody.
-pub(super) fn form(action: &str, parameters: &[ParameterDefinition]) -> String {
+pub(super) fn form(frame: &Frame, action: &str, parameters: &[ParameterDefinition]) -> String {
     let fields: String = parameters.iter().enumerate().map(|(number, p)| field(number, p)).collect();
-    format!(
-        "<form class=\"parameters\" method=\"post\" action=\"{}\">{fields}<button>Build</button></form>",
-        escape(action)
-    )
+    frame.form(action, &fields, "Build")
 }
 
 fn field(number: usize, parameter: &ParameterDefinition) -> String {
@@ -64,6 +61,7 @@ mod tests {
             kind,
         };
         let html = form(
+            &Frame::new("/", None, None),
             "/job/a/buildWithParameters",
             &[
                 parameter("S", ParameterKind::String { default: evil.to_owned(), trim: false }),

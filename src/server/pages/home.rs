@@ -22,7 +22,7 @@ pub(super) async fn home(look: &Look<'_>) -> Result<String, Error> {
         replicas(look).await?,
         lock(look).await?,
     );
-    Ok(page(look.base.path(), "Jobs and replicas", &[], &content))
+    Ok(page(&look.frame, "Jobs and replicas", &[], &content))
 }
 
 /// Jobs and folders as a table.
@@ -125,5 +125,5 @@ pub(super) async fn queue(look: &Look<'_>) -> Result<String, Error> {
         table("queue", &["Item", "Job", "Since"], &rows, "Nothing waits."),
         waits(look).await?,
     );
-    Ok(page(look.base.path(), "Queue", &[], &content))
+    Ok(page(&look.frame, "Queue", &[], &content))
 }

@@ -3,6 +3,10 @@
 use std::fmt::Write;
 
 use http::StatusCode;
+use security::Identity;
+
+use crate::request::segment;
+use crate::session::CRUMB_FIELD;
 
 /// Text as it may stand in an element or in a quoted attribute.
 pub(crate) fn escape(text: &str) -> String {
@@ -26,9 +30,106 @@ pub(crate) fn link(href: &str, text: &str) -> String {
     format!("<a href=\"{}\">{}</a>", escape(href), escape(text))
 }
 
-/// A button that posts to `action`.
-pub(crate) fn button(action: &str, text: &str) -> String {
-    format!("<form method=\"post\" action=\"{}\"><button>{}</button></form>", escape(action), escape(text))
+/// What the pages for one request have in common: where the controller is, who looks, and what proves that a form is ours.
+#[derive(Clone)]
+pub(crate) struct Frame {
+    /// Path of the controller's root.
+    base: String,
+    /// Address and full name of who has signed in.
+    user: Option<(String, String)>,
+    admin: bool,
+    crumb: Option<String>,
+}
+
+impl Frame {
+    pub(crate) fn new(base: &str, user: Option<&Identity>, crumb: Option<String>) -> Frame {
+        let of = |user: &Identity| (format!("{base}user/{}/", segment(&user.id)), user.full_name.clone());
+        let admin = user.is_some_and(|user| user.admin);
+        Frame { base: base.to_owned(), user: user.map(of), admin, crumb }
+    }
+
+    /// Whether the one who looks has signed in: only then something can be done.
+    pub(crate) fn signed_in(&self) -> bool {
+        self.user.is_some()
+    }
+
+    /// The hidden field of a form.
+    pub(crate) fn crumb(&self) -> String {
+        match &self.crumb {
+            Some(crumb) => {
+                format!("<input type=\"hidden\" name=\"{CRUMB_FIELD}\" value=\"{}\">", escape(crumb))
+            }
+            None => String::new(),
+        }
+    }
+
+    /// A form that posts its fields (HTML) to `action`.
+    pub(crate) fn form(&self, action: &str, fields: &str, button: &str) -> String {
+        format!(
+            "<form class=\"parameters\" method=\"post\" action=\"{}\">{}{fields}<button>{}</button></form>",
+            escape(action),
+            self.crumb(),
+            escape(button)
+        )
+    }
+
+    /// A button that posts to `action`; nothing for who may not.
+    pub(crate) fn button(&self, action: &str, text: &str) -> String {
+        self.button_with(action, text, &[])
+    }
+
+    /// As `button`, with hidden fields.
+    pub(crate) fn button_with(&self, action: &str, text: &str, fields: &[(&str, &str)]) -> String {
+        if !self.signed_in() {
+            return String::new();
+        }
+        let hidden = |(name, value): &(&str, &str)| {
+            format!("<input type=\"hidden\" name=\"{}\" value=\"{}\">", escape(name), escape(value))
+        };
+        format!(
+            "<form method=\"post\" action=\"{}\">{}{}<button>{}</button></form>",
+            escape(action),
+            self.crumb(),
+            fields.iter().map(hidden).collect::<String>(),
+            escape(text)
+        )
+    }
+
+    /// Who looks, and the way in or out.
+    fn who(&self) -> String {
+        let base = escape(&self.base);
+        match &self.user {
+            Some((address, name)) => {
+                let manage = if self.admin {
+                    format!("<a href=\"{base}securityRealm/\">Users</a> ")
+                } else {
+                    String::new()
+                };
+                format!("{manage}{} <a href=\"{base}logout\">Sign out</a>", link(address, name))
+            }
+            None => format!("<a href=\"{base}login\">Sign in</a>"),
+        }
+    }
+}
+
+/// A field of a form with its label. `kind` is that of the input.
+pub(crate) fn field(kind: &str, name: &str, label: &str, value: &str, more: &str) -> String {
+    let (name, value) = (escape(name), escape(value));
+    format!(
+        "<div><label for=\"f-{name}\">{}</label>\
+         <input type=\"{kind}\" id=\"f-{name}\" name=\"{name}\" value=\"{value}\" {more}></div>",
+        escape(label)
+    )
+}
+
+/// A box to tick.
+pub(crate) fn tick(name: &str, label: &str, ticked: bool) -> String {
+    let checked = if ticked { " checked" } else { "" };
+    format!(
+        "<div><label><input type=\"checkbox\" name=\"{}\" value=\"true\"{checked}> {}</label></div>",
+        escape(name),
+        escape(label)
+    )
 }
 
 /// A table; cells are HTML, heads are text.
@@ -57,9 +158,10 @@ pub(crate) fn mark(kind: &str, word: &str) -> String {
     format!("<span class=\"mark {}\">{}</span>", escape(kind), escape(word))
 }
 
-/// A whole page. `base` is the path of the controller's root; `trail` the way to the page as (address, text).
-pub(crate) fn page(base: &str, title: &str, trail: &[(String, String)], content: &str) -> String {
-    let base = escape(base);
+/// A whole page. `trail` is the way to it as (address, text).
+pub(crate) fn page(frame: &Frame, title: &str, trail: &[(String, String)], content: &str) -> String {
+    let base = escape(&frame.base);
+    let who = frame.who();
     let title = escape(title);
     let mut way = format!("<a href=\"{base}\">Majordomo</a>");
     for (address, text) in trail {
@@ -74,7 +176,7 @@ pub(crate) fn page(base: &str, title: &str, trail: &[(String, String)], content:
          <script src=\"{base}static/main.js\" defer></script></head>\
          <body data-base=\"{base}\"><header><nav aria-label=\"Where you are\">{way}</nav>\
          <nav aria-label=\"Controller\"><a href=\"{base}computer/\">Nodes</a> <a href=\"{base}queue/\">Queue</a> \
-         <a href=\"{base}replicas/\">Replicas</a></nav></header><main><h1>{title}</h1>{content}</main></body></html>"
+         <a href=\"{base}replicas/\">Replicas</a> <a href=\"{base}people/\">People</a> {who}</nav></header><main><h1>{title}</h1>{content}</main></body></html>"
     )
 }
 
@@ -95,10 +197,19 @@ mod tests {
     #[test]
     fn nothing_from_outside_becomes_markup() {
         let evil = "\"><script>alert('x')</script>\u{1b}";
-        for html in [link(evil, evil), button(evil, evil), mark(evil, evil), error_page(StatusCode::OK, evil)]
-        {
+        let who = Identity { id: evil.to_owned(), full_name: evil.to_owned(), admin: true };
+        let frame = Frame::new("/", Some(&who), Some("c".to_owned()));
+        for html in [
+            link(evil, evil),
+            frame.button_with(evil, evil, &[(evil, evil)]),
+            field("text", evil, evil, evil, ""),
+            tick(evil, evil, true),
+            page(&frame, evil, &[], ""),
+            mark(evil, evil),
+            error_page(StatusCode::OK, evil),
+        ] {
             assert!(!html.contains("<script>alert"), "{html}");
-            assert!(!html.contains("\"><s"), "{html}");
+            assert!(!html.contains("\"><s") || html.contains("<!doctype"), "{html}");
             assert!(!html.contains('\u{1b}'));
         }
     }

@@ -4,7 +4,7 @@ use model::{JobName, ParameterDefinition};
 use store::{Build, ItemKind};
 
 use super::form::form;
-use super::html::{button, escape, link, mark, page, table};
+use super::html::{escape, link, mark, page, table};
 use super::{home, moment, path_of, trail};
 use crate::api::why_waits;
 use crate::error::Error;
@@ -38,20 +38,26 @@ pub(super) async fn item(look: &Look<'_>, name: &JobName) -> Result<String, Erro
     }
     let config = link(&format!("{}config.xml", path_of(look.base, name)), "config.xml");
     content.push_str(&format!("<p>{config}</p>"));
-    Ok(page(look.base.path(), &title, &trail(look.base, name), &content))
+    Ok(page(&look.frame, &title, &trail(look.base, name), &content))
 }
 
 fn actions(look: &Look<'_>, name: &JobName, disabled: bool, parameters: &[ParameterDefinition]) -> String {
     let path = path_of(look.base, name);
     let (verb, text) = if disabled { ("enable", "Enable") } else { ("disable", "Disable") };
-    let toggle = button(&format!("{path}{verb}"), text);
+    let toggle = look.frame.button(&format!("{path}{verb}"), text);
+    if !look.frame.signed_in() {
+        return if disabled { "<p>This job is disabled.</p>".to_owned() } else { String::new() };
+    }
     match (disabled, parameters) {
         (true, _) => format!("<div class=\"actions\"><p>This job is disabled.</p>{toggle}</div>"),
         (false, []) => {
-            format!("<div class=\"actions\">{}{toggle}</div>", button(&format!("{path}build"), "Build now"))
+            format!(
+                "<div class=\"actions\">{}{toggle}</div>",
+                look.frame.button(&format!("{path}build"), "Build now")
+            )
         }
         (false, parameters) => {
-            let form = form(&format!("{path}buildWithParameters"), parameters);
+            let form = form(&look.frame, &format!("{path}buildWithParameters"), parameters);
             format!("{form}<div class=\"actions\">{toggle}</div>")
         }
     }
@@ -62,7 +68,8 @@ async fn waiting(look: &Look<'_>, name: &JobName) -> Result<String, Error> {
     let mut rows = Vec::new();
     let items = look.queue().await?.items.iter().filter(|item| item.job == *name);
     for item in items.take(WAITING) {
-        let cancel = button(&format!("{}queue/item/{}/cancelQueue", look.base.path(), item.id.0), "Cancel");
+        let cancel =
+            look.frame.button(&format!("{}queue/item/{}/cancelQueue", look.base.path(), item.id.0), "Cancel");
         let why = escape(&why_waits(look, item).await?);
         rows.push(vec!["a new build".to_owned(), why, moment(item.since), cancel]);
     }

@@ -6,6 +6,7 @@ mod home;
 pub(crate) mod html;
 mod item;
 mod node;
+mod users;
 
 use model::{JobName, Millis};
 
@@ -16,6 +17,7 @@ use crate::reply::{self, Reply};
 use crate::request::{Asked, Base, item_path};
 
 pub(crate) use build::{artifacts, console};
+pub(crate) use users::{new_token, sign_in};
 
 pub(crate) async fn page(look: &Look<'_>, asked: &Asked, thing: &Thing) -> Reply {
     let text = match thing {
@@ -25,29 +27,15 @@ pub(crate) async fn page(look: &Look<'_>, asked: &Asked, thing: &Thing) -> Reply
         Thing::Queue | Thing::QueueItem(_) => home::queue(look).await?,
         Thing::Computers => node::all(look).await?,
         Thing::Computer(name) => node::one(look, name).await?,
-        Thing::WhoAmI | Thing::Me | Thing::User(_) => person(look, asked, thing).await?,
-        Thing::Plugins => html::page(look.base.path(), "Plugins", &[], "<p>There are no plugins.</p>"),
+        Thing::WhoAmI => users::who_am_i(look, asked),
+        Thing::Me => return reply::found(&look.base.user(asked.by())),
+        Thing::User(id) => users::user(look, asked, id).await?,
+        Thing::People | Thing::AsynchPeople => users::people(look).await?,
+        Thing::Realm => users::realm(look).await?,
+        Thing::Plugins => html::page(&look.frame, "Plugins", &[], "<p>There are no plugins.</p>"),
         Thing::CrumbIssuer => return Err(Error::missing("see crumbIssuer/api/json")),
     };
     Ok(reply::html(text))
-}
-
-/// For anybody: agents and probes ask for it, and want 200.
-pub(crate) fn login() -> String {
-    let content =
-        "<p>The browser asks for the user name and the password.</p><p><a href=\"./\">Sign in</a></p>";
-    html::page("./", "Sign in", &[], content)
-}
-
-async fn person(look: &Look<'_>, asked: &Asked, thing: &Thing) -> Result<String, Error> {
-    let name = match thing {
-        Thing::User(id) => {
-            let user = look.store().user(id).await?;
-            user.ok_or_else(|| Error::missing(format!("there is no user {id}")))?.full_name
-        }
-        _ => asked.user.as_ref().map_or("anonymous", |u| &u.full_name).to_owned(),
-    };
-    Ok(html::page(look.base.path(), &name, &[], "<p>A user of this controller.</p>"))
 }
 
 /// The way to an item: its folders and itself.

@@ -2,7 +2,7 @@
 
 use store::Node;
 
-use super::html::{button, escape, link, mark, page, table};
+use super::html::{escape, link, mark, page, table};
 use super::moment;
 use crate::api::{BUILT_IN_NAMES, node_named};
 use crate::error::Error;
@@ -23,7 +23,7 @@ pub(super) async fn all(look: &Look<'_>) -> Result<String, Error> {
     }
     let content =
         table("nodes", &["State", "Name", "Executors in use", "Labels"], &rows, "There are no nodes.");
-    Ok(page(look.base.path(), "Nodes", &[], &content))
+    Ok(page(&look.frame, "Nodes", &[], &content))
 }
 
 async fn state(look: &Look<'_>, node: &Node) -> Result<String, Error> {
@@ -39,7 +39,7 @@ pub(super) async fn one(look: &Look<'_>, name: &str) -> Result<String, Error> {
     let trail = [(nodes.clone(), "Nodes".to_owned())];
     if BUILT_IN_NAMES.contains(&name) {
         let content = "<p>It runs the pipelines themselves and has no executors.</p>";
-        return Ok(page(look.base.path(), "Built-In Node", &trail, content));
+        return Ok(page(&look.frame, "Built-In Node", &trail, content));
     }
     let node = node_named(look, name).await?;
     let mut content = format!("<p>{}", state(look, &node).await?);
@@ -60,11 +60,11 @@ pub(super) async fn one(look: &Look<'_>, name: &str) -> Result<String, Error> {
         "<div class=\"actions\">{}</div><p>Start its agent with</p>\
          <pre>majordomo agent -url {} -name '{}' -secret SECRET -webSocket -workDir DIR</pre>\
          <p>The secret is in {}. Agents connect over WebSocket only: there is no TCP port.</p><p>{}</p>",
-        button(&format!("{path}toggleOffline"), toggle),
+        look.frame.button(&format!("{path}toggleOffline"), toggle),
         escape(look.base.root()),
         escape(node.name.as_str()),
         link(&format!("{path}jenkins-agent.jnlp"), "jenkins-agent.jnlp"),
         link(&format!("{path}config.xml"), "config.xml"),
     ));
-    Ok(page(look.base.path(), node.name.as_str(), &trail, &content))
+    Ok(page(&look.frame, node.name.as_str(), &trail, &content))
 }

@@ -20,6 +20,12 @@ const MAX_PATH: usize = 16 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Route {
     Login,
+    /// Where a failed sign-in leads.
+    LoginError,
+    /// `j_spring_security_check`
+    SignIn,
+    /// `logout`
+    SignOut,
     Healthz,
     Readyz,
     Metrics,
@@ -67,8 +73,19 @@ pub(crate) enum Thing {
     WhoAmI,
     Me,
     User(String),
+    People,
+    AsynchPeople,
+    /// `securityRealm`: users and what those may who have not signed in, for administrators.
+    Realm,
     Replicas,
     Plugins,
+}
+
+/// Whose user's something is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Whose {
+    Mine,
+    Of(String),
 }
 
 /// What can be done, or is not JSON.
@@ -106,16 +123,28 @@ pub(crate) enum Action {
     NodeToggleOffline(String),
     /// `jenkins-agent.jnlp`
     NodeJnlp(String),
+    UserCreate,
+    UserConfigure(Whose),
+    UserDelete(Whose),
+    /// Whether who has not signed in may look.
+    AnonymousRead,
+    TokenGenerate(Whose),
+    TokenRename(Whose),
+    TokenRevoke(Whose),
+    TokenRevokeAll(Whose),
+    TokenRevokeAllExcept(Whose),
 }
 
 impl Route {
     /// Methods that the route takes, as `Allow` says them.
     pub(crate) fn allow(&self) -> &'static str {
         match self {
-            Route::Admin(_) => "POST",
+            Route::Admin(_) | Route::SignIn => "POST",
+            Route::SignOut => "GET, POST",
             Route::Do(action) => action.allow(),
             Route::Export(..) => "GET, HEAD, POST",
             Route::Login
+            | Route::LoginError
             | Route::Healthz
             | Route::Readyz
             | Route::Metrics
@@ -136,6 +165,9 @@ impl Route {
     pub(crate) fn open(&self) -> bool {
         match self {
             Route::Login
+            | Route::LoginError
+            | Route::SignIn
+            | Route::SignOut
             | Route::Healthz
             | Route::Readyz
             | Route::Static(_)
@@ -174,7 +206,16 @@ impl Action {
             | Action::QueueItemCancel(_)
             | Action::NodeCreate
             | Action::NodeDelete(_)
-            | Action::NodeToggleOffline(_) => "POST",
+            | Action::NodeToggleOffline(_)
+            | Action::UserCreate
+            | Action::UserConfigure(_)
+            | Action::UserDelete(_)
+            | Action::AnonymousRead
+            | Action::TokenGenerate(_)
+            | Action::TokenRename(_)
+            | Action::TokenRevoke(_)
+            | Action::TokenRevokeAll(_)
+            | Action::TokenRevokeAllExcept(_) => "POST",
             Action::ItemConfig(_)
             | Action::NodeConfig(_)
             | Action::ProgressiveText(..)
@@ -213,6 +254,9 @@ fn top(parts: &[&str]) -> Route {
         [] | ["configure" | "manage", ..] => Route::Page(Thing::Root),
         ["job", ..] | ["view", ..] | ["createItem", ..] => item::parse(parts),
         ["login", ..] => Route::Login,
+        ["loginError", ..] => Route::LoginError,
+        ["logout", ..] => Route::SignOut,
+        ["j_spring_security_check" | "j_acegi_security_check", ..] => Route::SignIn,
         ["healthz"] => Route::Healthz,
         ["readyz"] => Route::Readyz,
         ["metrics" | "prometheus"] => Route::Metrics,
@@ -233,8 +277,11 @@ fn top(parts: &[&str]) -> Route {
         ["computer", rest @ ..] => computer(rest),
         ["crumbIssuer", rest @ ..] => thing(Thing::CrumbIssuer, rest),
         ["whoAmI", rest @ ..] => thing(Thing::WhoAmI, rest),
-        ["me", rest @ ..] => thing(Thing::Me, rest),
-        ["user", id, rest @ ..] => thing(Thing::User((*id).to_owned()), rest),
+        ["me", rest @ ..] => of_user(Whose::Mine, rest),
+        ["user", id, rest @ ..] => of_user(Whose::Of((*id).to_owned()), rest),
+        ["people", rest @ ..] => thing(Thing::People, rest),
+        ["asynchPeople", rest @ ..] => thing(Thing::AsynchPeople, rest),
+        ["securityRealm", rest @ ..] => realm(rest),
         ["replicas", rest @ ..] => thing(Thing::Replicas, rest),
         ["pluginManager", rest @ ..] => thing(Thing::Plugins, rest),
         ["cli", ..] => Route::NotServed("the command line client is not served yet; use the REST API"),
@@ -251,6 +298,41 @@ fn thing(thing: Thing, rest: &[&str]) -> Route {
         ["api"] => Route::NotServed("there is no help page; see api/json"),
         _ => Route::NotFound,
     }
+}
+
+fn realm(rest: &[&str]) -> Route {
+    match rest {
+        ["addUser", ..] => Route::Page(Thing::Realm),
+        ["createAccountByAdmin", ..] => Route::Do(Action::UserCreate),
+        ["anonymousRead", ..] => Route::Do(Action::AnonymousRead),
+        ["user", id, rest @ ..] => of_user(Whose::Of((*id).to_owned()), rest),
+        rest => thing(Thing::Realm, rest),
+    }
+}
+
+fn of_user(whose: Whose, rest: &[&str]) -> Route {
+    Route::Do(match rest {
+        ["doDelete", ..] => Action::UserDelete(whose),
+        ["configSubmit", ..] | ["account" | "security", "configSubmit", ..] => Action::UserConfigure(whose),
+        ["descriptorByName", "jenkins.security.ApiTokenProperty", verb, ..] => match *verb {
+            "generateNewToken" => Action::TokenGenerate(whose),
+            "rename" => Action::TokenRename(whose),
+            "revoke" => Action::TokenRevoke(whose),
+            "revokeAll" => Action::TokenRevokeAll(whose),
+            "revokeAllExcept" => Action::TokenRevokeAllExcept(whose),
+            _ => return Route::NotFound,
+        },
+        rest => {
+            let shown = match whose {
+                Whose::Mine => Thing::Me,
+                Whose::Of(id) => Thing::User(id),
+            };
+            return match rest {
+                ["configure" | "account" | "security", ..] => Route::Page(shown),
+                rest => thing(shown, rest),
+            };
+        }
+    })
 }
 
 fn queue(rest: &[&str]) -> Route {

@@ -41,6 +41,11 @@ impl Base {
         &self.0
     }
 
+    /// Clients reach it by https.
+    pub(crate) fn secure(&self) -> bool {
+        self.0.starts_with("https:")
+    }
+
     /// Without host: `/` or `/prefix/`.
     pub(crate) fn path(&self) -> &str {
         let after = self.0.find("://").map_or(0, |at| at + 3);
@@ -75,6 +80,10 @@ impl Base {
     /// A folder's address, or the root's.
     pub(crate) fn folder(&self, folder: Option<&JobName>) -> String {
         folder.map_or_else(|| self.0.clone(), |f| self.item(f))
+    }
+
+    pub(crate) fn user(&self, id: &str) -> String {
+        format!("{}user/{}/", self.0, segment(id))
     }
 
     pub(crate) fn node(&self, name: &NodeName) -> String {

@@ -11,7 +11,8 @@ use axum::body::{Body, HttpBody};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, header};
 use http_body_util::BodyExt;
-use security::Identity;
+use security::{Identity, Proof};
+use store::user_key;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::Error;
@@ -28,8 +29,8 @@ pub(crate) const MAX_FORM: usize = 1024 * 1024;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Remote(pub(crate) SocketAddr);
 
-/// A request whose body was read.
-#[derive(Debug, Clone)]
+/// A request whose body was read. It holds secrets, so it can't be printed.
+#[derive(Clone)]
 pub(crate) struct Asked {
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
@@ -38,11 +39,14 @@ pub(crate) struct Asked {
     /// Fields of the body when it is a form.
     pub(crate) form: Params,
     pub(crate) body: Bytes,
-    /// Nobody on open addresses.
+    /// `None`: nobody has signed in.
     pub(crate) user: Option<Identity>,
+    pub(crate) proof: Option<Proof>,
     pub(crate) remote: Option<SocketAddr>,
     /// The session that the client has shown, or was given with this request.
     pub(crate) session: Option<String>,
+    /// The client is to be told of the session.
+    pub(crate) fresh: bool,
 }
 
 impl Asked {
@@ -54,6 +58,24 @@ impl Asked {
     /// Id of the user; for messages.
     pub(crate) fn by(&self) -> &str {
         self.user.as_ref().map_or("anonymous", |u| &u.id)
+    }
+
+    /// Whether the user is the one of that id.
+    pub(crate) fn is(&self, id: &str) -> bool {
+        self.user.as_ref().is_some_and(|user| user_key(&user.id) == user_key(id))
+    }
+
+    pub(crate) fn administers(&self) -> bool {
+        self.user.as_ref().is_some_and(|user| user.admin)
+    }
+
+    /// A form of a page was sent. Over plain HTTP browsers say that to this machine only; from elsewhere they are known by
+    /// the page's origin and by what they want to see, which together no REST client sends.
+    pub(crate) fn navigates(&self) -> bool {
+        match self.headers.get("sec-fetch-mode") {
+            Some(mode) => mode == "navigate",
+            None => self.headers.contains_key(header::ORIGIN) && wants_page(&self.headers),
+        }
     }
 
     pub(crate) fn post(&self) -> bool {
@@ -81,6 +103,12 @@ impl Asked {
         }
         Ok(())
     }
+}
+
+/// Whether a page is wanted before all else: a person looks.
+pub(crate) fn wants_page(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    accept.starts_with("text/html")
 }
 
 /// Most of a refused body that is read away, and the time for it.

@@ -176,9 +176,16 @@ async fn every_page_that_a_redirect_leads_to_is_there() {
     let site = Site::new().await;
     site.create("", "team", FOLDER).await;
     site.create("/job/team", "app", PIPELINE).await;
-    for path in
-        ["/", "/job/team/", "/job/team/job/app/", "/computer/", "/queue/", "/replicas/", "/view/all/", "/me"]
-    {
+    for path in [
+        "/",
+        "/job/team/",
+        "/job/team/job/app/",
+        "/computer/",
+        "/queue/",
+        "/replicas/",
+        "/view/all/",
+        "/user/admin/",
+    ] {
         let page = site.admin().get(path).await;
         assert_eq!(page.status, 200, "{path}");
         assert_eq!(page.header("content-type"), "text/html;charset=utf-8");

@@ -7,28 +7,30 @@ mod nodes;
 mod outage;
 mod protocol;
 mod queue;
+mod sign;
 mod sockets;
+mod users;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::body::Body;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use engine::Commands;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use model::{Millis, ReplicaId, ReplicaName, ReplicaState, SystemClock};
-use security::{Denied, Identity, Keys};
+use security::{Accounts, Keys, Password, Token, hash_password};
 use serde_json::Value;
 use store::memory::{Memory, MemoryObjects};
-use store::{Answer, Chunk, Join, Objects, Progress, Store, Taken, Write};
+use store::{Answer, Chunk, Hidden, Join, Objects, Progress, Store, Taken, User, Write};
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use crate::ports::{
-    AgentSockets, App, Arrival, Authenticate, MetricsSource, PeerSockets, Replica, Settings, Upgraded,
-};
+use crate::ports::{AgentSockets, App, Arrival, MetricsSource, PeerSockets, Replica, Settings, Upgraded};
 
 pub(super) const PIPELINE: &str = "<?xml version='1.1' encoding='UTF-8'?>\n<flow-definition plugin=\"workflow-job@1400\">\n  <description>d &lt;b&gt;</description>\n  <definition class=\"org.jenkinsci.plugins.workflow.cps.CpsFlowDefinition\"><script>echo 1</script><sandbox>true</sandbox></definition>\n  <disabled>false</disabled>\n</flow-definition>";
 pub(super) const FOLDER: &str = "<com.cloudbees.hudson.plugins.folder.Folder><description>f</description></com.cloudbees.hudson.plugins.folder.Folder>";
@@ -85,20 +87,9 @@ impl PeerSockets for Nobody {
     }
 }
 
-#[async_trait]
-impl Authenticate for Nobody {
-    async fn authenticate(&self, user: &str, password: &str) -> Result<Identity, Denied> {
-        match (user, password) {
-            ("admin", "right") => Ok(Identity { id: "admin".into(), full_name: "The Admin".into() }),
-            ("panic", _) => panic!("a test wants it"),
-            ("busy", _) => Err(Denied::Busy),
-            _ => Err(Denied::Wrong),
-        }
-    }
-}
-
 impl MetricsSource for Nobody {
     fn render(&self, into: &mut String) {
+        assert!(self.asked.lock().last().is_none_or(|last| last != "panic"), "a test wants it");
         into.push_str("process_up 1\n");
     }
 }
@@ -111,7 +102,13 @@ pub(super) struct Site {
     pub(super) nobody: Arc<Nobody>,
     pub(super) router: axum::Router,
     pub(super) me: ReplicaId,
+    pub(super) accounts: Accounts,
+    /// Of `admin`, whose password is `right`.
+    token: Token,
 }
+
+/// Hashed once for all tests.
+static RIGHT: LazyLock<Hidden> = LazyLock::new(|| Hidden(hash_password(&Password::new("right")).unwrap()));
 
 pub(super) struct Answered {
     pub(super) status: StatusCode,
@@ -156,6 +153,11 @@ impl Site {
         let me = ReplicaId { name: join.name, incarnation };
         let write = Write::SetState { me: me.clone(), state: ReplicaState::Ready, at: Millis(2_000) };
         store.write(write).await.unwrap();
+        let (id, full_name) = ("admin".into(), "The Admin".into());
+        let user = User { id, full_name, email: String::new(), password: RIGHT.clone(), admin: true };
+        store.write(Write::CreateUser(user)).await.unwrap();
+        let accounts = Accounts::new(Arc::clone(&store));
+        let (_, token) = accounts.generate_token("admin", "tests").await.unwrap();
         let nobody = Arc::new(Nobody {
             state: parking_lot::Mutex::new(ReplicaState::Ready),
             asked: parking_lot::Mutex::default(),
@@ -166,7 +168,7 @@ impl Site {
         let app = App {
             commands: Commands::alone(Arc::clone(&store), clock),
             objects: Arc::clone(&objects) as Arc<dyn Objects>,
-            accounts: Arc::clone(&nobody) as Arc<dyn Authenticate>,
+            accounts: accounts.clone(),
             secrets: Arc::new(keys.clone()),
             agents: Arc::clone(&nobody) as Arc<dyn AgentSockets>,
             peers: Arc::clone(&nobody) as Arc<dyn PeerSockets>,
@@ -180,7 +182,7 @@ impl Site {
             tasks: TaskTracker::new(),
         };
         let router = crate::router(app);
-        Site { store, objects, keys, nobody, router, me }
+        Site { store, objects, keys, nobody, router, me, accounts, token }
     }
 
     /// Someone who has not signed in.
@@ -188,8 +190,33 @@ impl Site {
         Client { site: self, headers: vec![] }
     }
 
+    /// With an API token.
     pub(super) fn admin(&self) -> Client<'_> {
-        self.anon().with("authorization", "Basic YWRtaW46cmlnaHQ=")
+        self.basic("admin", self.token.expose())
+    }
+
+    pub(super) fn basic(&self, user: &str, secret: &str) -> Client<'_> {
+        let pair = STANDARD.encode(format!("{user}:{secret}"));
+        self.anon().with("authorization", &format!("Basic {pair}"))
+    }
+
+    /// Signs in with a browser; the cookie.
+    pub(super) async fn browse(&self, user: &str, password: &str) -> String {
+        let form = format!("j_username={user}&j_password={password}");
+        let answer = self.anon().form("/j_spring_security_check", &form).await;
+        assert_eq!((answer.status.as_u16(), answer.header("location")), (302, "http://ci:8080/"));
+        answer.header("set-cookie").split(';').next().unwrap().to_owned()
+    }
+
+    /// A user with a password that is like the name; the API token.
+    pub(super) async fn user(&self, id: &str, admin: bool) -> String {
+        let form = format!("username={id}&password1={id}&password2={id}&fullname=&admin={admin}");
+        let answer = self.admin().form("/securityRealm/createAccountByAdmin", &form).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.header("location")),
+            (302, "http://ci:8080/securityRealm/")
+        );
+        self.accounts.generate_token(id, "t").await.unwrap().1.expose().to_owned()
     }
 
     /// Whoever looks after the replicas.
@@ -254,6 +281,7 @@ impl Client<'_> {
 
     pub(super) async fn send(&self, method: &str, path: &str, body: impl Into<Body>) -> Answered {
         let mut request = Request::builder().method(method).uri(path).header("host", "ci:8080");
+        request = request.extension(crate::request::Remote(([127, 0, 0, 1], 4_711).into()));
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }

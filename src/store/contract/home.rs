@@ -1,9 +1,9 @@
-//! The home itself: identity, epoch, users.
+//! The home itself: identity, epoch.
 
 use super::support::*;
 use model::{RestartWhen, RolloutPhase, RolloutReport};
 
-use crate::{Answer, MAX_EPOCH, MAX_REASON, MAX_REPORT, Restart, Store, User, Write};
+use crate::{Answer, MAX_EPOCH, MAX_REASON, MAX_REPORT, Restart, Store, Write};
 
 pub async fn a_new_home_has_no_controller<S: Store>(store: &S) {
     let meta = store.meta().await.unwrap();
@@ -50,8 +50,12 @@ pub async fn a_quiet_period_has_a_reason<S: Store>(store: &S) {
 
 pub async fn each_restart_that_is_asked_for_has_a_number<S: Store>(store: &S) {
     assert_eq!(store.meta().await.unwrap().restart, Restart::default());
-    for (number, when, by) in [(1, RestartWhen::Idle, "ann"), (2, RestartWhen::Immediately, "bob")] {
-        assert_eq!(ok(store, Write::AskRestart { when, by: by.into() }).await, Answer::Id(number));
+    for (seen, number, when, by) in [
+        (0, 1, RestartWhen::Idle, "ann"),
+        (1, 2, RestartWhen::Immediately, "bob"),
+        (1, 2, RestartWhen::Immediately, "bob"),
+    ] {
+        assert_eq!(ok(store, Write::AskRestart { seen, when, by: by.into() }).await, Answer::Id(number));
         assert_eq!(store.meta().await.unwrap().restart, Restart { number, when, by: by.into() });
     }
 }
@@ -67,14 +71,4 @@ pub async fn the_last_report_of_a_rollout_is_kept<S: Store>(store: &S) {
     }
     let report = RolloutReport { message: "x".repeat(MAX_REPORT), ..a_report() };
     refused(store, Write::ReportRollout { report }, "Limit").await;
-}
-
-pub async fn a_user_is_created_once_whatever_the_case<S: Store>(store: &S) {
-    let ann = User { id: "Ann".into(), full_name: "Ann Ä".into(), password: "$argon2id$1".into() };
-    assert!(claim(store, Write::CreateUser(ann.clone())).await);
-    let other = User { id: "aNN".into(), full_name: "Other".into(), password: "$argon2id$2".into() };
-    declined(store, Write::CreateUser(other)).await;
-    assert_eq!(store.user("Ann").await.unwrap(), Some(ann.clone()));
-    assert_eq!(store.user("ann").await.unwrap(), Some(ann));
-    assert_eq!(store.user("bob").await.unwrap(), None);
 }

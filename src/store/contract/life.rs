@@ -5,7 +5,8 @@ use model::{BuildResult, Millis, ReplicaId, ReplicaName, ReplicaState, RestartWh
 
 use super::support::*;
 use crate::{
-    Adopted, Answer, Effect, Enqueue, ItemKind, Load, Node, Offline, Progress, Store, Taken, User, Write,
+    Adopted, Answer, Effect, Enqueue, Hidden, ItemKind, Load, Node, Offline, Progress, Store, Taken,
+    UserEdit, Write,
 };
 
 /// The writes of a life, one after the other through `write`, which gives the answer that was committed.
@@ -25,10 +26,10 @@ async fn member(write: &impl AsyncFn(Write) -> Answer, replica: &str) -> Replica
 async fn found(write: &impl AsyncFn(Write) -> Answer) -> (ReplicaId, ReplicaId) {
     write(Write::Identify { controller: "acme".into() }).await;
     write(Write::RaiseEpoch { above: 1 }).await;
-    write(Write::CreateUser(User { id: "ann".into(), full_name: "Ann".into(), password: "$".into() })).await;
     write(Write::SetQuiet { reason: Some("maintenance".into()) }).await;
-    write(Write::AskRestart { when: RestartWhen::Idle, by: "ann".into() }).await;
+    write(Write::AskRestart { seen: 0, when: RestartWhen::Idle, by: "ann".into() }).await;
     write(Write::ReportRollout { report: a_report() }).await;
+    people(write).await;
     let (a, b) = (member(write, "r-0").await, member(write, "r-1").await);
     write(Write::AcquireLease { lease: "startup".into(), me: a.clone(), seen: None, at: Millis(10) }).await;
     write(Write::SetState { me: a.clone(), state: ReplicaState::Ready, at: Millis(20) }).await;
@@ -45,6 +46,30 @@ async fn found(write: &impl AsyncFn(Write) -> Answer) -> (ReplicaId, ReplicaId) 
     write(Write::SetNodeOffline { name: node_name("mac"), offline: None }).await;
     write(link_up("mac", &a)).await;
     (a, b)
+}
+
+/// Users come and go.
+async fn people(write: &impl AsyncFn(Write) -> Answer) {
+    write(Write::CreateFirstUser { user: a_user("ann", true), token: Some(a_token("t0", "ann", 1)) }).await;
+    write(Write::CreateUser(a_user("bob", false))).await;
+    let (was, password) = (Hidden("hash of bob".into()), Hidden("$2".into()));
+    write(Write::RehashPassword { id: "bob".into(), was, password: password.clone() }).await;
+    let session = a_session("s1", "Bob", 10);
+    write(Write::CreateSession { session: session.clone(), password: password.clone() }).await;
+    write(Write::TouchSession { hash: session.hash.clone(), at: Millis(20) }).await;
+    write(Write::EndSession { hash: session.hash }).await;
+    write(Write::CreateSession { session: a_session("s2", "bob", 30), password }).await;
+    write(Write::ForgetSessions { now: Millis(1_000_000) }).await;
+    write(Write::CreateToken(a_token("t1", "bob", 40))).await;
+    write(Write::CreateToken(a_token("t2", "bob", 41))).await;
+    write(Write::UseToken { id: "t1".into(), at: Millis(50), uses: 3 }).await;
+    write(Write::RenameToken { user: "bob".into(), id: "t1".into(), name: "new".into() }).await;
+    write(Write::RevokeToken { user: "bob".into(), id: "t2".into() }).await;
+    write(Write::RevokeTokens { user: "bob".into(), except: None }).await;
+    let edit = UserEdit { full_name: Some("Bob B.".into()), admin: Some(true), ..UserEdit::default() };
+    write(Write::EditUser { id: "bob".into(), edit }).await;
+    write(Write::DeleteUser { id: "bob".into() }).await;
+    write(Write::AllowAnonymousRead { allowed: true }).await;
 }
 
 /// From the queue to a build with an executor and a delivery.
@@ -127,7 +152,21 @@ pub fn kind(write: &Write) -> &'static str {
         Write::AskRestart { .. } => "AskRestart",
         Write::ReportRollout { .. } => "ReportRollout",
         Write::RaiseEpoch { .. } => "RaiseEpoch",
+        Write::CreateFirstUser { .. } => "CreateFirstUser",
         Write::CreateUser(_) => "CreateUser",
+        Write::EditUser { .. } => "EditUser",
+        Write::RehashPassword { .. } => "RehashPassword",
+        Write::DeleteUser { .. } => "DeleteUser",
+        Write::CreateSession { .. } => "CreateSession",
+        Write::TouchSession { .. } => "TouchSession",
+        Write::EndSession { .. } => "EndSession",
+        Write::ForgetSessions { .. } => "ForgetSessions",
+        Write::CreateToken(_) => "CreateToken",
+        Write::RenameToken { .. } => "RenameToken",
+        Write::RevokeToken { .. } => "RevokeToken",
+        Write::RevokeTokens { .. } => "RevokeTokens",
+        Write::UseToken { .. } => "UseToken",
+        Write::AllowAnonymousRead { .. } => "AllowAnonymousRead",
         Write::Join(_) => "Join",
         Write::Beat { .. } => "Beat",
         Write::SetState { .. } => "SetState",
@@ -161,4 +200,4 @@ pub fn kind(write: &Write) -> &'static str {
 }
 
 /// How many variants [`kind`] knows.
-pub const KINDS: usize = 32;
+pub const KINDS: usize = 46;

@@ -27,6 +27,7 @@ pub mod progress;
 pub mod queue;
 pub mod support;
 pub mod together;
+pub mod users;
 
 /// Expands to one test per story of the contract of a store. See the module for what to give.
 #[macro_export]
@@ -41,7 +42,27 @@ macro_rules! contract_suite {
                 a_quiet_period_has_a_reason,
                 each_restart_that_is_asked_for_has_a_number,
                 the_last_report_of_a_rollout_is_kept,
+            }
+            users {
+                the_first_user_has_a_token_and_comes_once,
                 a_user_is_created_once_whatever_the_case,
+                users_come_by_id_in_pages,
+                a_user_is_edited,
+                one_administrator_always_stays,
+                one_of_two_administrators_stays,
+                a_new_hash_of_the_same_password_keeps_sessions,
+                a_session_is_kept_until_it_is_ended,
+                a_new_password_ends_all_sessions,
+                a_session_of_an_old_password_is_not_made,
+                sessions_that_are_over_are_forgotten,
+                only_so_many_sessions_are_kept,
+                a_token_is_found_by_its_hash,
+                a_token_is_renamed_and_revoked_by_its_user,
+                all_tokens_are_revoked_but_one,
+                uses_of_a_token_are_counted_once,
+                only_so_many_tokens_are_kept,
+                a_deleted_user_leaves_nothing,
+                anonymous_read_is_switched,
             }
             members {
                 a_member_joins_waiting_and_beats,

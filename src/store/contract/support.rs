@@ -1,6 +1,7 @@
 //! What the stories have in common: short ways to write, and the picture of all that can be read.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use model::{
@@ -9,7 +10,8 @@ use model::{
 };
 
 use crate::{
-    Answer, Chunk, Effect, Enqueue, Error, ItemKind, Join, Load, Node, Progress, Store, Taken, Write,
+    Answer, ApiToken, Chunk, Effect, Enqueue, Error, Hidden, ItemKind, Join, Load, Node, Progress, Session,
+    Store, Taken, User, Write,
 };
 
 /// Writes what must succeed.
@@ -64,6 +66,12 @@ pub async fn picture<S: Store>(store: &S) -> Vec<String> {
     store.nodes().await.unwrap().iter().for_each(|n| add(format!("{n:?}")));
     store.links().await.unwrap().iter().for_each(|l| add(format!("{l:?}")));
     store.running(None).await.unwrap().iter().for_each(|r| add(format!("{r:?}")));
+    for user in store.users(None, 1_000).await.unwrap() {
+        add(format!("{user:?} {}", user.password.0));
+        store.sessions(&user.id).await.unwrap().iter().for_each(|s| add(format!("{s:?} {}", s.hash.0)));
+        store.tokens(&user.id).await.unwrap().iter().for_each(|t| add(format!("{t:?} {}", t.hash.0)));
+    }
+    add(format!("anonymous read: {}", store.anonymous_read().await.unwrap()));
     add(format!("garbage {:?}", store.garbage(1_000).await.unwrap()));
     let mut folders = vec![None];
     while let Some(parent) = folders.pop() {
@@ -92,6 +100,35 @@ async fn picture_build<S: Store>(store: &S, build: BuildId, queued: QueueId, add
 
 pub fn name(text: &str) -> JobName {
     JobName::parse(text).unwrap()
+}
+
+pub fn a_user(id: &str, admin: bool) -> User {
+    let (full_name, email) = (format!("{id} Ä"), format!("{id}@example.org"));
+    User { id: id.into(), full_name, email, password: Hidden(format!("hash of {id}")), admin }
+}
+
+/// It ends 1 s after its last use, at most 10 s after its begin.
+pub fn a_session(hash: &str, user: &str, at: i64) -> Session {
+    Session {
+        hash: Hidden(hash.into()),
+        user: user.into(),
+        created_at: Millis(at),
+        seen_at: Millis(at),
+        idle: Duration::from_secs(1),
+        expires_at: Millis(at + 10_000),
+    }
+}
+
+pub fn a_token(id: &str, user: &str, at: i64) -> ApiToken {
+    ApiToken {
+        id: id.into(),
+        user: user.into(),
+        name: format!("name of {id}"),
+        hash: Hidden(format!("hash of {id}")),
+        created_at: Millis(at),
+        used_at: None,
+        uses: 0,
+    }
 }
 
 pub fn node_name(text: &str) -> NodeName {

@@ -11,7 +11,7 @@ use super::support::*;
 use crate::{Answer, Effect, Enqueue, Error, ItemKind, Progress, Result, Store, Taken, Write};
 
 /// Writes all of them at once; the answers in the order of the writes.
-async fn together<S: Store>(store: &S, writes: Vec<Write>) -> Vec<Result<Answer>> {
+pub(super) async fn together<S: Store>(store: &S, writes: Vec<Write>) -> Vec<Result<Answer>> {
     type Pending<'a> = Pin<Box<dyn Future<Output = Result<Answer>> + Send + 'a>>;
     let mut pending: Vec<Pending<'_>> = writes.into_iter().map(|w| store.write(w)).collect();
     let mut answers: Vec<Option<Result<Answer>>> = pending.iter().map(|_| None).collect();

@@ -4,8 +4,8 @@ use model::{Fence, Millis, ReplicaId, ReplicaState, RestartWhen, RolloutReport};
 
 use super::{State, next};
 use crate::{
-    Answer, Error, Failover, Join, Lease, Load, MAX_EPOCH, Member, Restart, Result, User, check_reason,
-    first_id, report_json,
+    Answer, Error, Failover, Join, Lease, Load, MAX_EPOCH, Member, Restart, Result, check_reason, first_id,
+    report_json,
 };
 
 impl State {
@@ -29,25 +29,18 @@ impl State {
         Ok(Answer::Epoch(self.meta.epoch))
     }
 
-    pub(super) fn create_user(&mut self, user: &User) -> Answer {
-        let key = user.id.to_lowercase();
-        let created = !self.users.contains_key(&key);
-        if created {
-            self.users.insert(key, user.clone());
-        }
-        Answer::Bool(created)
-    }
-
     pub(super) fn set_quiet(&mut self, reason: Option<&str>) -> Result<Answer> {
         check_reason(reason)?;
         self.meta.quiet = reason.map(str::to_owned);
         Ok(Answer::Unit)
     }
 
-    pub(super) fn ask_restart(&mut self, when: RestartWhen, by: &str) -> Answer {
-        let number = self.meta.restart.number + 1;
-        self.meta.restart = Restart { number, when, by: by.to_owned() };
-        Answer::Id(number)
+    pub(super) fn ask_restart(&mut self, seen: i64, when: RestartWhen, by: &str) -> Answer {
+        if self.meta.restart.number <= seen {
+            let number = self.meta.restart.number + 1;
+            self.meta.restart = Restart { number, when, by: by.to_owned() };
+        }
+        Answer::Id(self.meta.restart.number)
     }
 
     pub(super) fn report_rollout(&mut self, report: &RolloutReport) -> Result<Answer> {

@@ -13,6 +13,7 @@ mod queue;
 mod read;
 mod running;
 mod shared;
+mod users;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,8 +24,8 @@ pub use objects::MemoryObjects;
 pub use shared::Memory;
 
 use crate::{
-    Answer, Artifact, Build, Busy, Chunk, Error, Failover, InboxRow, Item, Lease, Link, Member, Meta, Node,
-    QueueItem, Restart, Result, Running, Stash, User, Wait, Write,
+    Answer, ApiToken, Artifact, Build, Busy, Chunk, Error, Failover, Hidden, InboxRow, Item, Lease, Link,
+    Member, Meta, Node, QueueItem, Restart, Result, Running, Session, Stash, User, Wait, Write,
 };
 
 /// A home as plain data. Changed by [`State::apply`] only.
@@ -34,6 +35,10 @@ pub struct State {
     last: Last,
     /// By id in lower case.
     users: BTreeMap<String, User>,
+    sessions: BTreeMap<Hidden, Session>,
+    /// By id.
+    tokens: BTreeMap<String, ApiToken>,
+    anonymous_read: bool,
     members: BTreeMap<ReplicaName, Member>,
     leases: BTreeMap<String, Lease>,
     /// By lost incarnation.
@@ -124,6 +129,9 @@ impl Default for State {
             },
             last: Last::default(),
             users: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            anonymous_read: false,
             members: BTreeMap::new(),
             leases: BTreeMap::new(),
             failovers: BTreeMap::new(),
@@ -154,10 +162,27 @@ impl State {
         match write {
             Write::Identify { controller } => Ok(self.identify(controller)),
             Write::RaiseEpoch { above } => self.raise_epoch(*above),
-            Write::CreateUser(user) => Ok(self.create_user(user)),
             Write::SetQuiet { reason } => self.set_quiet(reason.as_deref()),
-            Write::AskRestart { when, by } => Ok(self.ask_restart(*when, by)),
+            Write::AskRestart { seen, when, by } => Ok(self.ask_restart(*seen, *when, by)),
             Write::ReportRollout { report } => self.report_rollout(report),
+            Write::CreateFirstUser { user, token } => self.create_first_user(user, token.as_ref()),
+            Write::CreateUser(user) => self.create_user(user),
+            Write::EditUser { id, edit } => self.edit_user(id, edit),
+            Write::RehashPassword { id, was, password } => Ok(self.rehash(id, was, password)),
+            Write::DeleteUser { id } => self.delete_user(id),
+            Write::CreateSession { session, password } => self.create_session(session, password),
+            Write::TouchSession { hash, at } => Ok(self.touch_session(hash, *at)),
+            Write::EndSession { hash } => Ok(Answer::Bool(self.sessions.remove(hash).is_some())),
+            Write::ForgetSessions { now } => Ok(self.forget_sessions(*now)),
+            Write::CreateToken(token) => self.create_token(token),
+            Write::RenameToken { user, id, name } => self.rename_token(user, id, name),
+            Write::RevokeToken { user, id } => Ok(self.revoke_token(user, id)),
+            Write::RevokeTokens { user, except } => Ok(self.revoke_tokens(user, except.as_deref())),
+            Write::UseToken { id, at, uses } => Ok(self.use_token(id, *at, *uses)),
+            Write::AllowAnonymousRead { allowed } => {
+                self.anonymous_read = *allowed;
+                Ok(Answer::Unit)
+            }
             Write::Join(join) => Ok(self.join(join)),
             Write::Beat { me, load } => self.beat(me, *load),
             Write::SetState { me, state, at } => self.set_state(me, *state, *at),

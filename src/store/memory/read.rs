@@ -10,7 +10,7 @@ use model::{BuildId, JobName, NodeName, QueueId, ReplicaId};
 use super::{History, State};
 use crate::{
     Artifact, Build, Busy, Failover, InboxRow, Item, ItemSummary, JOURNAL_BYTES, JOURNAL_RECORDS, Lease,
-    Link, LogSlice, Member, Meta, Node, QueueItem, Running, Stash, User, Wait, Which,
+    Link, LogSlice, Member, Meta, Node, QueueItem, Running, Stash, Wait, Which,
 };
 
 fn at_most(limit: u32) -> usize {
@@ -38,10 +38,6 @@ impl State {
         rows.sort_by_key(|row| Reverse((row.at, row.replica.incarnation)));
         rows.truncate(at_most(limit));
         rows
-    }
-
-    pub fn user(&self, id: &str) -> Option<User> {
-        self.users.get(&id.to_lowercase()).cloned()
     }
 }
 

@@ -78,8 +78,8 @@ impl Controller {
                 bail!("`majordomo up` has ended: {status}");
             }
             std::thread::sleep(Duration::from_millis(100));
-            let Ok(password) = std::fs::read_to_string(folder.join("admin-password")) else { continue };
-            let pair = format!("admin:{}", password.trim());
+            let Ok(token) = std::fs::read_to_string(folder.join("admin-token")) else { continue };
+            let pair = format!("admin:{}", token.trim());
             self.authorization = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
             let ready = self.replicas().is_ok_and(|all| all.len() == 3)
                 && self

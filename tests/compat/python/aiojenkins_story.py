@@ -81,6 +81,11 @@ async def story(server):
     for name in ["aj-copy", "aj-renamed"]:
         await server.jobs.delete(name)
         assert not await server.jobs.is_exists(name)
+    token, uuid = await server.generate_token("aj")
+    async with Jenkins(URL, USER, token) as by_token:
+        await by_token.jobs.create("aj-token", JOB % "by token")
+        await by_token.jobs.delete("aj-token")
+    await server.revoke_token(uuid)
     try:
         await server.builds.get_queue_id_info(999_999)
         raise SystemExit("a queue item that never was is shown")

@@ -2,7 +2,7 @@ import zipfile
 from pathlib import Path
 
 from api4jenkins import Jenkins
-from api4jenkins.exceptions import BadRequestError
+from api4jenkins.exceptions import AuthenticationError, BadRequestError
 
 from common import FOLDER, JOB, PASSWORD, URL, USER, equal, until
 
@@ -68,3 +68,18 @@ assert server.get_job("a4") is None
 for name in ["a4-copy", "a4-renamed", "a4-moved"]:
     server.delete_job(name)
     assert server.get_job(name) is None
+
+user = server.users.get(USER)
+token = user.generate_token("a4")
+equal(Jenkins(URL, auth=(USER, token.value)).user.api_json()["id"], USER)
+user.revoke_token(token.uuid)
+
+
+def refused():
+    try:
+        return not Jenkins(URL, auth=(USER, token.value)).exists()
+    except AuthenticationError:
+        return True
+
+
+until("the token to be refused", refused)

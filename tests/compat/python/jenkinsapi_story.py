@@ -44,3 +44,16 @@ assert "ja" not in server.keys()
 for name in ["ja-copy", "ja-renamed"]:
     server.delete_job(name)
     assert not server.has_job(name)
+
+server.create_user("ja-user", "ja secret", "J. A.", "ja@example.org")
+signed_in = Jenkins(URL, "ja-user", "ja secret", use_crumb=True)
+token = signed_in.generate_new_api_token("for ja")
+equal((len(token), token[:2]), (34, "11"))
+# a token needs no crumb
+by_token = Jenkins(URL, "ja-user", token)
+by_token.create_job("ja-token", JOB % "by token")
+by_token.delete_job("ja-token")
+# signs in as a browser does, by the old name of the address
+signed_in.use_auth_cookie()
+assert signed_in.requester.AUTH_COOKIE.startswith("JSESSIONID."), "no session"
+server.delete_user("ja-user")

@@ -77,12 +77,14 @@ pub(crate) struct Up {
     pub(crate) replicas: u32,
     pub(crate) agents: u32,
     pub(crate) more: Vec<String>,
+    /// What the replicas log; the default of the program when it is `None`.
+    pub(crate) log: Option<&'static str>,
 }
 
 impl Up {
     pub(crate) fn new(replicas: u32, agents: u32) -> Up {
         let folder = tempfile::Builder::new().prefix("majordomo-it-").tempdir().unwrap();
-        Up { folder, replicas, agents, more: vec!["--no-example".to_owned()] }
+        Up { folder, replicas, agents, more: vec!["--no-example".to_owned()], log: None }
     }
 
     pub(crate) fn home(&self) -> PathBuf {
@@ -94,6 +96,9 @@ impl Up {
         command.args(["up", "--listen", "127.0.0.1:0", "--home"]).arg(self.home());
         command.args(["--replicas", &self.replicas.to_string(), "--agents", &self.agents.to_string()]);
         command.args(&self.more).env_remove("MAJORDOMO_STORE").env_remove("MAJORDOMO_LOG");
+        if let Some(log) = self.log {
+            command.env("MAJORDOMO_LOG", log);
+        }
         command.stdin(Stdio::null());
         command
     }
@@ -160,8 +165,8 @@ impl Controller {
         let record: Value = serde_json::from_slice(&fs::read(home.join("run/up.json")).unwrap()).unwrap();
         let url = record["url"].as_str().unwrap();
         let address: SocketAddr = url.trim_start_matches("http://").trim_end_matches('/').parse().unwrap();
-        let password = fs::read_to_string(home.join("admin-password")).unwrap();
-        let admin = Client::user(address, "admin", password.trim());
+        let token = fs::read_to_string(home.join("admin-token")).unwrap();
+        let admin = Client::user(address, "admin", token.trim());
         let home = fs::canonicalize(&home).unwrap();
         let mut it = Controller { home, _up: up, admin, pids: BTreeMap::new(), _guard: guard };
         it.pids = it.pids_now();
@@ -179,6 +184,11 @@ impl Controller {
         let replicas = replicas["replicas"].as_array().unwrap();
         let pid = |r: &Value| (r["name"].as_str().unwrap().to_owned(), r["pid"].as_u64().unwrap());
         replicas.iter().map(pid).collect()
+    }
+
+    /// The administrator's first password.
+    pub(crate) fn password(&self) -> String {
+        fs::read_to_string(self.home.join("admin-password")).unwrap().trim().to_owned()
     }
 
     pub(crate) fn anonymous(&self) -> Client {

@@ -20,7 +20,36 @@ CREATE TABLE account (
     user_key TEXT COLLATE "C" PRIMARY KEY,
     id TEXT NOT NULL,
     full_name TEXT NOT NULL,
-    password TEXT NOT NULL
+    email TEXT NOT NULL,
+    password TEXT NOT NULL,
+    admin BIGINT NOT NULL
+);
+
+CREATE TABLE session (
+    hash TEXT COLLATE "C" PRIMARY KEY,
+    user_key TEXT COLLATE "C" NOT NULL,
+    created_at BIGINT NOT NULL,
+    seen_at BIGINT NOT NULL,
+    idle BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL
+);
+CREATE INDEX session_of_user ON session (user_key, seen_at);
+
+CREATE TABLE token (
+    id TEXT COLLATE "C" PRIMARY KEY,
+    user_key TEXT COLLATE "C" NOT NULL,
+    name TEXT NOT NULL,
+    hash TEXT COLLATE "C" NOT NULL UNIQUE,
+    created_at BIGINT NOT NULL,
+    used_at BIGINT,
+    uses BIGINT NOT NULL
+);
+CREATE INDEX token_of_user ON token (user_key);
+
+-- What an administrator has switched on or off.
+CREATE TABLE setting (
+    name TEXT COLLATE "C" PRIMARY KEY,
+    value TEXT NOT NULL
 );
 
 CREATE TABLE member (

@@ -20,7 +20,36 @@ CREATE TABLE account (
     user_key TEXT PRIMARY KEY,
     id TEXT NOT NULL,
     full_name TEXT NOT NULL,
-    password TEXT NOT NULL
+    email TEXT NOT NULL,
+    password TEXT NOT NULL,
+    admin INTEGER NOT NULL
+);
+
+CREATE TABLE session (
+    hash TEXT PRIMARY KEY,
+    user_key TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    seen_at INTEGER NOT NULL,
+    idle INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL
+);
+CREATE INDEX session_of_user ON session (user_key, seen_at);
+
+CREATE TABLE token (
+    id TEXT PRIMARY KEY,
+    user_key TEXT NOT NULL,
+    name TEXT NOT NULL,
+    hash TEXT NOT NULL UNIQUE,
+    created_at INTEGER NOT NULL,
+    used_at INTEGER,
+    uses INTEGER NOT NULL
+);
+CREATE INDEX token_of_user ON token (user_key);
+
+-- What an administrator has switched on or off.
+CREATE TABLE setting (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
 );
 
 CREATE TABLE member (

@@ -18,7 +18,7 @@ use link::Links;
 use local::{Bootstrap, Paths, ReplicaRecord, ReplicaWait};
 use model::{Clock, JobName, ReplicaName, ReplicaState, SystemClock};
 use security::{Accounts, Keys};
-use server::{App, Limits, Settings};
+use server::{App, Limits, LogChecks, Settings};
 use store::{Join, Store, User, Write};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -131,6 +131,7 @@ async fn serve(args: ReplicaArgs) -> Result<ExitCode> {
             engine: engine.clone(),
             links: links.clone(),
         }),
+        log_checks: LogChecks::default(),
         settings: Settings { root_url: url, ..Settings::default() },
         tasks: TaskTracker::new(),
     };

@@ -25,6 +25,7 @@ mod session;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 pub use front::{JENKINS_VERSION, router};
 pub use ports::{
@@ -32,3 +33,4 @@ pub use ports::{
     Upgraded,
 };
 pub use serve::{Limits, serve};
+pub use verify::LogChecks;

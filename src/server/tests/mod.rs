@@ -8,6 +8,7 @@ mod outage;
 mod protocol;
 mod queue;
 mod sockets;
+mod verify;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,7 @@ use tower::ServiceExt;
 use crate::ports::{
     AgentSockets, App, Arrival, Authenticate, MetricsSource, PeerSockets, Replica, Settings, Upgraded,
 };
+use crate::verify::LogChecks;
 
 pub(super) const PIPELINE: &str = "<?xml version='1.1' encoding='UTF-8'?>\n<flow-definition plugin=\"workflow-job@1400\">\n  <description>d &lt;b&gt;</description>\n  <definition class=\"org.jenkinsci.plugins.workflow.cps.CpsFlowDefinition\"><script>echo 1</script><sandbox>true</sandbox></definition>\n  <disabled>false</disabled>\n</flow-definition>";
 pub(super) const FOLDER: &str = "<com.cloudbees.hudson.plugins.folder.Folder><description>f</description></com.cloudbees.hudson.plugins.folder.Folder>";
@@ -177,6 +179,7 @@ impl Site {
                 body_pause: Duration::from_millis(300),
                 ..Settings::default()
             },
+            log_checks: LogChecks::default(),
             tasks: TaskTracker::new(),
         };
         let router = crate::router(app);

@@ -46,6 +46,7 @@ fn a_failover_test_kills_a_busy_replica_and_says_what_came_of_it() {
     let second = incarnations(&controller);
     assert_eq!(first.intersection(&second).count(), 2, "{first:?} {second:?}");
 
+    load.keep_going(12, |done| done >= 2);
     let busy = under_load(&controller, &mut load, &["failover-test", "--yes"]);
     let text = said(&busy);
     assert!(busy.status.success(), "{text}");

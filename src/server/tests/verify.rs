@@ -78,7 +78,8 @@ async fn planted_damage_is_found_with_its_offset() {
     type Chunks = BTreeMap<u64, Chunk>;
     type Raw = BTreeMap<String, u64>;
     type Damage = fn(&mut Chunks, &mut Raw, &mut u64);
-    let planted: [(&str, Damage, &[(&str, u64)]); 8] = [
+    type Found = &'static [(&'static str, u64)];
+    let planted: [(&str, Damage, Found); 8] = [
         ("a gap", |chunks, _, _| drop(chunks.remove(&0)), &[("gap", 0)]),
         ("lost output", |chunks, _, _| drop(chunks.remove(&9)), &[("gap", 9), ("rawEnd", 14)]),
         (

@@ -37,6 +37,8 @@ const DEADLINE: Duration = Duration::from_secs(180);
 const ENDED: Duration = Duration::from_secs(10);
 /// Most logs that are checked.
 const MAX_LOGS: usize = 100;
+/// After that time no other one is begun.
+const ALL_LOGS: Duration = Duration::from_secs(30 * 60);
 /// How often a replica that checks others already is asked again, and how long after.
 const TRIES: usize = 30;
 const PAUSE: Duration = Duration::from_secs(1);
@@ -102,9 +104,7 @@ pub async fn failover_test(
     if !watched.is_empty() {
         say(&format!("checking {} of {} logs", watched.len(), lost.builds.len()));
     }
-    for (build, before) in &watched {
-        check_log(whom, build, *before, &mut done).await;
-    }
+    check_logs(whom, &watched, &mut done).await;
     let verdict = judge(&standing, &lost, &mut done);
     history::add(&paths, &done)?;
     Ok((told(&done, &lost), verdict))
@@ -191,6 +191,22 @@ async fn ended(whom: &Whom, build: &Build) -> bool {
     let Ok(answer) = send_within(whom, Method::GET, &path, ANSWER).await else { return false };
     let shown: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     answer.status == 404 || answer.status == 200 && shown["building"] == false
+}
+
+/// One after the other, until the time for them is over.
+async fn check_logs(whom: &Whom, watched: &[(Build, u64)], done: &mut Test) {
+    let began = Instant::now();
+    for (n, (build, before)) in watched.iter().enumerate() {
+        if began.elapsed() > ALL_LOGS {
+            done.logs_unchecked += (watched.len() - n) as u64;
+            let minutes = ALL_LOGS.as_secs() / 60;
+            return problem(
+                done,
+                &format!("the logs took more than {minutes} min: the rest was not checked"),
+            );
+        }
+        check_log(whom, build, *before, done).await;
+    }
 }
 
 async fn check_log(whom: &Whom, build: &Build, before: u64, done: &mut Test) {

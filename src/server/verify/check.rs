@@ -161,8 +161,12 @@ impl Check {
     pub(super) fn record(&mut self, number: i64) {
         self.records += 1;
         if number != self.next_record {
-            let what = format!("the records {} to {} are missing", self.next_record, number - 1);
-            self.defect(Kind::Journal, self.next_record.unsigned_abs(), "", what);
+            let (first, last) = (self.next_record, number.saturating_sub(1));
+            let what = match first == last {
+                true => format!("record {first} of the journal is missing"),
+                false => format!("the records {first} to {last} of the journal are missing"),
+            };
+            self.defect(Kind::Journal, first.unsigned_abs(), "", what);
         }
         self.next_record = number.saturating_add(1);
     }
@@ -334,8 +338,8 @@ mod tests {
         let count = |what: &str| vec![(Kind::Journal, text(what))];
         assert_eq!(found(3, &right, &[0, 1]), count("the journal has 2 records, its row says 3"));
         assert_eq!(found(1, &right, &[0, 1]), count("the journal has 2 records, its row says 1"));
-        assert_eq!(found(6, &right, &[0, 1, 5]), count("the records 2 to 4 are missing"));
-        assert_eq!(found(2, &right, &[1]), count("the records 0 to 0 are missing"));
+        assert_eq!(found(6, &right, &[0, 1, 5]), count("the records 2 to 4 of the journal are missing"));
+        assert_eq!(found(2, &right, &[1]), count("record 0 of the journal is missing"));
     }
 
     #[test]

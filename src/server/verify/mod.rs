@@ -195,3 +195,22 @@ impl Walk {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_that_takes_long_shows_signs_of_life_and_is_json_all_the_same() {
+        let (finish, finished) = tokio::sync::oneshot::channel();
+        let mut body = lively(async { finished.await.unwrap_or_default() });
+        let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(first, "\n");
+        finish.send("{\"checked\":true}".to_owned()).unwrap();
+        let rest = body.collect().await.unwrap().to_bytes();
+        let answer: serde_json::Value = serde_json::from_slice(&[first, rest].concat()).unwrap();
+        assert_eq!(answer["checked"], true);
+    }
+}

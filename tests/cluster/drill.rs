@@ -65,13 +65,14 @@ fn a_failover_test_kills_a_busy_replica_and_says_what_came_of_it() {
     let kept = tests(&controller);
     assert_eq!(kept.len(), 2, "{kept:?}");
     assert_eq!((&kept[0]["replica"], &kept[0]["outcome"]), (&"majordomo-2".into(), &"passed".into()));
-    for (of_test, of_controller) in [
-        ("adoptedMillis", "adoptedMillis"),
-        ("resumedMillis", "resumedMillis"),
-        ("incarnation", "incarnation"),
-    ] {
-        assert_eq!(kept[1][of_test], row[of_controller], "{kept:?} {row}");
+    for what in ["adoptedMillis", "incarnation"] {
+        assert_eq!(kept[1][what], row[what], "{kept:?} {row}");
     }
+    // one that waited for an executor may have gone on since
+    assert!(
+        kept[1]["resumedMillis"].as_u64().unwrap() <= row["resumedMillis"].as_u64().unwrap(),
+        "{kept:?} {row}"
+    );
     assert_eq!((&kept[1]["builds"], &kept[1]["problems"]), (&builds.into(), &Value::Array(vec![])));
     let table = controller.command(&["failover-test", "--history"]);
     let passed = said(&table).lines().filter(|line| line.ends_with("passed")).count();

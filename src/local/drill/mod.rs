@@ -269,7 +269,10 @@ fn judge(standing: &Standing, lost: &Replica, done: &mut Test) -> Verdict {
         problem(done, "no build has committed anything since; those that only wait commit nothing");
     }
     if standing.left > 0 {
-        problem(done, &format!("{} builds are not adopted after {} s", standing.left, DEADLINE.as_secs()));
+        problem(
+            done,
+            &format!("not adopted after {} s: {} of its builds", DEADLINE.as_secs(), standing.left),
+        );
     }
     if standing.ready.is_none() {
         problem(done, &format!("{} is not ready again after {} s", lost.name, DEADLINE.as_secs()));

@@ -25,6 +25,8 @@ enum Command {
     Restart(cmd::restart::RestartArgs),
     Reload(cmd::reload::ReloadArgs),
     Drain(cmd::drain::DrainArgs),
+    VerifyLog(cmd::verify_log::VerifyLogArgs),
+    FailoverTest(cmd::failover_test::FailoverTestArgs),
     /// Connect this machine to a controller as an agent; takes the flags of the stock agent, see `agent -help`
     #[command(disable_help_flag = true)]
     Agent(cmd::agent::AgentArgs),
@@ -38,6 +40,8 @@ fn main() -> ExitCode {
         Command::Restart(args) => cmd::restart::run(args),
         Command::Reload(args) => cmd::reload::run(args),
         Command::Drain(args) => cmd::drain::run(args),
+        Command::VerifyLog(args) => cmd::verify_log::run(args),
+        Command::FailoverTest(args) => cmd::failover_test::run(args),
         Command::Agent(args) => cmd::agent::run(args),
     };
     match done {

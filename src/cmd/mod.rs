@@ -2,11 +2,13 @@
 
 pub(crate) mod agent;
 pub(crate) mod drain;
+pub(crate) mod failover_test;
 pub(crate) mod reload;
 pub(crate) mod replica;
 pub(crate) mod replicas;
 pub(crate) mod restart;
 pub(crate) mod up;
+pub(crate) mod verify_log;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

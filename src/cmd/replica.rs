@@ -19,7 +19,7 @@ use link::Links;
 use local::{Administrator, Bootstrap, Paths, ReplicaRecord, ReplicaWait};
 use model::{Clock, JobName, ReplicaName, ReplicaState, SystemClock};
 use security::{Accounts, Keys};
-use server::{App, Limits, Settings};
+use server::{App, Limits, LogChecks, Settings};
 use store::{ApiToken, Hidden, Join, Store, User, Write};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -133,6 +133,7 @@ async fn serve(args: ReplicaArgs) -> Result<ExitCode> {
             engine: engine.clone(),
             links: links.clone(),
         }),
+        log_checks: LogChecks::default(),
         settings: Settings { root_url: url, ..Settings::default() },
         tasks: TaskTracker::new(),
     };

@@ -19,10 +19,12 @@
 //!   example/         the repository of the example job
 //!   revisions.json   what replicas run, and how far it is rolled out
 //!   programs/        the program of each revision that runs or can be gone back to
+//!   failover-tests.jsonl  what came of each `majordomo failover-test`
 //!   majordomo.db     the database, unless it is elsewhere
 //! ```
 
 mod bootstrap;
+mod drill;
 mod error;
 mod example;
 mod files;
@@ -38,10 +40,12 @@ mod store_url;
 mod supervise;
 mod table;
 mod up;
+mod verify;
 mod watch;
 mod whom;
 
 pub use bootstrap::{Administrator, Bootstrap, BootstrapItem, BootstrapNode, BootstrapToken};
+pub use drill::{FailoverTest, failover_history, failover_test};
 pub use error::Error;
 pub use follow::{drain, reload, restart};
 pub use home::{Paths, ensure_usable};
@@ -50,4 +54,5 @@ pub use record::{ReplicaRecord, ReplicaWait, UpRecord};
 pub use store_url::{STORE_ENV, StoreUrl};
 pub use table::{Auth, replicas_table};
 pub use up::{Options, Say, run};
+pub use verify::{Verdict, verify_log};
 pub use whom::{Said, Whom, whom};

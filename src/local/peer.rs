@@ -25,6 +25,8 @@ const TELL: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    /// `X-Text-Size`: the length of a log.
+    pub(crate) text_size: Option<u64>,
     pub(crate) body: Bytes,
 }
 
@@ -62,8 +64,10 @@ async fn send(ask: Ask<'_>) -> Option<Answer> {
     let exchange = async {
         let response = sender.send_request(request).await.ok()?;
         let status = response.status().as_u16();
+        let text_size =
+            response.headers().get("x-text-size").and_then(|size| size.to_str().ok()?.parse().ok());
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.ok()?.to_bytes();
-        Some(Answer { status, body })
+        Some(Answer { status, text_size, body })
     };
     // the connection is driven here, so nothing is left behind when the caller goes
     tokio::pin!(exchange);

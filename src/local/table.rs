@@ -95,6 +95,16 @@ pub async fn replicas_table(whom: &Whom) -> Result<String, Error> {
 
 /// One request to the controller, in the name of its administrator.
 pub(crate) async fn send(whom: &Whom, method: Method, path: &str) -> Result<Answer, Error> {
+    send_within(whom, method, path, PATIENCE).await
+}
+
+/// The same, for what takes long or must not.
+pub(crate) async fn send_within(
+    whom: &Whom,
+    method: Method,
+    path: &str,
+    within: Duration,
+) -> Result<Answer, Error> {
     let Whom { url, auth, .. } = whom;
     let Some(rest) = url.strip_prefix("http://") else {
         return Err(Error::Refused(format!("--url {url}: it must begin with http://")));
@@ -104,7 +114,7 @@ pub(crate) async fn send(whom: &Whom, method: Method, path: &str) -> Result<Answ
     let path = format!("/{prefix}").trim_end_matches('/').to_owned() + path;
     let authorization = Some(format!("Basic {}", BASE64_STANDARD.encode(auth.expose())));
     let asked = Ask { method, address: &address, path: &path, authorization, body: None };
-    let answer = ask(asked, PATIENCE)
+    let answer = ask(asked, within)
         .await
         .ok_or_else(|| Error::Refused(format!("nobody answers at {url}; is `majordomo up` running?")))?;
     match answer.status {
@@ -115,7 +125,7 @@ pub(crate) async fn send(whom: &Whom, method: Method, path: &str) -> Result<Answ
     }
 }
 
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
@@ -177,11 +187,15 @@ fn count(value: &Value) -> String {
 }
 
 /// Nothing that moves a terminal's cursor.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).take(80).collect()
+pub(crate) fn plain(text: &str, most: usize) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).take(most).collect()
 }
 
-fn ago(now: i64, since: i64) -> String {
+fn printable(text: &str) -> String {
+    plain(text, 80)
+}
+
+pub(crate) fn ago(now: i64, since: i64) -> String {
     let seconds = now.saturating_sub(since).max(0) / 1000;
     match seconds {
         0..60 => format!("{seconds}s"),
@@ -191,7 +205,7 @@ fn ago(now: i64, since: i64) -> String {
     }
 }
 
-fn columns(rows: &[Vec<String>]) -> String {
+pub(crate) fn columns(rows: &[Vec<String>]) -> String {
     let width =
         |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|c| c.chars().count()).max();
     let line = |row: &Vec<String>| {

@@ -28,9 +28,11 @@ mod sign;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 pub use front::{JENKINS_VERSION, router};
 pub use ports::{
     AgentSockets, App, Arrival, MetricsSource, PeerSockets, Replica, Secrets, Settings, Upgraded,
 };
 pub use serve::{Limits, serve};
+pub use verify::LogChecks;

@@ -92,6 +92,7 @@ fn to_do(action: &Action, method: &Method) -> Need {
         | Action::NodeJnlp(_)
         | Action::UserCreate
         | Action::UserDelete(_)
+        | Action::VerifyLog(..)
         | Action::AnonymousRead
         | Action::Restart(_)
         | Action::Quiet(_) => Need::Administrator,

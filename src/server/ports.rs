@@ -10,6 +10,8 @@ use security::{Accounts, Keys};
 use store::Objects;
 use tokio_util::task::TaskTracker;
 
+use crate::verify::LogChecks;
+
 /// A connection after its `101`: bytes that came early are read first.
 pub type Upgraded = hyper_util::rt::TokioIo<hyper::upgrade::Upgraded>;
 
@@ -25,6 +27,7 @@ pub struct App {
     pub replica: Arc<dyn Replica>,
     pub metrics: Arc<dyn MetricsSource>,
     pub settings: Settings,
+    pub log_checks: LogChecks,
     /// Holds the tasks of upgraded connections. Whoever stops the replica closes and waits for it.
     pub tasks: TaskTracker,
 }

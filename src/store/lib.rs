@@ -166,6 +166,10 @@ impl Which {
 pub const JOURNAL_RECORDS: usize = 1_000;
 /// Most bytes of one answer of [`Builds::journal`].
 pub const JOURNAL_BYTES: usize = 4 * 1024 * 1024;
+/// Most numbers of one answer of [`Builds::journal_numbers`].
+pub const JOURNAL_NUMBERS: usize = 10_000;
+/// Most chunks of one answer of [`Builds::chunks`]: some MB, as large as chunks become.
+pub const CHUNKS: usize = 32;
 
 #[async_trait]
 pub trait Builds: Send + Sync + 'static {
@@ -183,6 +187,11 @@ pub trait Builds: Send + Sync + 'static {
     /// In order, from index `from` on; at most [`JOURNAL_RECORDS`] records or [`JOURNAL_BYTES`] bytes a call, but at least one
     /// if there is one. Stays when the build has ended. Nothing for an unknown build.
     async fn journal(&self, build: BuildId, from: i64) -> Result<Vec<bytes::Bytes>>;
+    /// The numbers of its records from `from` on, in order; at most [`JOURNAL_NUMBERS`] a call. For those who look for damage:
+    /// `journal` does not show a hole.
+    async fn journal_numbers(&self, build: BuildId, from: i64) -> Result<Vec<i64>>;
+    /// How many records it has by its running row. `None`: it does not run.
+    async fn recorded(&self, build: BuildId) -> Result<Option<i64>>;
     async fn source(&self, hash: &str) -> Result<Option<String>>;
     /// In the order of their delivery, without what was consumed.
     async fn inbox(&self, build: BuildId) -> Result<Vec<InboxRow>>;
@@ -194,6 +203,9 @@ pub trait Builds: Send + Sync + 'static {
     /// `max` bytes from `from` on, fewer only at the committed end. `None`: no such build.
     async fn log(&self, build: BuildId, from: u64, max: usize) -> Result<Option<LogSlice>>;
     /// By path (bytes); those above `after` when given.
+    /// Chunks of its log as they are stored, those that begin at `from` or later, by offset; at most [`CHUNKS`] a call. Stay
+    /// when the build has ended. Nothing for an unknown build.
+    async fn chunks(&self, build: BuildId, from: u64) -> Result<Vec<Chunk>>;
     async fn artifacts(&self, build: BuildId, after: Option<&str>, limit: u32) -> Result<Vec<Artifact>>;
     async fn artifact(&self, build: BuildId, path: &str) -> Result<Option<Artifact>>;
     async fn stash(&self, build: BuildId, name: &str) -> Result<Option<Stash>>;

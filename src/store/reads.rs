@@ -29,11 +29,14 @@ macro_rules! for_all_reads {
             running(owner: Option<i64>) -> Vec<Running>;
             over(builds: &[BuildId]) -> Vec<BuildId>;
             journal(build: BuildId, from: i64) -> Vec<Bytes>;
+            journal_numbers(build: BuildId, from: i64) -> Vec<i64>;
+            recorded(build: BuildId) -> Option<i64>;
             source(hash: &str) -> Option<String>;
             inbox(build: BuildId) -> Vec<InboxRow>;
             with_inbox(owner: i64) -> Vec<BuildId>;
             raw_offsets(build: BuildId) -> Vec<(String, u64)>;
             log(build: BuildId, from: u64, max: usize) -> Option<LogSlice>;
+            chunks(build: BuildId, from: u64) -> Vec<Chunk>;
             artifacts(build: BuildId, after: Option<&str>, limit: u32) -> Vec<Artifact>;
             artifact(build: BuildId, path: &str) -> Option<Artifact>;
             stash(build: BuildId, name: &str) -> Option<Stash>;

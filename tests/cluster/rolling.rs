@@ -70,7 +70,7 @@ impl Clients {
     }
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     format!(
         "{}{}{}",
         output.status,
@@ -79,12 +79,12 @@ fn said(output: &Output) -> String {
     )
 }
 
-fn incarnations(controller: &Controller) -> BTreeSet<i64> {
+pub(crate) fn incarnations(controller: &Controller) -> BTreeSet<i64> {
     controller.replicas().iter().filter(|r| r.state == "ready").map(|r| r.incarnation).collect()
 }
 
 /// Runs a command of ours under load; gives how it ended.
-fn under_load(controller: &Controller, load: &mut Load, arguments: &[&str]) -> Output {
+pub(crate) fn under_load(controller: &Controller, load: &mut Load, arguments: &[&str]) -> Output {
     // Builds run and clients ask before, meanwhile and after.
     let ended = load.acknowledged() + 2;
     load.keep_going(6, |done| done + 6 >= ended);
@@ -95,7 +95,7 @@ fn under_load(controller: &Controller, load: &mut Load, arguments: &[&str]) -> O
     })
 }
 
-fn roll(name: &'static str, store: Option<String>) -> (Controller, Load, Vec<FarAgent>) {
+pub(crate) fn roll(name: &'static str, store: Option<String>) -> (Controller, Load, Vec<FarAgent>) {
     let controller = Controller::start_own(Options { name, store, replicas: 3, agents: 0 });
     let agents: Vec<_> =
         (1..=3).map(|n| FarAgent::start(&controller, &format!("far-{n}"), 4, "work")).collect();

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{job_xml, shared, until};
+use crate::harness::{BINARY, job_xml, shared, until};
 
 #[test]
 fn a_console_is_read_progressively_until_there_is_no_more() {
@@ -350,5 +350,68 @@ fn an_error_in_a_jenkinsfile_names_its_line_and_column() {
     let config = job_xml("echo 'mended'");
     it.admin.xml("/job/wrong-rubbish/config.xml", &config).expect(200);
     assert_eq!(it.admin.build("wrong-rubbish").1, "SUCCESS");
+    it.unharmed();
+}
+
+/// How `majordomo verify-log` ended, and what it said.
+fn verify_log(home: &std::path::Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = std::process::Command::new(BINARY);
+    command.arg("verify-log").args(arguments).arg("--home").arg(home).env_remove("MAJORDOMO_AUTH");
+    let output = command.output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
+}
+
+#[test]
+fn a_log_is_verified_while_its_build_runs_and_afterwards() {
+    use sha2::Digest;
+    let it = shared();
+    let script = "parallel(a: { node { sh 'for i in $(seq 1 60); do echo a $i; sleep 0.05; done' } }, \
+                  b: { node { sh \"printf 'no \\\\377 UTF-8\\\\n'; sleep 2; echo b\" } })";
+    let folder = "<com.cloudbees.hudson.plugins.folder.Folder/>";
+    it.admin.xml("/createItem?name=checked", folder).expect(200);
+    it.admin.xml("/job/checked/createItem?name=the%20log", &job_xml(script)).expect(200);
+    let number = it.admin.follow(&it.admin.trigger("checked/job/the%20log", "build"));
+    let mut running = 0;
+    until("the build's end", || {
+        let (status, said) = verify_log(&it.home, &["checked/the log", &number.to_string()]);
+        assert_eq!(status, Some(0), "{said}");
+        running += usize::from(said.contains(", runs") && said.contains("(as committed)"));
+        said.contains(", SUCCESS").then_some(())
+    });
+    assert!(running > 0, "it was never seen running");
+    let console = it.admin.get(&format!("/job/checked/job/the%20log/{number}/consoleText")).expect(200).body;
+    let (status, said) = verify_log(&it.home, &["checked/the log", "lastSuccessfulBuild"]);
+    assert_eq!(status, Some(0), "{said}");
+    let sum: String = sha2::Sha256::digest(&console).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(said.contains(&format!("sha256   {sum}\n")), "{said}");
+    assert!(said.contains(&format!("log      {} bytes in ", console.len())), "{said}");
+    assert!(said.contains("steps    2 have printed") && said.contains("spools   not looked at\n"), "{said}");
+    assert!(said.ends_with("defects  none\n"), "{said}");
+    for replica in it.each_replica() {
+        let path = format!("/job/checked/job/the%20log/{number}/verifyLog/api/json");
+        assert_eq!(replica.json(&path)["sha256"], sum.as_str());
+    }
+    it.unharmed();
+}
+
+#[test]
+fn what_can_not_be_verified_is_refused_with_a_sentence() {
+    let it = shared();
+    it.admin.create_job("unverified", "echo 'x'");
+    it.admin.build("unverified");
+    for (arguments, wanted) in [
+        (&["unverified", "77"] as &[&str], "unverified has no build 77"),
+        (&["nobody", "1"], "nobody has no build 1"),
+        (&["../x", "1"], "the job \"../x\": "),
+        (&["unverified", "1/2"], "say a build by its number"),
+        (&["unverified", "1", "--auth", "admin:wrong"], "refuses this user and password"),
+        (&["unverified", "1", "--auth", "admin:x", "--url", "http://127.0.0.1:1/"], "nobody answers at"),
+    ] {
+        let (status, said) = verify_log(&it.home, arguments);
+        assert_eq!(status, Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(wanted), "{arguments:?}: {said}");
+    }
+    it.anonymous().get("/job/unverified/1/verifyLog/api/json").expect(401);
     it.unharmed();
 }

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use model::{BuildId, BuildResult, Fence, JobName, Millis, QueueId};
 use sqlx::AssertSqlSafe;
 use store::{
-    Artifact, Build, Builds, InboxRow, JOURNAL_BYTES, JOURNAL_RECORDS, LogSlice, Result, Running, Stash,
-    Which,
+    Artifact, Build, Builds, Chunk, InboxRow, JOURNAL_BYTES, JOURNAL_NUMBERS, JOURNAL_RECORDS, LogSlice,
+    Result, Running, Stash, Which,
 };
 
 use super::{Pool, job, limit, logs, unreadable};
@@ -94,6 +94,21 @@ impl Builds for Home {
         journal(&self.pool, build, from).await
     }
 
+    async fn journal_numbers(&self, build: BuildId, from: i64) -> Result<Vec<i64>> {
+        let most = i64::try_from(JOURNAL_NUMBERS).unwrap_or(i64::MAX);
+        self.pool
+            .list(
+                "SELECT number FROM journal WHERE build = $1 AND number >= $2 ORDER BY number LIMIT $3",
+                args![build, from, most],
+                |row| row.int(0),
+            )
+            .await
+    }
+
+    async fn recorded(&self, build: BuildId) -> Result<Option<i64>> {
+        self.pool.first("SELECT records FROM running WHERE build = $1", args![build], |row| row.int(0)).await
+    }
+
     async fn source(&self, hash: &str) -> Result<Option<String>> {
         self.pool.first("SELECT body FROM source WHERE hash = $1", args![hash], |row| row.text(0)).await
     }
@@ -121,6 +136,10 @@ impl Builds for Home {
 
     async fn log(&self, build: BuildId, from: u64, max: usize) -> Result<Option<LogSlice>> {
         logs::slice(&self.pool, build, from, max).await
+    }
+
+    async fn chunks(&self, build: BuildId, from: u64) -> Result<Vec<Chunk>> {
+        logs::chunks(&self.pool, build, from).await
     }
 
     async fn artifacts(&self, build: BuildId, after: Option<&str>, most: u32) -> Result<Vec<Artifact>> {

@@ -1,10 +1,11 @@
 //! Log bytes from one offset on, put together from chunks.
 
-use model::BuildId;
-use store::{LogSlice, Result};
+use bytes::Bytes;
+use model::{BuildId, Millis};
+use store::{CHUNKS, Chunk, LogSlice, Result};
 
 use super::{Pool, unreadable};
-use crate::db::args;
+use crate::db::{Row, args};
 
 /// Chunks of one look. Many are small, some are large: a page of 1 MiB needs one or two looks.
 const STEP: i64 = 256;
@@ -50,4 +51,27 @@ pub(super) async fn slice(pool: &Pool, build: BuildId, from: u64, max: usize) ->
         }
     }
     Ok(Some(slice))
+}
+
+/// Chunks as they are stored.
+pub(super) async fn chunks(pool: &Pool, build: BuildId, from: u64) -> Result<Vec<Chunk>> {
+    let (from, most) = (i64::try_from(from).unwrap_or(i64::MAX), i64::try_from(CHUNKS).unwrap_or(i64::MAX));
+    pool.list(
+        "SELECT start, step, raw_from, raw_to, written_at, body FROM log WHERE build = $1 AND start >= $2 \
+         ORDER BY start LIMIT $3",
+        args![build, from, most],
+        chunk,
+    )
+    .await
+}
+
+fn chunk(row: &Row) -> sqlx::Result<Chunk> {
+    Ok(Chunk {
+        offset: row.size(0)?,
+        step: row.text(1)?,
+        raw_from: row.size(2)?,
+        raw_to: row.size(3)?,
+        at: Millis(row.int(4)?),
+        bytes: Bytes::from(row.bytes(5)?),
+    })
 }

@@ -106,6 +106,15 @@ impl Paths {
         self.run().join("reload.json")
     }
 
+    pub(crate) fn failover_tests(&self) -> PathBuf {
+        self.root.join("failover-tests.jsonl")
+    }
+
+    /// Held while a failover test runs.
+    pub(crate) fn failover_lock(&self) -> PathBuf {
+        self.run().join("failover-test.lock")
+    }
+
     pub fn up_record(&self) -> PathBuf {
         self.run().join("up.json")
     }

@@ -124,6 +124,7 @@ fn restart(restart: &Restart, select: &Select) -> Value {
 fn failover(failover: &Failover, select: &Select) -> Value {
     let mut shape = Shape::plain(select);
     shape.put("replica", ALWAYS, failover.replica.name.to_string());
+    shape.put("incarnation", ALWAYS, failover.replica.incarnation);
     shape.put("at", ALWAYS, failover.at.0);
     shape.put("builds", ALWAYS, failover.builds);
     shape.put("adoptedMillis", ALWAYS, failover.adopted);

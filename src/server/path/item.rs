@@ -98,6 +98,7 @@ fn of_build(name: JobName, which: Which, rest: &[&str]) -> Route {
         ["console" | "consoleFull", ..] => Action::Console(name, which),
         ["logText", "progressiveText", ..] => Action::ProgressiveText(name, which),
         ["logText", "progressiveHtml", ..] => Action::ProgressiveHtml(name, which),
+        ["verifyLog", "api", "json"] => Action::VerifyLog(name, which),
         ["buildNumber", ..] => Action::BuildNumber(name, which),
         ["artifact", path @ ..] => return artifact(name, which, path),
         ["testReport", ..] => return Route::NotFound,

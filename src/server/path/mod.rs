@@ -109,6 +109,8 @@ pub(crate) enum Action {
     ProgressiveText(JobName, Which),
     ProgressiveHtml(JobName, Which),
     Console(JobName, Which),
+    /// `verifyLog/api/json`
+    VerifyLog(JobName, Which),
     /// Path of the file; empty for the list.
     Artifact(JobName, Which, String),
     /// All in the folder of that path as a zip; empty for all.
@@ -223,6 +225,7 @@ impl Action {
             Action::BuildNumber(..)
             | Action::ConsoleText(..)
             | Action::Console(..)
+            | Action::VerifyLog(..)
             | Action::Artifact(..)
             | Action::ArtifactZip(..)
             | Action::NodeJnlp(_) => "GET, HEAD",

@@ -62,6 +62,7 @@ fn builds_are_found_by_number_and_permalink() {
         ("/job/a/1/kill/", Action::BuildKill(a(), Which::Number(1))),
         ("/job/a/lastBuild/consoleText/", Action::ConsoleText(a(), Which::Last)),
         ("/job/a/2/logText/progressiveText/api/json", Action::ProgressiveText(a(), Which::Number(2))),
+        ("/job/a/7/verifyLog/api/json", Action::VerifyLog(a(), Which::Number(7))),
         ("/job/a/lastStableBuild/buildNumber", Action::BuildNumber(a(), Which::LastStable)),
         ("/job/a/3/artifact/x/y%20z.txt/", Action::Artifact(a(), Which::Number(3), "x/y z.txt".into())),
     ] {

@@ -10,6 +10,7 @@ mod queue;
 mod sign;
 mod sockets;
 mod users;
+mod verify;
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -31,6 +32,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::ports::{AgentSockets, App, Arrival, MetricsSource, PeerSockets, Replica, Settings, Upgraded};
+use crate::verify::LogChecks;
 
 pub(super) const PIPELINE: &str = "<?xml version='1.1' encoding='UTF-8'?>\n<flow-definition plugin=\"workflow-job@1400\">\n  <description>d &lt;b&gt;</description>\n  <definition class=\"org.jenkinsci.plugins.workflow.cps.CpsFlowDefinition\"><script>echo 1</script><sandbox>true</sandbox></definition>\n  <disabled>false</disabled>\n</flow-definition>";
 pub(super) const FOLDER: &str = "<com.cloudbees.hudson.plugins.folder.Folder><description>f</description></com.cloudbees.hudson.plugins.folder.Folder>";
@@ -179,6 +181,7 @@ impl Site {
                 body_pause: Duration::from_millis(300),
                 ..Settings::default()
             },
+            log_checks: LogChecks::default(),
             tasks: TaskTracker::new(),
         };
         let router = crate::router(app);

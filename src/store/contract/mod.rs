@@ -161,6 +161,8 @@ macro_rules! contract_suite {
                 a_long_journal_comes_in_pieces,
                 a_log_is_read_from_any_offset,
                 raw_offsets_are_the_highest_of_each_step,
+                chunks_come_as_they_were_written,
+                records_are_numbered_and_counted,
             }
             effects {
                 a_source_stays_while_a_build_names_it,

@@ -237,3 +237,54 @@ pub async fn raw_offsets_are_the_highest_of_each_step<S: Store>(store: &S) {
     let expected = [("10".to_owned(), 40), ("2".to_owned(), 4)];
     assert_eq!(store.raw_offsets(build.build).await.unwrap(), expected);
 }
+
+pub async fn chunks_come_as_they_were_written<S: Store>(store: &S) {
+    let (mut build, _) = a_build(store).await;
+    assert!(store.chunks(build.build, 0).await.unwrap().is_empty());
+    let mut expected = Vec::new();
+    for n in 0..80_u64 {
+        let (step, raw) = if n % 7 == 0 { ("", 0) } else { ("1", n * 3) };
+        let mut one = chunk(build.log_end, step, raw, "é\n");
+        one.raw_to = if step.is_empty() { 0 } else { raw + 2 };
+        build
+            .write(store, Progress { chunks: vec![one.clone()], log_end: one.offset + 3, ..build.progress() })
+            .await;
+        expected.push(one);
+    }
+    let mut read: Vec<crate::Chunk> = Vec::new();
+    loop {
+        let next = read.last().map_or(0, |last| last.offset + 1);
+        let piece = store.chunks(build.build, next).await.unwrap();
+        assert!(piece.len() <= crate::CHUNKS, "{}", piece.len());
+        if piece.is_empty() {
+            break;
+        }
+        read.extend(piece);
+    }
+    assert_eq!(read, expected);
+    assert_eq!(store.chunks(build.build, 3).await.unwrap()[0], expected[1]);
+    assert_eq!(store.chunks(build.build, 4).await.unwrap()[0], expected[2], "they begin there or later");
+    assert!(store.chunks(build.build, u64::MAX).await.unwrap().is_empty());
+    build.finish(store, BuildResult::Success).await;
+    assert_eq!(store.chunks(build.build, 0).await.unwrap()[0], expected[0]);
+    assert!(store.chunks(BuildId(77), 0).await.unwrap().is_empty());
+}
+
+pub async fn records_are_numbered_and_counted<S: Store>(store: &S) {
+    let (mut build, _) = a_build(store).await;
+    assert_eq!(store.recorded(build.build).await.unwrap(), Some(0));
+    assert!(store.journal_numbers(build.build, 0).await.unwrap().is_empty());
+    for count in [1, 2, 200, 200] {
+        build.write(store, Progress { records: vec![Bytes::new(); count], ..build.progress() }).await;
+    }
+    build.say(store, "no record\n").await;
+    assert_eq!(store.recorded(build.build).await.unwrap(), Some(403));
+    let all: Vec<i64> = (0..403).collect();
+    assert_eq!(store.journal_numbers(build.build, 0).await.unwrap(), all);
+    assert_eq!(store.journal_numbers(build.build, 400).await.unwrap(), all[400..]);
+    build.finish(store, BuildResult::Success).await;
+    assert_eq!(store.recorded(build.build).await.unwrap(), None, "it does not run");
+    assert_eq!(store.journal_numbers(build.build, 402).await.unwrap(), all[402..]);
+    assert_eq!(store.recorded(BuildId(77)).await.unwrap(), None);
+    assert!(store.journal_numbers(BuildId(77), 0).await.unwrap().is_empty());
+}

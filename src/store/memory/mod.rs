@@ -224,6 +224,18 @@ impl State {
         }
     }
 
+    /// Changes what is stored of a build's log, whatever the rules say: for tests of those who look for damage. Gives the
+    /// chunks by offset, the committed raw offsets, and the end of the log.
+    pub fn damage(
+        &mut self,
+        build: BuildId,
+        change: impl FnOnce(&mut BTreeMap<u64, Chunk>, &mut BTreeMap<String, u64>, &mut u64),
+    ) {
+        if let Some(history) = self.builds.get_mut(&build) {
+            change(&mut history.chunks, &mut history.raw, &mut history.build.log_end);
+        }
+    }
+
     /// Whether this very incarnation is a live member.
     fn live(&self, id: &ReplicaId) -> bool {
         self.members.get(&id.name).is_some_and(|m| m.id.incarnation == id.incarnation && m.live())

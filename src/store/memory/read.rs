@@ -9,8 +9,9 @@ use model::{BuildId, JobName, NodeName, QueueId, ReplicaId};
 
 use super::{History, State};
 use crate::{
-    Artifact, Build, Busy, Failover, InboxRow, Item, ItemSummary, JOURNAL_BYTES, JOURNAL_RECORDS, Lease,
-    Link, LogSlice, Member, Meta, Node, QueueItem, Running, Stash, Wait, Which,
+    Artifact, Build, Busy, CHUNKS, Chunk, Failover, InboxRow, Item, ItemSummary, JOURNAL_BYTES,
+    JOURNAL_NUMBERS, JOURNAL_RECORDS, Lease, Link, LogSlice, Member, Meta, Node, QueueItem, Running, Stash,
+    Wait, Which,
 };
 
 fn at_most(limit: u32) -> usize {
@@ -120,6 +121,16 @@ impl State {
         records.iter().take(JOURNAL_RECORDS).take_while(fits).cloned().collect()
     }
 
+    pub fn journal_numbers(&self, build: BuildId, from: i64) -> Vec<i64> {
+        let length = self.builds.get(&build).map_or(0, |history| history.journal.len());
+        (from.max(0)..i64::try_from(length).unwrap_or(i64::MAX)).take(JOURNAL_NUMBERS).collect()
+    }
+
+    pub fn recorded(&self, build: BuildId) -> Option<i64> {
+        let history = self.running.get(&build).and_then(|_| self.builds.get(&build))?;
+        i64::try_from(history.journal.len()).ok()
+    }
+
     pub fn source(&self, hash: &str) -> Option<String> {
         self.sources.get(hash).map(|source| source.text.clone())
     }
@@ -142,6 +153,11 @@ impl State {
         let history = self.builds.get(&build)?;
         let end = history.build.log_end;
         Some(LogSlice { bytes: bytes_of(history, from, max), end, building: history.build.building() })
+    }
+
+    pub fn chunks(&self, build: BuildId, from: u64) -> Vec<Chunk> {
+        let Some(history) = self.builds.get(&build) else { return Vec::new() };
+        history.chunks.range(from..).take(CHUNKS).map(|(_, chunk)| chunk.clone()).collect()
     }
 
     pub fn artifacts(&self, build: BuildId, after: Option<&str>, limit: u32) -> Vec<Artifact> {

@@ -1,0 +1,68 @@
+//! `majordomo failover-test`: a replica is killed on purpose.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Result;
+use local::{Error, FailoverTest, Said, failover_history, failover_test, whom};
+
+/// Kill a replica of `majordomo up` on this machine as a crash would, and check that its builds go on whole
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  majordomo failover-test\n  majordomo failover-test --replica majordomo-1 --yes\n  \
+    majordomo failover-test --history\n\n\
+    At least two replicas must be ready. The test waits until all builds of the lost one are adopted and resumed and it is\n\
+    ready again, and then checks their logs (100 at most) as `majordomo verify-log` does. No build fails by it.\n\n\
+    Exit status: 0 all is right, 1 a build was not adopted, a log has defects or the replica did not come back,\n\
+    2 it was refused, or not all could be checked."
+)]
+pub(crate) struct FailoverTestArgs {
+    /// Folder of the controller
+    #[arg(long, value_name = "DIR", default_value = super::up::HOME)]
+    home: PathBuf,
+    /// Which replica; without it, the one with most builds
+    #[arg(long, value_name = "NAME")]
+    replica: Option<String>,
+    /// Don't ask first
+    #[arg(long)]
+    yes: bool,
+    /// Kill nothing; show the tests so far, the last 1000 at most
+    #[arg(long, conflicts_with_all = ["replica", "yes"])]
+    history: bool,
+    /// USER:PASSWORD, or @FILE with that in it [default: the administrator's first password, from the folder]
+    #[arg(long, value_name = "AUTH", env = "MAJORDOMO_AUTH", hide_env_values = true)]
+    auth: Option<String>,
+}
+
+pub(crate) fn run(args: FailoverTestArgs) -> Result<ExitCode> {
+    if args.history {
+        super::say(&failover_history(&args.home)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let whom = whom(Said { home: Some(&args.home), url: None, auth: args.auth.as_deref() }, &args.home)?;
+    let sure = |plan: &str| sure(plan, args.yes);
+    let test = FailoverTest { home: &args.home, replica: args.replica.as_deref(), sure: &sure };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let say = Arc::new(super::say) as local::Say;
+    let (text, verdict) = runtime.block_on(failover_test(test, &whom, &say))?;
+    super::say(&text);
+    Ok(ExitCode::from(verdict.status()))
+}
+
+/// Whether the user wants it.
+fn sure(plan: &str, yes: bool) -> Result<bool, Error> {
+    super::say(plan);
+    if yes {
+        return Ok(true);
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(Error::Refused("nobody can be asked here: say --yes if that is wanted".to_owned()));
+    }
+    print!("Go on? [y/N] ");
+    let _ = std::io::stdout().flush();
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    Ok(read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
+}

@@ -1,0 +1,212 @@
+//! `majordomo verify-log`: a replica reads a build's whole log and tells what is wrong with it.
+
+use std::time::Duration;
+
+use hyper::Method;
+use model::JobName;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+
+use crate::Error;
+use crate::table::{columns, plain, send_within};
+use crate::whom::Whom;
+
+/// A little more than a replica takes for one check.
+const CHECK: Duration = Duration::from_secs(31 * 60);
+/// Longest text of a defect.
+const MAX_TEXT: usize = 300;
+
+/// What came of a check or a test; also the exit status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Right,
+    Defects,
+    /// It could not be checked.
+    Unknown,
+}
+
+impl Verdict {
+    pub fn status(self) -> u8 {
+        match self {
+            Verdict::Right => 0,
+            Verdict::Defects => 1,
+            Verdict::Unknown => 2,
+        }
+    }
+}
+
+/// As `verifyLog/api/json` tells it. Numbers are missing when the check did not come to its end.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Checked {
+    job: String,
+    number: u64,
+    building: bool,
+    result: Option<String>,
+    checked: bool,
+    why: Option<String>,
+    compared: bool,
+    spools: String,
+    pub(crate) bytes: u64,
+    chunks: u64,
+    sha256: String,
+    steps: u64,
+    raw_bytes: u64,
+    records: u64,
+    pub(crate) defect_count: u64,
+    pub(crate) defects: Vec<Defect>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Defect {
+    kind: String,
+    offset: u64,
+    pub(crate) message: String,
+}
+
+/// Why a log was not checked.
+#[derive(Debug)]
+pub(crate) enum Unchecked {
+    /// There is no such build (any more).
+    Gone,
+    /// It may work in a moment.
+    Busy,
+    Failed(Error),
+}
+
+impl From<Error> for Unchecked {
+    fn from(error: Error) -> Unchecked {
+        Unchecked::Failed(error)
+    }
+}
+
+/// Has a log checked; gives what is to be told about it.
+pub async fn verify_log(whom: &Whom, job: &str, number: &str) -> Result<(String, Verdict), Error> {
+    let job = JobName::parse(job).map_err(|e| Error::Refused(format!("the job {job:?}: {e}")))?;
+    if number.is_empty() || !number.chars().all(|c| c.is_ascii_alphanumeric()) {
+        return Err(Error::Refused("say a build by its number, or as lastBuild and its like".to_owned()));
+    }
+    match check(whom, &job, number).await {
+        Ok(checked) => Ok((told(&checked), verdict(&checked))),
+        Err(Unchecked::Gone) => Err(Error::Refused(format!("{job} has no build {number}"))),
+        Err(Unchecked::Busy) => {
+            let url = &whom.url;
+            Err(Error::Refused(format!("{url} is busy or its store is away; try again in a moment")))
+        }
+        Err(Unchecked::Failed(error)) => Err(error),
+    }
+}
+
+/// The address of a build.
+pub(crate) fn build_path(job: &JobName, number: &str) -> String {
+    let segments = job.as_str().split('/').map(|s| utf8_percent_encode(s, NON_ALPHANUMERIC));
+    let job: String = segments.map(|segment| format!("/job/{segment}")).collect();
+    format!("{job}/{number}")
+}
+
+pub(crate) async fn check(whom: &Whom, job: &JobName, number: &str) -> Result<Checked, Unchecked> {
+    let path = build_path(job, number) + "/verifyLog/api/json";
+    let answer = send_within(whom, Method::GET, &path, CHECK).await?;
+    match answer.status {
+        200 => {}
+        404 => return Err(Unchecked::Gone),
+        503 => return Err(Unchecked::Busy),
+        status => {
+            return Err(Error::Refused(format!("{} answers with status {status}", whom.url)).into());
+        }
+    }
+    let checked: Checked = serde_json::from_slice(&answer.body)
+        .map_err(|e| Error::Refused(format!("the answer is not that of a Majordomo controller: {e}")))?;
+    if checked.checked {
+        return Ok(checked);
+    }
+    let why = plain(checked.why.as_deref().unwrap_or("it does not say why"), MAX_TEXT);
+    Err(Error::Refused(format!("the log of {job} #{number} was not checked: {why}")).into())
+}
+
+fn verdict(checked: &Checked) -> Verdict {
+    if checked.defect_count == 0 { Verdict::Right } else { Verdict::Defects }
+}
+
+fn told(checked: &Checked) -> String {
+    let state = match (&checked.result, checked.building) {
+        (_, true) => "runs",
+        (Some(result), false) => result,
+        (None, false) => "has ended",
+    };
+    let compared = match (checked.compared, checked.building) {
+        (true, _) => "as committed",
+        (false, true) => "it ended meanwhile, so not compared with what was committed",
+        (false, false) => "an ended build keeps nothing to compare them with",
+    };
+    let defects = match checked.defect_count {
+        0 => "none".to_owned(),
+        count => count.to_string(),
+    };
+    let Checked { bytes, chunks, sha256, steps, raw_bytes, records, spools, .. } = checked;
+    let rows = [
+        ("build", format!("{} #{}, {}", plain(&checked.job, MAX_TEXT), checked.number, plain(state, 20))),
+        ("log", format!("{bytes} bytes in {chunks} chunks")),
+        ("sha256", plain(sha256, 64)),
+        ("steps", format!("{steps} have printed {raw_bytes} raw bytes ({compared})")),
+        ("journal", format!("{records} records")),
+        ("spools", plain(spools, MAX_TEXT)),
+        ("defects", defects),
+    ];
+    let mut text = columns(&rows.map(|(name, value)| vec![name.to_owned(), value]));
+    for defect in &checked.defects {
+        text.push_str(&format!("\n{}", line(defect)));
+    }
+    let told = checked.defects.len() as u64;
+    if checked.defect_count > told {
+        text.push_str(&format!("\nand {} more", checked.defect_count - told));
+    }
+    text
+}
+
+/// A defect in one line.
+pub(crate) fn line(defect: &Defect) -> String {
+    format!("{} at {}: {}", plain(&defect.kind, 20), defect.offset, plain(&defect.message, MAX_TEXT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_found_is_told_in_lines() {
+        let json = r#"
+
+            {"job":"a/b","number":7,"building":false,"result":"FAILURE","checked":true,"why":null,"compared":false,
+            "spools":"not looked at","bytes":14,"chunks":4,"sha256":"ab12","steps":2,"rawBytes":6,"records":5,
+            "defectCount":3,"defects":[{"kind":"gap","offset":6,"step":"","message":"3 bytes are missing before 9"},
+            {"kind":"end","offset":14,"step":"","message":"the\u001b log"}]}"#;
+        let checked: Checked = serde_json::from_str(json).unwrap();
+        let wanted = "build    a/b #7, FAILURE\n\
+                      log      14 bytes in 4 chunks\n\
+                      sha256   ab12\n\
+                      steps    2 have printed 6 raw bytes (an ended build keeps nothing to compare them with)\n\
+                      journal  5 records\n\
+                      spools   not looked at\n\
+                      defects  3\n\
+                      gap at 6: 3 bytes are missing before 9\n\
+                      end at 14: the? log\n\
+                      and 1 more";
+        assert_eq!(told(&checked), wanted);
+        assert_eq!(verdict(&checked).status(), 1);
+        let whole = Checked { defect_count: 0, defects: vec![], building: true, compared: true, ..checked };
+        let text = told(&whole);
+        assert!(text.contains("#7, runs") && text.contains("(as committed)"), "{text}");
+        assert!(text.ends_with("defects  none"), "{text}");
+        assert_eq!(verdict(&whole).status(), 0);
+        assert_eq!(Verdict::Unknown.status(), 2);
+    }
+
+    #[test]
+    fn every_name_fits_an_address() {
+        let path = |job| build_path(&JobName::parse(job).unwrap(), "lastBuild");
+        assert_eq!(path("app"), "/job/app/lastBuild");
+        assert_eq!(path("a b/ž"), "/job/a%20b/job/%C5%BE/lastBuild");
+    }
+}

@@ -1,0 +1,148 @@
+//! The check of a log, with damage in the store.
+
+use std::collections::BTreeMap;
+
+use model::BuildResult;
+use serde_json::json;
+use store::Effect;
+
+use super::*;
+
+const PATH: &str = "/job/hello/1/verifyLog/api/json";
+
+/// A build that runs: the controller's word, two steps in turn, and five records.
+async fn running() -> (Memory, Site, Taken) {
+    let memory = Memory::new();
+    let site = Site::on(Arc::new(memory.clone())).await;
+    site.create("", "hello", PIPELINE).await;
+    site.admin().post("/job/hello/build").await;
+    let taken = site.take().await;
+    let mut chunks = Vec::new();
+    let mut offset = 0;
+    for (step, raw, text) in
+        [("", (0, 0), "begin\n"), ("1", (0, 3), "ab\n"), ("2", (0, 1), "\u{fffd}"), ("1", (3, 5), "c\n")]
+    {
+        let bytes = Bytes::from(text);
+        let length = bytes.len() as u64;
+        let at = Millis(1);
+        chunks.push(Chunk { offset, step: step.into(), raw_from: raw.0, raw_to: raw.1, at, bytes });
+        offset += length;
+    }
+    let progress = Progress {
+        build: taken.build,
+        owner: taken.owner,
+        fence: taken.fence,
+        seq: 0,
+        first_record: 0,
+        records: vec![Bytes::from_static(b"r"); 5],
+        chunks,
+        log_end: offset,
+        effects: vec![],
+    };
+    site.store.write(Write::Progress(Box::new(progress))).await.unwrap();
+    (memory, site, taken)
+}
+
+#[tokio::test]
+async fn a_log_is_checked_while_its_build_runs_and_after() {
+    let (_, site, taken) = running().await;
+    let checked = site.admin().get(PATH).await;
+    assert_eq!(
+        (checked.status.as_u16(), checked.header("content-type")),
+        (200, "application/json;charset=utf-8")
+    );
+    let checked = checked.json();
+    let wanted = json!({
+        "job": "hello", "number": 1, "building": true, "result": null, "checked": true, "why": null,
+        "compared": true, "spools": "not looked at", "bytes": 14, "chunks": 4,
+        "sha256": sha256("begin\nab\n\u{fffd}c\n"),
+        "steps": 2, "rawBytes": 6, "records": 5, "defectCount": 0, "defects": [],
+    });
+    assert_eq!(checked, wanted);
+    let finish = vec![Effect::Finish { result: BuildResult::Unstable, at: Millis(7_500) }];
+    site.progress(&taken, 1, "end\n", finish).await;
+    let checked = site.admin().json("/job/hello/lastBuild/verifyLog/api/json").await;
+    assert_eq!((&checked["building"], &checked["result"]), (&json!(false), &json!("UNSTABLE")));
+    assert_eq!((&checked["compared"], &checked["defectCount"]), (&json!(false), &json!(0)));
+    let console = site.admin().get("/job/hello/1/consoleText").await.text();
+    assert_eq!((&checked["bytes"], &checked["sha256"]), (&json!(18), &json!(sha256(&console))));
+}
+
+fn sha256(text: &str) -> String {
+    use sha2::Digest;
+    hex::encode(sha2::Sha256::digest(text))
+}
+
+#[tokio::test]
+async fn planted_damage_is_found_with_its_offset() {
+    type Chunks = BTreeMap<u64, Chunk>;
+    type Raw = BTreeMap<String, u64>;
+    type Damage = fn(&mut Chunks, &mut Raw, &mut u64);
+    type Found = &'static [(&'static str, u64)];
+    let planted: [(&str, Damage, Found); 8] = [
+        ("a gap", |chunks, _, _| drop(chunks.remove(&0)), &[("gap", 0)]),
+        ("lost output", |chunks, _, _| drop(chunks.remove(&9)), &[("gap", 9), ("rawEnd", 14)]),
+        (
+            "an overlap",
+            |chunks, _, _| {
+                let mut chunk = chunks[&12].clone();
+                (chunk.offset, chunk.raw_from, chunk.raw_to) = (13, 5, 6);
+                chunks.insert(13, chunk);
+            },
+            &[("overlap", 13), ("end", 14), ("rawEnd", 15)],
+        ),
+        ("a wrong end", |_, _, end| *end = 20, &[("end", 14)]),
+        ("an end too early", |_, _, end| *end = 12, &[("rawEnd", 12)]),
+        (
+            "output that goes back",
+            |chunks, _, _| chunks.get_mut(&12).unwrap().raw_from = 1,
+            &[("rawBack", 12)],
+        ),
+        ("missing output", |chunks, _, _| chunks.get_mut(&12).unwrap().raw_from = 4, &[("rawGap", 12)]),
+        ("a wrong raw offset", |_, raw, _| *raw.get_mut("2").unwrap() = 7, &[("rawEnd", 14)]),
+    ];
+    for (what, damage, wanted) in planted {
+        let (memory, site, taken) = running().await;
+        memory.with(|state| state.damage(taken.build, damage));
+        let checked = site.admin().json(PATH).await;
+        let found: Vec<(&str, u64)> = checked["defects"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|d| (d["kind"].as_str().unwrap(), d["offset"].as_u64().unwrap()))
+            .collect();
+        assert_eq!(found, wanted, "{what}: {checked}");
+        assert_eq!(checked["defectCount"], wanted.len(), "{what}");
+        assert_eq!(checked["checked"], true, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_longer_than_its_row_says_is_found_when_the_build_has_ended() {
+    let (memory, site, taken) = running().await;
+    let finish = vec![Effect::Finish { result: BuildResult::Success, at: Millis(7_500) }];
+    site.progress(&taken, 1, "", finish).await;
+    memory.with(|state| state.damage(taken.build, |_, _, end| *end = 12));
+    let checked = site.admin().json(PATH).await;
+    assert_eq!(checked["defects"][0]["message"], "the log ends at 14, its row says 12");
+}
+
+#[tokio::test]
+async fn who_may_not_or_asks_too_much_gets_no_check() {
+    let (_, site, _) = running().await;
+    assert_eq!(site.anon().get(PATH).await.status, 401);
+    assert_eq!(site.admin().post(PATH).await.status, 405);
+    assert_eq!(site.admin().get("/job/hello/2/verifyLog/api/json").await.status, 404);
+    assert_eq!(site.admin().get("/job/hello/1/verifyLog").await.status, 404);
+    // answers that nobody reads yet
+    let ask = || async {
+        let request = Request::builder().uri(PATH).header("authorization", "Basic YWRtaW46cmlnaHQ=");
+        site.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+    };
+    let (one, two) = (ask().await, ask().await);
+    assert_eq!((one.status().as_u16(), two.status().as_u16()), (200, 200));
+    let third = site.admin().get(PATH).await;
+    assert_eq!((third.status.as_u16(), third.header("retry-after")), (503, "2"));
+    drop(one);
+    assert_eq!(site.admin().get(PATH).await.status, 200);
+}

@@ -1,0 +1,216 @@
+//! `verifyLog/api/json`: reads a build's whole log and journal through the store, and tells whether they are as they must
+//! be. For administrators; whoever may sign in is one for now.
+//!
+//! Nothing is changed. A build may go on meanwhile: what it had committed before must be there, and nothing that it has
+//! not committed after. A check of 10 GiB takes minutes: the answer begins with white space, a line each second, which
+//! JSON allows, so that nobody on the way takes it for dead.
+
+mod check;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::stream;
+use model::{BuildId, JobName};
+use serde::Serialize;
+use store::{Build, Store, Which};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use crate::act::builds::found;
+use crate::error::Error;
+use crate::look::Look;
+use crate::patience::again;
+use crate::reply::{self, Reply};
+use check::{Check, Committed, Found};
+
+/// How many a replica checks at once: each reads as fast as the store gives.
+const AT_ONCE: usize = 2;
+/// Most time for one check.
+const LONGEST: Duration = Duration::from_secs(30 * 60);
+/// Pause between two signs of life.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// Who may check a log now.
+#[derive(Debug, Clone)]
+pub struct LogChecks(Arc<Semaphore>);
+
+impl Default for LogChecks {
+    fn default() -> LogChecks {
+        LogChecks(Arc::new(Semaphore::new(AT_ONCE)))
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    job: String,
+    number: u64,
+    /// Whether it ran when the check began.
+    building: bool,
+    result: Option<&'static str>,
+    /// Whether the check came to its end.
+    checked: bool,
+    /// Why it did not.
+    why: Option<String>,
+    /// Whether committed raw offsets and the number of records were there to compare with: a build that has ended keeps
+    /// neither.
+    compared: bool,
+    /// What agents still hold of the build is not asked for.
+    spools: &'static str,
+    #[serde(flatten)]
+    found: Option<Found>,
+}
+
+pub(crate) async fn log(look: &Look<'_>, name: &JobName, which: Which) -> Reply {
+    let build = found(look, name, which).await?;
+    let permits = Arc::clone(&look.app.log_checks.0);
+    let busy = || Error::Later(format!("this replica checks {AT_ONCE} logs already"));
+    let permit = permits.try_acquire_owned().map_err(|_| busy())?;
+    let walk = Walk { store: Arc::clone(look.store()), patience: look.app.settings.patience };
+    Ok(reply::typed(lively(report(walk, build, permit)), "application/json;charset=utf-8"))
+}
+
+/// The text as a body that shows a sign of life while it is worked on.
+fn lively(work: impl Future<Output = String> + Send + 'static) -> Body {
+    let work: Pin<Box<dyn Future<Output = String> + Send>> = Box::pin(work);
+    Body::from_stream(stream::unfold(Some(work), |work| async {
+        let mut work = work?;
+        let piece: Result<Bytes, Error> = match timeout(BEAT, &mut work).await {
+            Ok(text) => return Some((Ok(Bytes::from(text)), None)),
+            Err(_) => Ok(Bytes::from_static(b"\n")),
+        };
+        Some((piece, Some(work)))
+    }))
+}
+
+async fn report(walk: Walk, build: Build, permit: OwnedSemaphorePermit) -> String {
+    let done = timeout(LONGEST, walk.whole(build.id)).await;
+    drop(permit);
+    let (job, number) = (build.job.to_string(), build.number);
+    let (walked, why) = match done {
+        Ok(Ok(walked)) => (Some(walked), None),
+        Ok(Err(error)) => (None, Some(error.to_string())),
+        Err(_) => (None, Some(format!("the check took longer than {} min", LONGEST.as_secs() / 60))),
+    };
+    let seen = walked.as_ref().map_or(&build, |walked| &walked.build);
+    let report = Report {
+        job,
+        number,
+        building: seen.building(),
+        result: seen.result.filter(|_| !seen.building()).map(|result| result.as_str()),
+        checked: walked.is_some(),
+        why,
+        compared: walked.as_ref().is_some_and(|walked| walked.compared),
+        spools: "not looked at",
+        found: walked.map(|walked| walked.found),
+    };
+    serde_json::to_string(&report).unwrap_or_default()
+}
+
+/// The eyes of one check.
+struct Walk {
+    store: Arc<dyn Store>,
+    patience: Duration,
+}
+
+struct Walked {
+    /// As it was when the check began.
+    build: Build,
+    compared: bool,
+    found: Found,
+}
+
+impl Walk {
+    async fn whole(&self, id: BuildId) -> Result<Walked, Error> {
+        // before its row: all of that is below the end that the row says
+        let before = self.committed(id).await?;
+        let build = self.build(id).await?;
+        let end = build.log_end;
+        let mut check = Check::new();
+        // a build that goes on has more by now, which nobody has said yet where it ends
+        self.chunks(id, if build.building() { end } else { u64::MAX }, &mut check).await?;
+        check.ends_at(end);
+        self.records(id, &mut check).await?;
+        if build.building() {
+            check.not_below(&before);
+        }
+        let after = self.committed(id).await?;
+        let still = self.build(id).await?.building();
+        if still {
+            check.not_above(&after);
+        }
+        Ok(Walked { compared: build.building() && still, build, found: check.found() })
+    }
+
+    async fn build(&self, id: BuildId) -> Result<Build, Error> {
+        let build = self.read(|| self.store.build_by_id(id)).await?;
+        build.ok_or_else(|| Error::missing("the build was deleted"))
+    }
+
+    async fn committed(&self, id: BuildId) -> Result<Committed, Error> {
+        let raw = self.read(|| self.store.raw_offsets(id)).await?;
+        let records = self.read(|| self.store.recorded(id)).await?;
+        Ok(Committed { records, raw: raw.into_iter().collect() })
+    }
+
+    /// Those that begin before `end`, a page in memory at a time.
+    async fn chunks(&self, id: BuildId, end: u64, check: &mut Check) -> Result<(), Error> {
+        let mut from = 0;
+        while from < end {
+            let page = self.read(|| self.store.chunks(id, from)).await?;
+            let Some(last) = page.last() else { break };
+            from = last.offset.saturating_add(1);
+            for chunk in page.iter().take_while(|chunk| chunk.offset < end) {
+                check.chunk(chunk);
+                // adding up bytes takes the thread for itself
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn records(&self, id: BuildId, check: &mut Check) -> Result<(), Error> {
+        let mut from = 0;
+        loop {
+            let page = self.read(|| self.store.journal_numbers(id, from)).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            from = last.saturating_add(1);
+            page.iter().for_each(|number| check.record(*number));
+        }
+    }
+
+    /// Waits for a store that is away.
+    async fn read<T, F>(&self, mut read: impl FnMut() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = store::Result<T>>,
+    {
+        again(self.patience, || {
+            let read = read();
+            async { Ok(read.await?) }
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_that_takes_long_shows_signs_of_life_and_is_json_all_the_same() {
+        let (finish, finished) = tokio::sync::oneshot::channel();
+        let mut body = lively(async { finished.await.unwrap_or_default() });
+        let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(first, "\n");
+        finish.send("{\"checked\":true}".to_owned()).unwrap();
+        let rest = body.collect().await.unwrap().to_bytes();
+        let answer: serde_json::Value = serde_json::from_slice(&[first, rest].concat()).unwrap();
+        assert_eq!(answer["checked"], true);
+    }
+}

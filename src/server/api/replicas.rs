@@ -26,6 +26,12 @@ pub(super) async fn replicas(look: &Look<'_>, select: &Select) -> Result<Value, 
     if let Some(inner) = shape.wants("startupLock", ALWAYS) {
         shape.set("startupLock", lock(look, &inner).await?);
     }
+    if let Some(inner) = shape.wants("failovers", ALWAYS) {
+        let limit = u32::try_from(inner.range().reach()).unwrap_or(FAILOVERS).min(FAILOVERS);
+        let found = look.store().failovers(limit).await?;
+        let shown = inner.range().cut(found).iter().map(|f| failover(f, &inner)).collect::<Vec<_>>();
+        shape.set("failovers", shown);
+    }
     if let Some(inner) = shape.wants("rollout", ALWAYS) {
         let report = look.meta().await?.rollout.as_ref();
         shape.set("rollout", report.map(|report| rollout(report, &inner)));
@@ -33,23 +39,19 @@ pub(super) async fn replicas(look: &Look<'_>, select: &Select) -> Result<Value, 
     if let Some(inner) = shape.wants("restart", ALWAYS) {
         shape.set("restart", restart(&look.meta().await?.restart, &inner));
     }
-    if let Some(inner) = shape.wants("failovers", ALWAYS) {
-        let limit = u32::try_from(inner.range().reach()).unwrap_or(FAILOVERS).min(FAILOVERS);
-        let found = look.store().failovers(limit).await?;
-        let shown = inner.range().cut(found).iter().map(|f| failover(f, &inner)).collect::<Vec<_>>();
-        shape.set("failovers", shown);
-    }
     look.done(shape)
 }
 
-/// Whoever may sign in is an administrator for now, so `pid` and `address` are shown.
+/// `pid` and `address` are for administrators.
 async fn replica(look: &Look<'_>, member: &Member, select: &Select) -> Result<Value, Error> {
     let mut shape = Shape::plain(select);
     shape.put("name", ALWAYS, member.id.name.to_string());
     shape.put("ordinal", ALWAYS, member.ordinal);
     shape.put("incarnation", ALWAYS, member.id.incarnation);
-    shape.put("pid", ALWAYS, member.pid);
-    shape.put("address", ALWAYS, member.address.clone());
+    if look.frame.admin {
+        shape.put("pid", ALWAYS, member.pid);
+        shape.put("address", ALWAYS, member.address.clone());
+    }
     shape.put("state", ALWAYS, member.state.as_str());
     shape.put("since", ALWAYS, member.since.0);
     shape.put("revision", ALWAYS, member.revision.clone());

@@ -37,7 +37,8 @@ pub(crate) struct Frame {
     base: String,
     /// Address and full name of who has signed in.
     user: Option<(String, String)>,
-    admin: bool,
+    /// Who asks is an administrator.
+    pub(crate) admin: bool,
     crumb: Option<String>,
 }
 

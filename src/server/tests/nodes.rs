@@ -136,13 +136,56 @@ async fn replicas_are_shown_exactly_so() {
             "{{\"replicas\":[{{\"name\":\"acme-0\",\"ordinal\":0,\"incarnation\":1,\"pid\":42,\"address\":\"10.0.0.1:1\",\
              \"state\":\"ready\",\"since\":2000,\"revision\":\"r1\",\"version\":\"0.1.0\",\
              \"builds\":[{{\"job\":\"hello\",\"number\":1}}],\"agents\":[\"n1\"]}}],\
-             \"startupLock\":{{\"holder\":\"acme-0\",\"fence\":{fence},\"since\":9}},\"failovers\":[]}}"
+             \"startupLock\":{{\"holder\":\"acme-0\",\"fence\":{fence},\"since\":9}},\"failovers\":[],\
+             \"rollout\":null,\"restart\":{{\"number\":0,\"when\":\"immediately\",\"by\":\"\"}}}}"
         )
     );
     assert_eq!(site.anon().get("/replicas/api/json").await.status, 401);
+    let token = site.user("ann", false).await;
+    let seen = site.basic("ann", &token).json("/replicas/api/json").await["replicas"][0].clone();
+    assert!(seen["state"] == "ready" && seen.get("pid").is_none() && seen.get("address").is_none(), "{seen}");
     let flyweight = "/computer/api/json?tree=computer[oneOffExecutors[currentExecutable[number,url]]]";
     let built_in = site.admin().json(flyweight).await["computer"][0].clone();
     assert_eq!(built_in["oneOffExecutors"][0]["currentExecutable"]["url"], "http://ci:8080/job/hello/1/");
+}
+
+#[tokio::test]
+async fn a_restart_is_asked_for_by_administrators_and_reported_by_whoever_does_it() {
+    let site = Site::new().await;
+    let token = site.user("ann", false).await;
+    for path in ["/safeRestart", "/restart", "/quietDown", "/cancelQuietDown"] {
+        assert_eq!(site.basic("ann", &token).post(path).await.status, 403, "{path}");
+        assert_eq!(site.admin().get(path).await.status, 405, "{path}");
+    }
+    assert_eq!(site.admin().post("/safeRestart").await.status, 302);
+    let report =
+        r#"{"phase":"rolling","revision":"2","reason":"why","restart":1,"failed":null,"message":"now"}"#;
+    let asked = site.peer().send("POST", "/admin/rollout", report).await.json();
+    assert_eq!(asked, serde_json::json!({"restart": 1, "when": "idle", "by": "admin", "busy": 0}));
+    assert_eq!(site.peer().send("POST", "/admin/rollout", "").await.json(), asked, "nothing new is reported");
+    assert_eq!(site.peer().send("POST", "/admin/rollout", "{}").await.status, 400);
+    assert_eq!(site.admin().send("POST", "/admin/rollout", "").await.status, 401);
+    let shown = site.admin().json("/replicas/api/json?tree=rollout[*],restart[*]").await;
+    assert_eq!(shown["restart"], serde_json::json!({"number": 1, "when": "idle", "by": "admin"}));
+    assert_eq!(shown["rollout"], serde_json::from_str::<serde_json::Value>(report).unwrap());
+}
+
+#[tokio::test]
+async fn a_quiet_period_has_the_reason_that_was_given() {
+    let site = Site::new().await;
+    let seen = async || {
+        let root = site.admin().json("/api/json?tree=quietingDown,quietDownReason").await;
+        (root["quietingDown"].as_bool().unwrap(), root["quietDownReason"].as_str().map(str::to_owned))
+    };
+    assert_eq!(seen().await, (false, None));
+    assert_eq!(site.admin().post("/quietDown").await.status, 302);
+    assert_eq!(seen().await, (true, Some("Jenkins is going to shut down".to_owned())));
+    assert_eq!(site.admin().post("/quietDown?reason=new+disk").await.status, 302);
+    assert_eq!(seen().await, (true, Some("new disk".to_owned())));
+    let long = format!("/quietDown?reason={}", "x".repeat(1_001));
+    assert_eq!(site.admin().post(&long).await.status, 400);
+    assert_eq!(site.admin().post("/cancelQuietDown").await.status, 302);
+    assert_eq!(seen().await, (false, None));
 }
 
 #[tokio::test]

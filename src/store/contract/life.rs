@@ -200,4 +200,4 @@ pub fn kind(write: &Write) -> &'static str {
 }
 
 /// How many variants [`kind`] knows.
-pub const KINDS: usize = 46;
+pub const KINDS: usize = 49;

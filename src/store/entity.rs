@@ -78,18 +78,30 @@ pub struct Lease {
 pub enum ItemKind {
     Folder,
     Pipeline,
+    Freestyle,
 }
 
 impl ItemKind {
+    pub const ALL: [ItemKind; 3] = [ItemKind::Folder, ItemKind::Pipeline, ItemKind::Freestyle];
+
     pub fn as_str(self) -> &'static str {
         match self {
             ItemKind::Folder => "folder",
             ItemKind::Pipeline => "pipeline",
+            ItemKind::Freestyle => "freestyle",
         }
     }
 
     pub fn parse(text: &str) -> Option<ItemKind> {
-        [ItemKind::Folder, ItemKind::Pipeline].into_iter().find(|k| k.as_str() == text)
+        ItemKind::ALL.into_iter().find(|k| k.as_str() == text)
+    }
+
+    /// Whether there are builds of it.
+    pub fn is_job(self) -> bool {
+        match self {
+            ItemKind::Folder => false,
+            ItemKind::Pipeline | ItemKind::Freestyle => true,
+        }
     }
 }
 

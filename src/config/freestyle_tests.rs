@@ -18,8 +18,9 @@ const FULL: &str = r#"<?xml version='1.1' encoding='UTF-8'?>
     <com.example.Odd__Property/>
   </properties>
   <scm class="hudson.plugins.git.GitSCM"><userRemoteConfigs><hudson.plugins.git.UserRemoteConfig><url>/r</url>
-    </hudson.plugins.git.UserRemoteConfig></userRemoteConfigs>
-    <branches><hudson.plugins.git.BranchSpec><name>*/main</name></hudson.plugins.git.BranchSpec></branches></scm>
+    <credentialsId>deploy</credentialsId></hudson.plugins.git.UserRemoteConfig></userRemoteConfigs>
+    <branches><hudson.plugins.git.BranchSpec><name>*/main</name></hudson.plugins.git.BranchSpec></branches>
+    <extensions><hudson.plugins.git.extensions.impl.WipeWorkspace/></extensions></scm>
   <quietPeriod>2</quietPeriod>
   <assignedNode>linux &amp;&amp; !slow</assignedNode>
   <canRoam>false</canRoam>
@@ -40,6 +41,7 @@ exit 3</command><unstableReturn>3</unstableReturn></hudson.tasks.Shell>
     <hudson.tasks.ArtifactArchiver><artifacts>out/**</artifacts><excludes>*.log</excludes><allowEmptyArchive>true</allowEmptyArchive>
       <onlyIfSuccessful>true</onlyIfSuccessful><fingerprint>true</fingerprint><defaultExcludes>false</defaultExcludes>
       <caseSensitive>false</caseSensitive><followSymlinks>false</followSymlinks></hudson.tasks.ArtifactArchiver>
+    <hudson.tasks.Mailer/>
     <hudson.tasks.Mailer/>
     <hudson.tasks.BuildTrigger><childProjects>a, team/b ,,</childProjects><threshold><name>UNSTABLE</name><ordinal>1</ordinal>
       </threshold></hudson.tasks.BuildTrigger>
@@ -84,7 +86,11 @@ fn a_freestyle_job_as_jenkins_writes_it_is_read() {
     let FreestyleJob { steps, scm, ignored } = freestyle_of(FULL);
     assert_eq!(
         scm,
-        Some(GitScm { url: "/r".to_owned(), credentials_id: None, branch: "*/main".to_owned() })
+        Some(GitScm {
+            url: "/r".to_owned(),
+            credentials_id: Some("deploy".to_owned()),
+            branch: "*/main".to_owned()
+        })
     );
     assert_eq!(
         ignored,
@@ -92,6 +98,8 @@ fn a_freestyle_job_as_jenkins_writes_it_is_read() {
             "blockBuildWhenUpstreamBuilding",
             "hudson.triggers.TimerTrigger",
             "com.example.Odd_Property",
+            "credentialsId",
+            "hudson.plugins.git.extensions.impl.WipeWorkspace",
             "com.example.Wrapper",
             "hudson.tasks.Mailer",
         ]
@@ -192,6 +200,14 @@ fn what_could_not_run_is_refused_by_name() {
     let many = "<a/>".repeat(1_001);
     for (text, why) in [
         ("<project><scm class='hudson.scm.SubversionSCM'/></project>".to_owned(), "SubversionSCM"),
+        (
+            format!(
+                "<project><publishers><hudson.tasks.BuildTrigger><childProjects>{}</childProjects>\
+                 </hudson.tasks.BuildTrigger></publishers></project>",
+                "a,".repeat(201)
+            ),
+            "<childProjects> names 201 jobs",
+        ),
         (format!("<project><builders>{many}</builders></project>"), "<builders> has 1001 elements"),
         (
             format!("<project><assignedNode>{}</assignedNode></project>", "x".repeat(2_001)),

@@ -3,6 +3,8 @@
 //! What does not run is no reason to refuse the configuration: the job may still be kept, and shown, and edited. It is named
 //! instead, so that each build can say what it leaves out.
 
+use std::collections::BTreeSet;
+
 use model::{BuildResult, BuildTimeout, Builder, Freestyle, Publisher};
 
 use crate::ConfigError;
@@ -19,6 +21,8 @@ const TRIGGER: &str = "hudson.tasks.BuildTrigger";
 const TIMEOUT: &str = "hudson.plugins.build__timeout.BuildTimeoutWrapper";
 const CLEAN_BEFORE: &str = "hudson.plugins.ws__cleanup.PreBuildCleanup";
 const CLEAN_AFTER: &str = "hudson.plugins.ws__cleanup.WsCleanup";
+/// Most jobs of one list that is triggered: they are enqueued by one write.
+const MAX_TRIGGERED: usize = 200;
 /// Longest label expression, in bytes, as of a `node` step.
 const MAX_LABEL: usize = 2000;
 /// Minutes of a time-out that says none, as Jenkins proposes.
@@ -57,7 +61,13 @@ const KNOWN_PROPERTIES: [&str; 2] =
 pub(crate) fn freestyle(root: &Element) -> Result<FreestyleJob, ConfigError> {
     let mut ignored = ignored(root);
     let scm = match root.child("scm").map(|scm| (scm, scm.attribute("class").unwrap_or_default())) {
-        Some((scm, GIT)) => Some(git(scm)?),
+        Some((scm, GIT)) => {
+            let git = git(scm)?;
+            ignored.extend(git.credentials_id.as_ref().map(|_| "credentialsId".to_owned()));
+            let extensions = scm.child("extensions").map(|e| e.children.as_slice()).unwrap_or_default();
+            ignored.extend(extensions.iter().map(|extension| class(&extension.name)));
+            Some(git)
+        }
         None | Some((_, NO_SCM | "")) => None,
         Some((_, other)) => {
             let class = short(other);
@@ -81,11 +91,13 @@ pub(crate) fn freestyle(root: &Element) -> Result<FreestyleJob, ConfigError> {
         steps.builders.push(self::builder(builder)?);
     }
     for publisher in children(root, "publishers")? {
-        match self::publisher(publisher) {
+        match self::publisher(publisher)? {
             Some(publisher) => steps.publishers.push(publisher),
             None => ignored.push(class(&publisher.name)),
         }
     }
+    let mut named = BTreeSet::new();
+    ignored.retain(|name| named.insert(name.clone()));
     Ok(FreestyleJob { steps, scm, ignored })
 }
 
@@ -108,7 +120,9 @@ fn idle(element: &Element) -> bool {
     match element.name.as_str() {
         "jdk" => text.is_empty() || text.starts_with('('),
         "scmCheckoutRetryCount" => matches!(text, "" | "0"),
-        "scmCheckoutStrategy" => element.attribute("class") == Some("hudson.scm.DefaultSCMCheckoutStrategyImpl"),
+        "scmCheckoutStrategy" => {
+            element.attribute("class") == Some("hudson.scm.DefaultSCMCheckoutStrategyImpl")
+        }
         _ => false,
     }
 }
@@ -140,7 +154,8 @@ fn label(root: &Element) -> Result<Option<String>, ConfigError> {
 fn builder(element: &Element) -> Result<Builder, ConfigError> {
     let command = || element.child("command").map(|c| c.text.clone()).unwrap_or_default();
     // 0 is Jenkins' word for none.
-    let unstable = element.number_of("unstableReturn")?.and_then(|n| i32::try_from(n).ok()).filter(|n| *n != 0);
+    let unstable =
+        element.number_of("unstableReturn")?.and_then(|n| i32::try_from(n).ok()).filter(|n| *n != 0);
     Ok(match element.name.as_str() {
         SHELL => Builder::Shell { command: command(), unstable },
         BATCH => Builder::Batch { command: command(), unstable },
@@ -187,10 +202,10 @@ fn whole(element: &Element) -> bool {
     empty("patterns") && unset("cleanupParameter") && unset("externalDelete")
 }
 
-fn publisher(element: &Element) -> Option<Publisher> {
+fn publisher(element: &Element) -> Result<Option<Publisher>, ConfigError> {
     let flag = |name: &str, default: bool| element.flag_of(name).unwrap_or(default);
     let text = |name: &str| element.text_of(name).unwrap_or_default();
-    match element.name.as_str() {
+    Ok(match element.name.as_str() {
         ARCHIVER => Some(Publisher::Archive {
             artifacts: text("artifacts"),
             excludes: text("excludes"),
@@ -202,12 +217,16 @@ fn publisher(element: &Element) -> Option<Publisher> {
         TRIGGER => {
             let names = text("childProjects");
             let jobs = names.split(',').map(str::trim).filter(|name| !name.is_empty());
+            let jobs: Vec<String> = jobs.map(str::to_owned).collect();
+            if jobs.len() > MAX_TRIGGERED {
+                let count = jobs.len();
+                return Err(ConfigError(format!(
+                    "<childProjects> names {count} jobs, over the limit of {MAX_TRIGGERED}"
+                )));
+            }
             let threshold = element.at(&["threshold", "name"]).map(|name| name.text.trim().to_owned());
             let threshold = threshold.and_then(|name| BuildResult::parse(&name));
-            Some(Publisher::Trigger {
-                jobs: jobs.map(str::to_owned).collect(),
-                threshold: threshold.unwrap_or(BuildResult::Success),
-            })
+            Some(Publisher::Trigger { jobs, threshold: threshold.unwrap_or(BuildResult::Success) })
         }
         CLEAN_AFTER if whole(element) => {
             let results = [
@@ -221,7 +240,7 @@ fn publisher(element: &Element) -> Option<Publisher> {
             Some(Publisher::Clean { results: wanted.map(|(_, result)| result).collect() })
         }
         _ => None,
-    }
+    })
 }
 
 #[cfg(test)]

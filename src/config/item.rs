@@ -52,7 +52,7 @@ pub enum Definition {
 pub struct FreestyleJob {
     pub steps: Freestyle,
     pub scm: Option<GitScm>,
-    /// Names of elements that do not run: builds go on without them.
+    /// Names of elements that do not run, each once: builds go on without them.
     pub ignored: Vec<String>,
 }
 

@@ -22,10 +22,18 @@ pub struct Freestyle {
 #[serde(rename_all = "camelCase", tag = "type")]
 pub enum Builder {
     /// `unstable`: the exit status that makes the build unstable.
-    Shell { command: String, unstable: Option<i32> },
-    Batch { command: String, unstable: Option<i32> },
+    Shell {
+        command: String,
+        unstable: Option<i32>,
+    },
+    Batch {
+        command: String,
+        unstable: Option<i32>,
+    },
     /// Of a class that does not run: nothing of its build does.
-    Unknown { class: String },
+    Unknown {
+        class: String,
+    },
 }
 
 /// The builders may take so long. Variables in `time` are the build's business.
@@ -68,10 +76,12 @@ impl Freestyle {
 
     /// The jobs that a build triggers, as they are written.
     pub fn downstream(&self) -> impl Iterator<Item = &str> {
-        self.publishers.iter().flat_map(|publisher| match publisher {
-            Publisher::Trigger { jobs, .. } => jobs.as_slice(),
-            Publisher::Archive { .. } | Publisher::Clean { .. } => &[],
-        })
-        .map(String::as_str)
+        self.publishers
+            .iter()
+            .flat_map(|publisher| match publisher {
+                Publisher::Trigger { jobs, .. } => jobs.as_slice(),
+                Publisher::Archive { .. } | Publisher::Clean { .. } => &[],
+            })
+            .map(String::as_str)
     }
 }

@@ -150,6 +150,8 @@ pub struct Build {
     pub log_end: u64,
     /// Behaviour number of the machine that it keeps for life.
     pub behaviour: u32,
+    /// The node whose executor it began with; `None` when it asked for executors as it ran.
+    pub built_on: Option<NodeName>,
 }
 
 impl Build {
@@ -221,6 +223,8 @@ pub struct LogSlice {
 pub struct QueueItem {
     pub id: QueueId,
     pub job: JobName,
+    /// What the job is.
+    pub kind: ItemKind,
     pub params: BTreeMap<String, ParamValue>,
     pub causes: Vec<Cause>,
     pub since: Millis,

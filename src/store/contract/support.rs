@@ -9,7 +9,8 @@ use model::{
 };
 
 use crate::{
-    Answer, Chunk, Effect, Enqueue, Error, ItemKind, Join, Load, Node, Progress, Store, Taken, Write,
+    Answer, Chunk, Effect, Enqueue, Error, Executor, ItemKind, Join, Load, Node, Progress, Store, Taken,
+    Write,
 };
 
 /// Writes what must succeed.
@@ -168,7 +169,27 @@ pub async fn enqueue<S: Store>(store: &S, wanted: Enqueue) -> QueueId {
 }
 
 pub fn take(id: QueueId, owner: &ReplicaId) -> Write {
-    Write::TakeBuild { id, owner: owner.clone(), exclusive: false, behaviour: 1, at: Millis(3_000) }
+    Write::TakeBuild {
+        id,
+        owner: owner.clone(),
+        exclusive: false,
+        behaviour: 1,
+        at: Millis(3_000),
+        executor: None,
+    }
+}
+
+/// As `take`, with an executor.
+pub fn take_on(id: QueueId, owner: &ReplicaId, node: &str, slot: u32) -> Write {
+    let executor = Executor { node: node_name(node), slot, body: format!("{{\"slot\":{slot}}}") };
+    Write::TakeBuild {
+        id,
+        owner: owner.clone(),
+        exclusive: true,
+        behaviour: 1,
+        at: Millis(3_000),
+        executor: Some(executor),
+    }
 }
 
 pub fn a_node(text: &str, executors: u32) -> Node {

@@ -54,7 +54,9 @@ fn told(job: &Freestyle) -> Build {
 /// The story without the names of files that say nothing.
 fn story(build: &Build) -> Vec<String> {
     let named = |line: String| match line.split_once("jenkins") {
-        Some((before, after)) => format!("{before}N{}", after.trim_start_matches(|c: char| c.is_ascii_digit())),
+        Some((before, after)) => {
+            format!("{before}N{}", after.trim_start_matches(|c: char| c.is_ascii_digit()))
+        }
         None => line,
     };
     build.story().into_iter().map(named).collect()
@@ -154,11 +156,15 @@ fn publishers_see_the_result() {
             "release",
         ]
     );
-    let lenient = |act: &pipeline::act::Act| matches!(act.kind, ActKind::ArchiveArtifacts { allow_empty: true, .. });
+    let lenient =
+        |act: &pipeline::act::Act| matches!(act.kind, ActKind::ArchiveArtifacts { allow_empty: true, .. });
     assert!(build.acts.iter().any(lenient), "nobody expects files of a build that failed");
     job.builders = vec![shell("fine")];
     let fine = story(&told(&job));
-    assert!(fine.contains(&"archive x".to_owned()) && !fine.iter().any(|l| l.starts_with("delete")), "{fine:?}");
+    assert!(
+        fine.contains(&"archive x".to_owned()) && !fine.iter().any(|l| l.starts_with("delete")),
+        "{fine:?}"
+    );
 }
 
 #[test]
@@ -177,7 +183,8 @@ fn a_timeout_fails_or_aborts_and_publishers_still_run() {
         assert_eq!(build.result(), result);
         let story = story(&build);
         assert!(story.contains(&"timer 420000".to_owned()), "{story:?}");
-        let said = format!("Build timed out (after 7 minutes). Marking the build as {word}.\nBuild was aborted");
+        let said =
+            format!("Build timed out (after 7 minutes). Marking the build as {word}.\nBuild was aborted");
         assert!(story.contains(&said), "{story:?}");
         assert!(story.contains(&"archive out/world".to_owned()), "{story:?}");
         assert!(!build.scripts().contains(&"never".to_owned()));
@@ -219,12 +226,7 @@ fn a_source_is_checked_out_first_and_its_variables_reach_the_builders() {
     let story = story(&build);
     assert_eq!(
         story[2..6],
-        [
-            "[WS-CLEANUP] Deleting project workspace...",
-            "delete /ws/job",
-            "[WS-CLEANUP] done",
-            "checkout",
-        ]
+        ["[WS-CLEANUP] Deleting project workspace...", "delete /ws/job", "[WS-CLEANUP] done", "checkout",]
     );
     let variable = |act: &pipeline::act::Act| match &act.kind {
         ActKind::Process(process) => process.env.get("GIT_COMMIT").cloned(),
@@ -238,12 +240,15 @@ fn no_character_of_a_configuration_is_read_as_groovy() {
     let odd = "echo '''${x}''' \"$y\" \\ \u{0} \u{1f600}\n'); sh('evil') //\r\n}}";
     let mut job = builders(&[odd]);
     job.label = Some("a ' \" ${b}".to_owned());
-    job.publishers = vec![Publisher::Trigger { jobs: vec!["${z}'".to_owned()], threshold: BuildResult::Success }];
+    job.publishers =
+        vec![Publisher::Trigger { jobs: vec!["${z}'".to_owned()], threshold: BuildResult::Success }];
     let build = told(&job);
     let scripts: Vec<_> = build
         .acts
         .iter()
-        .filter_map(|act| if let ActKind::Process(process) = &act.kind { Some(process.script.clone()) } else { None })
+        .filter_map(|act| {
+            if let ActKind::Process(process) = &act.kind { Some(process.script.clone()) } else { None }
+        })
         .collect();
     assert_eq!(scripts, [odd.replace("\r\n", "\n")]);
     assert!(build.story().contains(&"trigger ${z}'".to_owned()));
@@ -253,7 +258,11 @@ fn no_character_of_a_configuration_is_read_as_groovy() {
 #[test]
 fn the_interpreter_of_a_script_is_shown() {
     let build = told(&builders(&["#!/usr/bin/env python3\nprint(1)"]));
-    assert!(build.echoes()[1].starts_with("[job] $ /usr/bin/env python3 /tmp/jenkins"), "{:?}", build.echoes());
+    assert!(
+        build.echoes()[1].starts_with("[job] $ /usr/bin/env python3 /tmp/jenkins"),
+        "{:?}",
+        build.echoes()
+    );
     let mut job = builders(&[]);
     job.builders = vec![Builder::Batch { command: "dir".to_owned(), unstable: None }];
     assert!(told(&job).echoes()[1].starts_with("[job] $ cmd /c call "));

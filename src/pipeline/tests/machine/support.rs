@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pipeline::act::{
-    Act, ActKind, Began, BuildResult, Cause, Class, Data, Event, Failure, FailureKind, Granted, Language, Outcome,
-    ParamValue, Record, Returns,
+    Act, ActKind, Began, BuildResult, Cause, Class, Data, Event, Failure, FailureKind, Granted, Language,
+    Outcome, ParamValue, Record, Returns,
 };
 use pipeline::machine::{Divergence, Ended, Machine, Status};
 use pipeline::program::Program;

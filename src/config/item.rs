@@ -3,10 +3,11 @@
 //! Only what a build needs is read; unknown elements never refuse a configuration, because the text itself is what is
 //! kept and given back. Job types that could not run are refused by name.
 
-use model::{BuildDiscarder, ParameterDefinition};
+use model::{BuildDiscarder, Freestyle, ParameterDefinition};
 use store::ItemKind;
 
 use crate::ConfigError;
+use crate::freestyle_xml::freestyle;
 use crate::parameter;
 use crate::xml::{self, Element, short};
 
@@ -16,7 +17,7 @@ pub enum ItemConfig {
     Folder { description: Option<String>, display_name: Option<String> },
 }
 
-/// A Pipeline job.
+/// A Pipeline or Freestyle job.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct JobConfig {
     pub description: Option<String>,
@@ -24,7 +25,7 @@ pub struct JobConfig {
     pub disabled: bool,
     pub definition: Definition,
     pub parameters: Vec<ParameterDefinition>,
-    /// `DisableConcurrentBuildsJobProperty`
+    /// `DisableConcurrentBuildsJobProperty`; Freestyle jobs build one at a time unless they say otherwise.
     pub disable_concurrent_builds: bool,
     pub abort_previous: bool,
     /// Seconds.
@@ -43,6 +44,16 @@ pub enum Definition {
     Script { text: String },
     /// `CpsScmFlowDefinition`
     Scm { scm: GitScm, script_path: String, lightweight: bool },
+    /// No Pipeline at all.
+    Freestyle(Box<FreestyleJob>),
+}
+
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct FreestyleJob {
+    pub steps: Freestyle,
+    pub scm: Option<GitScm>,
+    /// Names of elements that do not run, each once: builds go on without them.
+    pub ignored: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -54,12 +65,15 @@ pub struct GitScm {
 }
 
 const PIPELINE: &str = "flow-definition";
+const FREESTYLE: &str = "project";
 const FOLDER: &str = "com.cloudbees.hudson.plugins.folder.Folder";
 const SCRIPT: &str = "org.jenkinsci.plugins.workflow.cps.CpsFlowDefinition";
 const FROM_SCM: &str = "org.jenkinsci.plugins.workflow.cps.CpsScmFlowDefinition";
-const GIT: &str = "hudson.plugins.git.GitSCM";
+pub(crate) const GIT: &str = "hudson.plugins.git.GitSCM";
 const NO_CONCURRENT_BUILDS: &str =
     "org.jenkinsci.plugins.workflow.job.properties.DisableConcurrentBuildsJobProperty";
+/// Most builders, wrappers or publishers of a job.
+const MAX_STEPS: usize = 1_000;
 /// Longest quiet period: a year.
 const MAX_QUIET: i64 = 365 * 24 * 3600;
 
@@ -67,7 +81,14 @@ impl ItemConfig {
     pub fn parse(text: &str) -> Result<ItemConfig, ConfigError> {
         let root = xml::parse(text)?;
         match root.name.as_str() {
-            PIPELINE => Ok(ItemConfig::Job(Box::new(job(&root)?))),
+            PIPELINE => {
+                let definition = definition(root.child("definition"))?;
+                Ok(ItemConfig::Job(Box::new(job(&root, definition)?)))
+            }
+            FREESTYLE => {
+                let definition = Definition::Freestyle(Box::new(freestyle(&root)?));
+                Ok(ItemConfig::Job(Box::new(job(&root, definition)?)))
+            }
             FOLDER => Ok(ItemConfig::Folder {
                 description: root.text_of("description"),
                 display_name: root.text_of("displayName"),
@@ -78,7 +99,10 @@ impl ItemConfig {
 
     pub fn kind(&self) -> ItemKind {
         match self {
-            ItemConfig::Job(_) => ItemKind::Pipeline,
+            ItemConfig::Job(job) => match job.definition {
+                Definition::Freestyle(_) => ItemKind::Freestyle,
+                Definition::None | Definition::Script { .. } | Definition::Scm { .. } => ItemKind::Pipeline,
+            },
             ItemConfig::Folder { .. } => ItemKind::Folder,
         }
     }
@@ -94,7 +118,6 @@ impl ItemConfig {
 /// What people call the job type with this root element.
 fn type_name(root: &str) -> String {
     match root {
-        "project" => "Freestyle".to_owned(),
         "matrix-project" => "Multi-configuration".to_owned(),
         "maven2-moduleset" => "Maven".to_owned(),
         "org.jenkinsci.plugins.workflow.multibranch.WorkflowMultiBranchProject" => {
@@ -105,18 +128,19 @@ fn type_name(root: &str) -> String {
     }
 }
 
-fn job(root: &Element) -> Result<JobConfig, ConfigError> {
+fn job(root: &Element, definition: Definition) -> Result<JobConfig, ConfigError> {
     let none = Element::default();
     let properties = root.child("properties").unwrap_or(&none);
     let alone = properties.child(NO_CONCURRENT_BUILDS);
+    let together = root.flag_of("concurrentBuild").unwrap_or(!matches!(definition, Definition::Freestyle(_)));
     Ok(JobConfig {
         description: root.text_of("description"),
         display_name: root.text_of("displayName"),
         disabled: root.flag_of("disabled").unwrap_or(false),
-        definition: definition(root.child("definition"))?,
+        definition,
         parameters: parameter::definitions(properties)?,
         // older jobs say it at the root instead
-        disable_concurrent_builds: alone.is_some() || root.flag_of("concurrentBuild") == Some(false),
+        disable_concurrent_builds: alone.is_some() || !together,
         abort_previous: alone.is_some_and(|a| a.flag_of("abortPrevious") == Some(true)),
         quiet_period: quiet_period(root)?,
         discarder: discarder(root, properties)?,
@@ -170,7 +194,15 @@ fn definition(element: Option<&Element>) -> Result<Definition, ConfigError> {
     }
 }
 
-fn git(scm: &Element) -> Result<GitScm, ConfigError> {
+/// Refuses a list that no job of people has.
+pub(crate) fn steps_limit(list: &str, count: usize) -> Result<(), ConfigError> {
+    match count {
+        0..=MAX_STEPS => Ok(()),
+        more => Err(ConfigError(format!("<{list}> has {more} elements, over the limit of {MAX_STEPS}"))),
+    }
+}
+
+pub(crate) fn git(scm: &Element) -> Result<GitScm, ConfigError> {
     let class = scm.attribute("class").unwrap_or_default();
     if class != GIT {
         return Err(ConfigError(format!("an SCM of class “{}” does not run in Majordomo yet", short(class))));

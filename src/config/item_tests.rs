@@ -150,7 +150,6 @@ fn what_could_not_run_is_refused_by_name() {
     };
     let remote = "<hudson.plugins.git.UserRemoteConfig><url>u</url></hudson.plugins.git.UserRemoteConfig>";
     for (text, why) in [
-        ("<project/>".to_owned(), "job type Freestyle does not run in Majordomo yet"),
         ("<matrix-project/>".to_owned(), "job type Multi-configuration does not run"),
         ("<x.Y/>".to_owned(), "job type x.Y does not run in Majordomo yet"),
         ("<flow-definition><definition class='a.B'/></flow-definition>".to_owned(), "class a.B does not run"),

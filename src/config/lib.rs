@@ -4,6 +4,7 @@
 
 pub mod controller;
 mod error;
+mod freestyle_xml;
 mod item;
 mod node;
 mod parameter;
@@ -11,7 +12,7 @@ mod pipeline_xml;
 mod xml;
 
 pub use error::ConfigError;
-pub use item::{Definition, GitScm, ItemConfig, JobConfig, with_disabled};
+pub use item::{Definition, FreestyleJob, GitScm, ItemConfig, JobConfig, with_disabled};
 pub use node::{MAX_EXECUTORS, NodeConfig};
 pub use pipeline_xml::new_pipeline_xml;
 

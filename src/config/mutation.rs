@@ -85,11 +85,31 @@ fn mutated_xml_never_panics_and_disabling_it_holds() {
         let text = dice.mutate(seed);
         let _ = NodeConfig::parse(&text);
         let Ok(ItemConfig::Job(job)) = ItemConfig::parse(&text) else { continue };
+        assert!(!matches!(job.definition, crate::Definition::Freestyle(_)), "{text}");
         let again = ItemConfig::parse(&new_pipeline_xml(&job));
         assert_eq!(again.as_ref(), Ok(&ItemConfig::Job(job)), "{text}");
         for disabled in [true, false] {
             let changed = with_disabled(&text, disabled).unwrap();
             assert_eq!(ItemConfig::parse(&changed).unwrap().disabled(), disabled, "{text}\n{changed}");
+        }
+    }
+}
+
+#[test]
+fn mutated_freestyle_jobs_never_panic() {
+    let seed = "<project><scm class='hudson.scm.NullSCM'/><assignedNode>a</assignedNode><builders><hudson.tasks.Shell>\
+        <command>echo &quot;x&quot;</command><unstableReturn>3</unstableReturn></hudson.tasks.Shell></builders><publishers>\
+        <hudson.tasks.BuildTrigger><childProjects>a, b</childProjects><threshold><name>FAILURE</name></threshold>\
+        </hudson.tasks.BuildTrigger></publishers><buildWrappers><hudson.plugins.build__timeout.BuildTimeoutWrapper><strategy \
+        class='hudson.plugins.build_timeout.impl.AbsoluteTimeOutStrategy'><timeoutMinutes>3</timeoutMinutes></strategy>\
+        </hudson.plugins.build__timeout.BuildTimeoutWrapper></buildWrappers></project>";
+    let mut dice = Dice(99);
+    for _ in 0..20_000 {
+        let text = dice.mutate(seed);
+        let Ok(config @ ItemConfig::Job(_)) = ItemConfig::parse(&text) else { continue };
+        for disabled in [true, false] {
+            let changed = ItemConfig::parse(&with_disabled(&text, disabled).unwrap()).unwrap();
+            assert_eq!((changed.disabled(), changed.kind()), (disabled, config.kind()), "{text}");
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::item::{Definition, GitScm, JobConfig};
 use crate::parameter;
 use crate::xml::escape;
 
-/// The `config.xml` that [`crate::ItemConfig::parse`] reads as `job`.
+/// The `config.xml` that [`crate::ItemConfig::parse`] reads as `job`, which is no Freestyle job: of those nobody makes any.
 pub fn new_pipeline_xml(job: &JobConfig) -> String {
     let mut out = String::from("<?xml version='1.1' encoding='UTF-8'?>\n<flow-definition>\n  <actions/>\n");
     out.push_str(&optional("description", job.description.as_deref()));
@@ -71,7 +71,7 @@ fn discarder_xml(discarder: &BuildDiscarder) -> String {
 
 fn definition(definition: &Definition) -> String {
     match definition {
-        Definition::None => String::new(),
+        Definition::None | Definition::Freestyle(_) => String::new(),
         Definition::Script { text } => format!(
             "  <definition class=\"org.jenkinsci.plugins.workflow.cps.CpsFlowDefinition\">\n    <script>{}</script>\n    \
              <sandbox>true</sandbox>\n  </definition>\n",

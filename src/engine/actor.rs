@@ -7,13 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use link::AgentEvent;
 use model::{BuildId, Millis};
 use pipeline::act::StepId;
 use store::{Answer, Effect, InboxRow, Upload, Write};
 use tokio::sync::mpsc;
 
-use crate::driver::{Do, Driver, Event, Now, ObjectDo, ObjectEvent, Stop};
+use crate::downstream;
+use crate::driver::{Do, Downstream, Driver, Event, Now, ObjectDo, ObjectEvent, Stop};
 use crate::service::{Shared, Visible};
 
 /// How often a build is looked after without any event.
@@ -41,6 +44,7 @@ pub(crate) enum Ended {
     HandedOver,
 }
 
+type Finding = Pin<Box<dyn Future<Output = (StepId, Vec<Downstream>)> + Send>>;
 type Pending<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
 
 pub(crate) struct Actor {
@@ -51,8 +55,10 @@ pub(crate) struct Actor {
     inbox: Pending<Result<Vec<InboxRow>, store::Error>>,
     /// Why steps wait for executors.
     why: Pending<Vec<(StepId, String)>>,
+    /// Jobs that are being looked for.
+    jobs: FuturesUnordered<Finding>,
     look_again: bool,
-    /// The write in flight changes who waits for executors, or which are free.
+    /// The write in flight changes what waits to be built or for executors, or which are free.
     allots: bool,
     agents: mpsc::UnboundedSender<AgentEvent>,
     objects: mpsc::UnboundedSender<ObjectDo>,
@@ -89,6 +95,7 @@ impl Actor {
             write: None,
             inbox: None,
             why: None,
+            jobs: FuturesUnordered::new(),
             look_again: false,
             allots: false,
             agents,
@@ -102,7 +109,7 @@ impl Actor {
             stop: None,
             visible,
         };
-        if actor.driver.committed_writes() > 0 {
+        if actor.driver.committed_writes() > 0 || actor.driver.facts().executor {
             actor.look();
         }
         actor.tell(Event::Tick);
@@ -122,6 +129,7 @@ impl Actor {
                     all = pending(&mut actor.why) => for (step, why) in all {
                         actor.tell(Event::Waits { step, why });
                     },
+                    Some((step, found)) = actor.jobs.next() => actor.tell(Event::Jobs { step, found }),
                     Some(event) = reports.recv() => actor.agent(event),
                     Some(event) = stored.recv() => actor.tell(Event::Object(event)),
                     Some(mail) = mail.recv() => match mail {
@@ -209,6 +217,13 @@ impl Actor {
             Do::Object(object) => {
                 let _ended = self.objects.send(object);
             }
+            Do::FindJobs { step, jobs } => {
+                let (shared, build) = (Arc::clone(&self.shared), self.build);
+                self.jobs.push(Box::pin(async move {
+                    let found = patiently(|| downstream::find(&shared, build, &jobs)).await;
+                    (step, found.unwrap_or_else(|error| downstream::unknown(&jobs, &error)))
+                }));
+            }
             Do::Again => self.again = true,
             Do::WakeAt(at) => self.wake = Some(self.wake.map_or(at, |wake| wake.min(at))),
             Do::Stop(stop) => self.stop = Some(stop),
@@ -273,12 +288,18 @@ impl Actor {
 async fn whys(shared: Arc<Shared>, build: BuildId, steps: Vec<StepId>) -> Vec<(StepId, String)> {
     let Ok(seen) = crate::schedule::seen(&shared, build).await else { return Vec::new() };
     let of = |w: &store::Wait| steps.iter().find(|s| s.0 == w.step).cloned();
-    seen.waits.iter().filter_map(|w| Some((of(w)?, crate::allocate::why(w, &seen)))).collect()
+    seen.waits
+        .iter()
+        .filter_map(|w| Some((of(w)?, crate::allocate::why(w.label.as_deref(), &seen))))
+        .collect()
 }
 
 fn allots(effect: &Effect) -> bool {
     match effect {
-        Effect::WaitNode { .. } | Effect::ReleaseExecutor { .. } | Effect::Finish { .. } => true,
+        Effect::WaitNode { .. }
+        | Effect::ReleaseExecutor { .. }
+        | Effect::Enqueue(_)
+        | Effect::Finish { .. } => true,
         Effect::Source { .. }
         | Effect::CancelWait { .. }
         | Effect::Consume { .. }

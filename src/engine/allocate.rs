@@ -28,6 +28,8 @@ pub struct Allocation {
 #[derive(Debug)]
 pub struct Free<'a> {
     nodes: Vec<(&'a Node, BTreeSet<u32>)>,
+    /// How many in all.
+    left: usize,
     /// Which of them suit a label.
     suitable: HashMap<String, Vec<usize>>,
 }
@@ -45,13 +47,16 @@ impl<'a> Free<'a> {
             (0..node.executors).filter(|slot| used.is_none_or(|used| !used.contains(slot))).collect()
         };
         let may = nodes.iter().filter(|node| node.offline.is_none() && linked.contains(&node.name));
-        let nodes =
-            may.map(|node| (node, free(node))).filter(|(_, free): &(_, BTreeSet<u32>)| !free.is_empty());
-        Free { nodes: nodes.collect(), suitable: HashMap::new() }
+        let nodes: Vec<(&Node, BTreeSet<u32>)> = may
+            .map(|node| (node, free(node)))
+            .filter(|(_, free): &(_, BTreeSet<u32>)| !free.is_empty())
+            .collect();
+        let left = nodes.iter().map(|(_, free)| free.len()).sum();
+        Free { nodes, left, suitable: HashMap::new() }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
+        self.left == 0
     }
 
     /// How many suit this label (empty: none is named). No more `node` steps of it have to be looked at.
@@ -62,14 +67,16 @@ impl<'a> Free<'a> {
     }
 
     /// Takes one of the node with most of them; the first by name among equals.
-    fn take(&mut self, label: &str) -> Option<(NodeName, u32)> {
+    pub(crate) fn take(&mut self, label: &str) -> Option<(NodeName, u32)> {
         let free = |at: &usize| self.nodes.get(*at).map_or(0, |(_, free)| free.len());
         let suitable = Self::suitable(&mut self.suitable, &self.nodes, label);
         let best = suitable.iter().copied().max_by_key(|at| {
             (free(at), std::cmp::Reverse(self.nodes.get(*at).map(|(node, _)| &node.name)))
         })?;
         let (node, free) = self.nodes.get_mut(best)?;
-        Some((node.name.clone(), free.pop_first()?))
+        let slot = free.pop_first()?;
+        self.left -= 1;
+        Some((node.name.clone(), slot))
     }
 
     fn suitable<'s>(
@@ -111,17 +118,17 @@ fn suitable(label: Option<&str>) -> Result<Suits, crate::label::LabelError> {
     }))
 }
 
-/// Whether no executor would suit a `node` step even if all were free.
-pub fn stuck(wait: &Wait, seen: &Seen) -> bool {
-    let Ok(suits) = suitable(wait.label.as_deref()) else { return true };
+/// Whether no executor would suit what waits for this label even if all were free.
+pub fn stuck(label: Option<&str>, seen: &Seen) -> bool {
+    let Ok(suits) = suitable(label) else { return true };
     let linked: BTreeSet<&NodeName> = seen.links.iter().map(|l| &l.node).collect();
     let online = |n: &Node| n.offline.is_none() && linked.contains(&n.name);
     !seen.nodes.iter().any(|n| n.executors > 0 && suits(n) && online(n))
 }
 
-/// Why a `node` step waits, in the words of Jenkins.
-pub fn why(wait: &Wait, seen: &Seen) -> String {
-    let Some(text) = wait.label.as_deref().map(str::trim).filter(|l| !l.is_empty()) else {
+/// Why something waits for this label, in the words of Jenkins.
+pub fn why(label: Option<&str>, seen: &Seen) -> String {
+    let Some(text) = label.map(str::trim).filter(|l| !l.is_empty()) else {
         return "Waiting for next available executor".to_owned();
     };
     let suits = match suitable(Some(text)) {
@@ -189,8 +196,11 @@ mod tests {
             links: vec![link("a"), link("b")],
         };
         assert_eq!(given(&seen, &[]), [(2, "a".into(), 0), (3, "b".into(), 0)]);
-        assert_eq!(why(&seen.waits[0], &seen), "There are no nodes with the label ‘mac’");
-        assert_eq!(seen.waits.iter().map(|w| stuck(w, &seen)).collect::<Vec<_>>(), [true, false, false]);
+        assert_eq!(why(seen.waits[0].label.as_deref(), &seen), "There are no nodes with the label ‘mac’");
+        assert_eq!(
+            seen.waits.iter().map(|w| stuck(w.label.as_deref(), &seen)).collect::<Vec<_>>(),
+            [true, false, false]
+        );
     }
 
     #[test]

@@ -307,6 +307,11 @@ pub(crate) fn unexpected(answer: &Answer) -> Error {
     Error::Store(store::Error::Corrupt(format!("the store gave an answer of another kind: {answer:?}")))
 }
 
+/// The values of a build that nobody gives any.
+pub(crate) fn defaults(definitions: &[ParameterDefinition]) -> Result<BTreeMap<String, ParamValue>, Error> {
+    checked(definitions, None)
+}
+
 /// Given values checked against the definitions; defaults for the rest. Values that no definition names are dropped, as
 /// Jenkins does (SECURITY-170).
 fn checked(

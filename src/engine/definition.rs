@@ -5,8 +5,10 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use config::{Definition, GitScm, ItemConfig, JobConfig};
+use config::{Definition, FreestyleJob, GitScm, ItemConfig, JobConfig};
 use model::{BuildDiscarder, ParameterDefinition};
+use pipeline::act::Language;
+use pipeline::program::Program;
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
@@ -17,6 +19,8 @@ use crate::programs::Programs;
 const FETCH: Duration = Duration::from_secs(120);
 /// Largest Jenkinsfile.
 const MAX_SOURCE: u64 = 1024 * 1024;
+/// Most lines of a log about what is left out.
+const MAX_WARNINGS: usize = 100;
 /// Most of what git says.
 const MAX_SAID: usize = 64 * 1024;
 
@@ -37,7 +41,7 @@ pub(crate) async fn effective(job: &JobConfig, programs: &Programs) -> Effective
         discarder: job.discarder.clone(),
     };
     let Definition::Script { text } = &job.definition else { return effective };
-    let Ok(program) = programs.compile(text).await else { return effective };
+    let Ok(program) = programs.compile(Language::Pipeline, text).await else { return effective };
     let properties = program.properties();
     effective.exclusive |= properties.disable_concurrent_builds;
     if !properties.parameters.is_empty() {
@@ -57,8 +61,9 @@ pub(crate) fn job_config(xml: &str) -> Result<JobConfig, String> {
     }
 }
 
-/// The Jenkinsfile of a build, and what `checkout scm` fetches.
+/// The Jenkinsfile of a build or the steps of a Freestyle job, and what `checkout scm` fetches.
 pub(crate) struct Source {
+    pub(crate) language: Language,
     pub(crate) text: String,
     pub(crate) scm: Option<GitSource>,
     /// For the log.
@@ -68,7 +73,10 @@ pub(crate) struct Source {
 pub(crate) async fn source(job: &JobConfig, params: &BTreeMap<String, String>) -> Result<Source, String> {
     match &job.definition {
         Definition::None => Err("the job has no Pipeline definition".to_owned()),
-        Definition::Script { text } => Ok(Source { text: text.clone(), scm: None, note: String::new() }),
+        Definition::Script { text } => {
+            Ok(Source { language: Language::Pipeline, text: text.clone(), scm: None, note: String::new() })
+        }
+        Definition::Freestyle(job) => freestyle(job, params),
         Definition::Scm { scm, script_path, .. } => {
             let git = git_source(scm, params);
             let (text, commit) = fetch(&git, script_path).await?;
@@ -76,9 +84,30 @@ pub(crate) async fn source(job: &JobConfig, params: &BTreeMap<String, String>) -
             // All of the build sees one commit, whatever is pushed meanwhile.
             let name = Some(git.branch.clone());
             let scm = GitSource { branch: commit, name, ..git };
-            Ok(Source { text, scm: Some(scm), note })
+            Ok(Source { language: Language::Pipeline, text, scm: Some(scm), note })
         }
     }
+}
+
+/// What does not run is named in the log of each build.
+fn freestyle(job: &FreestyleJob, params: &BTreeMap<String, String>) -> Result<Source, String> {
+    let mut note = String::from("Running as SYSTEM\n");
+    for name in job.ignored.iter().take(MAX_WARNINGS) {
+        note.push_str(&format!("WARNING: {name} does not run in Majordomo yet and is ignored\n"));
+    }
+    match job.ignored.len().saturating_sub(MAX_WARNINGS) {
+        0 => {}
+        more => note.push_str(&format!("WARNING: {more} more elements are ignored\n")),
+    }
+    if let Some(class) = job.steps.unknown_builder() {
+        return Err(format!(
+            "the builder {class} does not run in Majordomo yet, so nothing of this build does"
+        ));
+    }
+    let text = Program::freestyle_source(&job.steps);
+    // The agent finds the commit: nothing has to be fetched before the build.
+    let scm = job.scm.as_ref().map(|scm| GitSource { shallow: false, ..git_source(scm, params) });
+    Ok(Source { language: Language::Freestyle, text, scm, note })
 }
 
 /// Parameters may be named in URL and branch.

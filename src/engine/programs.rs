@@ -4,27 +4,34 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use pipeline::act::Language;
 use pipeline::diagnostic::Diagnostic;
 use pipeline::program::Program;
 
 /// Most programs kept.
 const MAX: usize = 512;
 
+type Key = (Language, [u8; 32]);
+
 #[derive(Default)]
 pub(crate) struct Programs {
-    by_source: Mutex<HashMap<[u8; 32], Arc<Program>>>,
+    by_source: Mutex<HashMap<Key, Arc<Program>>>,
 }
 
 impl Programs {
     /// Compiles a source, or finds it compiled.
-    pub(crate) async fn compile(&self, source: &str) -> Result<Arc<Program>, Vec<Diagnostic>> {
+    pub(crate) async fn compile(
+        &self,
+        language: Language,
+        source: &str,
+    ) -> Result<Arc<Program>, Vec<Diagnostic>> {
         use sha2::{Digest, Sha256};
-        let key: [u8; 32] = Sha256::digest(source.as_bytes()).into();
+        let key: Key = (language, Sha256::digest(source.as_bytes()).into());
         if let Some(program) = self.by_source.lock().get(&key) {
             return Ok(Arc::clone(program));
         }
         let text = source.to_owned();
-        let compiled = tokio::task::spawn_blocking(move || Program::compile(&text)).await;
+        let compiled = tokio::task::spawn_blocking(move || Program::compile_in(language, &text)).await;
         let program = match compiled {
             Ok(program) => Arc::new(program?),
             Err(_) => {

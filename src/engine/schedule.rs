@@ -10,20 +10,18 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use model::{BuildId, JobName, QueueId, ReplicaId};
 use pipeline::act::Granted;
-use remoting::native::AgentInfo;
 use remoting::peer::PeerHint;
-use store::{Answer, Link, Node, QueueItem, Running, Taken, Write};
+use store::{Answer, Executor, ItemKind, QueueItem, Running, Taken, Write};
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::allocate::{Allocation, Free, Seen, allocate};
 use crate::definition::{self, effective};
 use crate::hints::Hint;
 use crate::inbox::{self, Delivery};
+use crate::seats::{FreeSeats, Place, Seats, first_waits, granted, live_links, place};
 use crate::service::Shared;
 use crate::start::BEHAVIOUR;
 
-/// Bytes of an agent's environment that a build sees.
-const MAX_ENV: usize = 24 * 1024;
 /// Builds that begin in one pass; more wait for the next, so that other writes are not behind all of them.
 const MOST_TAKEN: usize = 256;
 /// Jobs whose configuration is remembered.
@@ -144,22 +142,42 @@ impl Scheduler {
         let mut loads = Loads::of(&able, &self.given.counts(&view));
         let mut taking = FuturesUnordered::new();
         let mut seen: HashMap<JobName, Job> = HashMap::new();
+        let seats = tokio::sync::OnceCell::new();
+        let mut free: Option<FreeSeats<'_>> = None;
         for item in queue {
+            if item.kind == ItemKind::Freestyle {
+                let free = match &mut free {
+                    Some(free) => free,
+                    none => none.insert(seats.get_or_try_init(|| Seats::look(shared)).await?.free()),
+                };
+                // Thousands may wait: their jobs need not be looked at before there is something to give.
+                if free.none_for(&item) {
+                    continue;
+                }
+            }
             let job = match seen.get(&item.job) {
-                Some(job) => *job,
+                Some(job) => job.clone(),
                 None => self.jobs.look(shared, &item.job).await?,
             };
-            seen.insert(item.job.clone(), Job { free: false, ..job });
+            seen.insert(item.job.clone(), Job { free: false, ..job.clone() });
             if job.exclusive && !job.free {
                 continue;
             }
+            let executor = match (&job.place, &mut free) {
+                (Some(place), Some(free)) => match free.take(&item, place) {
+                    Some(executor) => Some(executor),
+                    // It goes on waiting.
+                    None => continue,
+                },
+                (Some(_), None) | (None, _) => None,
+            };
             if taking.len() == MOST_TAKEN {
                 shared.hints.give(Hint::Schedule);
                 break;
             }
             let Some(owner) = loads.choose(Some(shared.cluster.me())) else { break };
             *self.given.builds.entry(owner.incarnation).or_default() += 1;
-            taking.push(take(shared, item, owner, job.exclusive));
+            taking.push(take(shared, item, owner, job.exclusive, executor));
         }
         while taking.next().await.is_some() {}
         Ok(())
@@ -173,15 +191,7 @@ impl Scheduler {
         }
         let (nodes, links) = (shared.store.nodes().await?, live_links(shared).await?);
         let mut free = Free::of(&nodes, &links, &shared.store.slots().await?);
-        let mut waits = Vec::new();
-        for label in labels {
-            // Thousands may wait; no more of them than there are executors can get one.
-            let most = free.count(&label);
-            if most > 0 {
-                waits.append(&mut shared.store.first_waits(&label, most).await?);
-            }
-        }
-        waits.sort_by_key(|wait| wait.id);
+        let mut waits = first_waits(shared, labels, &mut free).await?;
         let before = std::mem::replace(&mut self.waits, waits.iter().map(|wait| wait.id).collect());
         waits.retain(|wait| ours || before.contains(&wait.id));
         let mut granting = FuturesUnordered::new();
@@ -189,7 +199,7 @@ impl Scheduler {
             let node = nodes.iter().find(|n| n.name == allocation.node);
             let link = links.iter().find(|l| l.node == allocation.node);
             let (Some(node), Some(link)) = (node, link) else { continue };
-            let granted = granted(&allocation, node, link);
+            let granted = granted(&allocation.wait.job, allocation.slot, node, link, None);
             granting.push(grant_one(shared, allocation, granted));
         }
         while granting.next().await.is_some() {}
@@ -197,18 +207,27 @@ impl Scheduler {
     }
 }
 
-/// Whether jobs run one build at a time, by id and version of their configuration: another job may get the name.
+/// What the scheduler must know of jobs, by id and version of their configuration: another job may get the name.
 #[derive(Default)]
 struct Jobs {
-    exclusive: HashMap<i64, (i64, bool)>,
+    known: HashMap<i64, (i64, Known)>,
+}
+
+/// What a configuration says.
+#[derive(Clone, Default)]
+struct Known {
+    /// One build at a time.
+    exclusive: bool,
+    place: Option<Place>,
 }
 
 /// What one pass has seen of a job.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Job {
     exclusive: bool,
     /// None of its builds runs.
     free: bool,
+    place: Option<Place>,
 }
 
 impl Jobs {
@@ -216,29 +235,39 @@ impl Jobs {
     async fn look(&mut self, shared: &Shared, job: &JobName) -> Result<Job, store::Error> {
         let Some(item) = shared.store.item(job).await? else {
             // Renamed since the queue was read, or deleted: the next pass knows.
-            return Ok(Job { exclusive: true, free: false });
+            return Ok(Job { exclusive: true, free: false, place: None });
         };
         let (id, version, running) = (item.summary.id, item.summary.version, item.summary.running);
-        if let Some((known, exclusive)) = self.exclusive.get(&id)
-            && *known == version
+        if let Some((at, known)) = self.known.get(&id)
+            && *at == version
         {
-            return Ok(Job { exclusive: *exclusive, free: running == 0 });
+            let Known { exclusive, place } = known.clone();
+            return Ok(Job { exclusive, free: running == 0, place });
         }
-        let exclusive = match definition::job_config(&item.config) {
-            Ok(config) => effective(&config, &shared.programs).await.exclusive,
-            Err(_) => false,
+        let known = match definition::job_config(&item.config) {
+            Ok(config) => {
+                let exclusive = effective(&config, &shared.programs).await.exclusive;
+                Known { exclusive, place: place(&config.definition) }
+            }
+            Err(_) => Known::default(),
         };
-        if self.exclusive.len() >= MAX_JOBS {
-            self.exclusive.clear();
+        if self.known.len() >= MAX_JOBS {
+            self.known.clear();
         }
-        self.exclusive.insert(id, (version, exclusive));
-        Ok(Job { exclusive, free: running == 0 })
+        self.known.insert(id, (version, known.clone()));
+        Ok(Job { exclusive: known.exclusive, free: running == 0, place: known.place })
     }
 }
 
-async fn take(shared: &Arc<Shared>, item: QueueItem, owner: ReplicaId, exclusive: bool) {
-    let at = shared.clock.now();
-    let write = Write::TakeBuild { id: item.id, owner: owner.clone(), exclusive, behaviour: BEHAVIOUR, at };
+async fn take(
+    shared: &Arc<Shared>,
+    item: QueueItem,
+    owner: ReplicaId,
+    exclusive: bool,
+    executor: Option<Executor>,
+) {
+    let (id, at) = (item.id, shared.clock.now());
+    let write = Write::TakeBuild { id, owner: owner.clone(), exclusive, behaviour: BEHAVIOUR, at, executor };
     match shared.store.write(write).await {
         Ok(Answer::Taken(taken)) => {
             if taken.owner == shared.cluster.me().incarnation {
@@ -263,14 +292,6 @@ pub(crate) async fn seen(shared: &Shared, build: BuildId) -> Result<Seen, store:
     Ok(Seen { waits, nodes: shared.store.nodes().await?, links: live_links(shared).await? })
 }
 
-/// The links whose holder is live.
-async fn live_links(shared: &Shared) -> Result<Vec<Link>, store::Error> {
-    let mut links = shared.store.links().await?;
-    let view = shared.cluster.view().borrow().clone();
-    links.retain(|link| link.holder.as_ref().is_some_and(|holder| view.live(holder.incarnation)));
-    Ok(links)
-}
-
 async fn grant_one(shared: &Arc<Shared>, allocation: Allocation, granted: Granted) {
     let Allocation { wait, node, slot } = allocation;
     let body = inbox::text(&Delivery::Granted { step: wait.step, granted });
@@ -278,36 +299,5 @@ async fn grant_one(shared: &Arc<Shared>, allocation: Allocation, granted: Grante
         Ok(Answer::Bool(true)) => shared.look_at_inbox(wait.build),
         Ok(_) => {}
         Err(error) => tracing::debug!(%error, build = %wait.build, "grant an executor"),
-    }
-}
-
-fn granted(allocation: &Allocation, node: &Node, link: &Link) -> Granted {
-    let info: AgentInfo = serde_json::from_str(&link.info).unwrap_or_default();
-    let root = if node.remote_fs.is_empty() { &info.work_dir } else { &node.remote_fs };
-    let separator = if info.unix { '/' } else { '\\' };
-    let mut folder = allocation.wait.job.as_str().replace('/', &separator.to_string());
-    if allocation.slot > 0 {
-        // Each executor has a workspace of its own, so that builds at once do not meet.
-        folder = format!("{folder}@{}", allocation.slot + 1);
-    }
-    let workspace = format!("{}{separator}workspace{separator}{folder}", root.trim_end_matches(['/', '\\']));
-    let mut room = MAX_ENV;
-    let mut env: BTreeMap<String, String> = info
-        .env
-        .into_iter()
-        .take_while(|(name, value)| {
-            room = room.saturating_sub(name.len() + value.len() + 8);
-            room > 0
-        })
-        .collect();
-    env.insert(crate::INSTANCE_ENV.to_owned(), link.instance.clone());
-    let labels = node.labels.iter().cloned().chain([node.name.to_string()]).collect();
-    Granted {
-        node: node.name.to_string(),
-        executor: allocation.slot,
-        workspace,
-        unix: info.unix,
-        labels,
-        env,
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::{BuildResult, JobName};
-use pipeline::act::{Began, Earlier, Outcome, Record};
-use store::{Build, Chunk, Effect, Progress, Running, Write};
+use pipeline::act::{Began, Earlier, Language, Outcome, Record};
+use store::{Build, Chunk, Effect, Executor, Progress, Running, Write};
 
 use crate::definition;
 use crate::driver::{Driver, Facts, Now, Rules};
@@ -60,8 +60,10 @@ pub(crate) async fn driver(shared: &Shared, running: &Running) -> Result<Driver,
     };
     let source = shared.store.source(&began.program).await?;
     let source = source.ok_or_else(|| NoDriver::Failed("the source of its program is gone".to_owned()))?;
-    let program = shared.programs.compile(&source).await.map_err(|d| NoDriver::Failed(diagnostics(&d)))?;
-    let facts = Facts { journal: bytes, ..facts(shared, running, scm_of(&began)).await? };
+    let program = shared.programs.compile(began.language, &source).await;
+    let program = program.map_err(|d| NoDriver::Failed(diagnostics(&d)))?;
+    let executor = has_executor(shared, running, began.language).await?;
+    let facts = Facts { journal: bytes, executor, ..facts(shared, running, scm_of(&began)).await? };
     // Replaying computes for as long as the build did: not on a thread that others wait for.
     let replay = tokio::task::spawn_blocking(move || Driver::resume(facts, &program, &began, records));
     let mut driver = replay
@@ -126,6 +128,7 @@ async fn facts(shared: &Shared, running: &Running, scm: Option<crate::GitSource>
         journal: 0,
         raw,
         scm,
+        executor: false,
         rules: Rules::default(),
     })
 }
@@ -138,7 +141,7 @@ async fn begin(shared: &Shared, running: &Running, build: &Build) -> Result<Driv
     let texts = build.params.iter().map(|(name, value)| (name.clone(), value.to_string())).collect();
     let source =
         definition::source(&config, &texts).await.map_err(|e| NoDriver::Failed(format!("ERROR: {e}")))?;
-    let program = match shared.programs.compile(&source.text).await {
+    let program = match shared.programs.compile(source.language, &source.text).await {
         Ok(program) => program,
         Err(errors) => return Err(NoDriver::Failed(diagnostics(&errors))),
     };
@@ -150,11 +153,12 @@ async fn begin(shared: &Shared, running: &Running, build: &Build) -> Result<Driv
         env.extend(scm.name.clone().map(|name| (SCM_BRANCH.to_owned(), name)));
     }
     // `previousBuild`, `getPreviousBuild()` and their kin: other Jenkinsfiles don't pay for the read and the record.
-    let speaks = source.text.contains("revious");
+    let speaks = source.language == Language::Pipeline && source.text.contains("revious");
     let (earlier, older) = if speaks { earlier(shared, build).await? } else { (Vec::new(), false) };
     let began = Began {
         format: FORMAT,
         behaviour: running.behaviour,
+        language: source.language,
         program: program.hash().to_owned(),
         job: build.job.to_string(),
         number: running.number,
@@ -168,12 +172,25 @@ async fn begin(shared: &Shared, running: &Running, build: &Build) -> Result<Driv
         at: u64::try_from(now.wall.0).unwrap_or(0),
     };
     let head = build.causes.iter().map(|c| c.short_description() + "\n").collect::<String>() + &source.note;
-    let facts = facts(shared, running, source.scm).await?;
+    let facts = Facts {
+        executor: has_executor(shared, running, source.language).await?,
+        ..facts(shared, running, source.scm).await?
+    };
     let mut driver = Driver::begin(facts, &program, began, source.text, &head, now);
     if set_back(running) {
         driver.start_nothing_unknown();
     }
     Ok(driver)
+}
+
+/// Whether an executor, with which the build left the queue, waits in the inbox for the step that wants it. The job may have
+/// been configured anew since, so a Freestyle build may be without one.
+async fn has_executor(shared: &Shared, running: &Running, language: Language) -> Result<bool, store::Error> {
+    if language != Language::Freestyle {
+        return Ok(false);
+    }
+    let key = format!("granted:{}", Executor::STEP);
+    Ok(shared.store.inbox(running.build).await?.iter().any(|row| row.key == key))
 }
 
 /// The builds before this one, and whether there are more: a name is as long as its user likes, and a record is not.
@@ -216,7 +233,8 @@ fn scm_of(began: &Began) -> Option<crate::GitSource> {
     let url = began.env.get(SCM_URL)?.clone();
     let branch = began.env.get(SCM_COMMIT)?.clone();
     let name = began.env.get(SCM_BRANCH).cloned();
-    Some(crate::GitSource { url, branch, name, shallow: true })
+    let shallow = began.language == Language::Pipeline;
+    Some(crate::GitSource { url, branch, name, shallow })
 }
 
 /// What every build sees in `env`, as Jenkins names it.

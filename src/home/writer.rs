@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use store::{Answer, Effect, Error, Write};
+use store::{Answer, Effect, Enqueue, Error, Write};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -432,19 +432,28 @@ fn name(write: &Write) -> String {
     text.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned()
 }
 
+fn params(wanted: &Enqueue) -> usize {
+    wanted.params.iter().map(|(name, value)| name.len() + value.to_string().len()).sum()
+}
+
 /// About how many bytes a write carries.
 fn size(write: &Write) -> usize {
     let carried = match write {
         Write::Progress(p) => {
-            let sources =
-                p.effects.iter().map(|e| if let Effect::Source { text, .. } = e { text.len() } else { 0 });
+            let carried = |effect: &Effect| match effect {
+                Effect::Source { text, .. } => text.len(),
+                Effect::Enqueue(wanted) => params(wanted),
+                _ => 0,
+            };
             p.records.iter().map(bytes::Bytes::len).sum::<usize>()
                 + p.chunks.iter().map(|c| c.bytes.len()).sum::<usize>()
-                + sources.sum::<usize>()
+                + p.effects.iter().map(carried).sum::<usize>()
         }
         Write::CreateItem { config, .. } | Write::ConfigureItem { config, .. } => config.len(),
         Write::CreateNode(node) | Write::ConfigureNode(node) => node.config.len(),
         Write::Deliver { body, .. } | Write::Grant { body, .. } => body.len(),
+        Write::TakeBuild { executor: Some(executor), .. } => executor.body.len(),
+        Write::Enqueue(wanted) => params(wanted),
         _ => 0,
     };
     carried + 256

@@ -2,6 +2,7 @@
 //!
 //! Names are checked where they enter (`JobName::parse`), so inside the product an invalid name does not exist.
 
+mod freestyle;
 mod job;
 mod names;
 mod time;
@@ -10,6 +11,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use freestyle::{BuildTimeout, Builder, Freestyle, Publisher};
 pub use job::{BuildDiscarder, ParameterDefinition, ParameterKind};
 pub use names::{JobName, MAX_NAME, NameError, NodeName, ReplicaName};
 pub use time::{Clock, Millis, SystemClock, length};

@@ -82,6 +82,30 @@ impl JobName {
         }
     }
 
+    /// What `text` in the configuration of this job may mean, the likelier one first: a job seen from its folder, with `..`
+    /// for the folder around; a full name, which `/` may begin.
+    pub fn seen_from(&self, text: &str) -> Vec<JobName> {
+        let text = text.trim();
+        let absolute = JobName::parse(text.trim_start_matches('/')).ok();
+        let relative = Some(text).filter(|text| !text.starts_with('/')).and_then(|text| self.relative(text));
+        let mut names: Vec<JobName> = relative.into_iter().chain(absolute).collect();
+        names.dedup();
+        names
+    }
+
+    fn relative(&self, text: &str) -> Option<JobName> {
+        let mut path: Vec<&str> = self.0.split('/').collect();
+        path.pop();
+        for segment in text.split('/') {
+            match segment {
+                "." => {}
+                ".." => drop(path.pop()?),
+                name => path.push(name),
+            }
+        }
+        JobName::parse(&path.join("/")).ok()
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -189,6 +213,25 @@ mod tests {
         assert!(JobName::parse(&"x".repeat(201)).is_err());
         assert!(JobName::parse(&"x".repeat(200)).is_ok());
         assert!(JobName::parse(&vec!["x".repeat(200); 11].join("/")).is_err());
+    }
+
+    #[test]
+    fn a_job_names_others_from_where_it_is() {
+        let job = JobName::parse("team/web/app").unwrap();
+        let seen =
+            |text: &str| job.seen_from(text).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        for (text, names) in [
+            ("test", "team/web/test test"),
+            (" ../api/test ", "team/api/test"),
+            ("./test", "team/web/test"),
+            ("/team/web/test", "team/web/test"),
+            ("../../../../x", ""),
+            ("what?", ""),
+            ("", ""),
+        ] {
+            assert_eq!(seen(text), names, "{text:?}");
+        }
+        assert_eq!(JobName::parse("top").unwrap().seen_from("a").len(), 1);
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub enum Class {
     Repeatable,
     /// No performer: waits for an inbox row.
     Waiting,
+    /// Looked up as often as need be, done by the commit of its outcome.
+    Once,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,6 +156,12 @@ pub enum ActKind {
         case_sensitive: bool,
         fingerprint: bool,
     },
+    // -- once --------------------------------------------------------------------------------
+    /// Builds of other jobs, each by its name as it was written, go into the queue. Outcome: `Data::None`, in the write
+    /// that enqueues them.
+    Trigger {
+        jobs: Vec<String>,
+    },
 }
 
 impl ActKind {
@@ -179,7 +187,8 @@ impl ActKind {
             | ActKind::CancelTimer { .. }
             | ActKind::Node { .. }
             | ActKind::Sleep { .. }
-            | ActKind::Timer { .. } => None,
+            | ActKind::Timer { .. }
+            | ActKind::Trigger { .. } => None,
         }
     }
 }
@@ -324,6 +333,17 @@ pub struct Granted {
     pub env: BTreeMap<String, String>,
 }
 
+/// What the source of a build's program is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Language {
+    /// A Jenkinsfile.
+    #[default]
+    Pipeline,
+    /// [`model::Freestyle`] as JSON.
+    Freestyle,
+}
+
 /// What a build begins with; the first record of every journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -332,6 +352,9 @@ pub struct Began {
     pub format: u32,
     /// Behaviour of the machine that this build keeps for life; 1 is the only one so far.
     pub behaviour: u32,
+    /// What the source is written in.
+    #[serde(default)]
+    pub language: Language,
     /// SHA-256 of the source, hexadecimal; the source itself is an object of the build.
     pub program: String,
     /// Full name, `/` between folders.

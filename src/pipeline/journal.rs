@@ -47,6 +47,7 @@ impl Act {
             | ActKind::Stash { .. }
             | ActKind::Unstash { .. }
             | ActKind::ArchiveArtifacts { .. } => Class::Repeatable,
+            ActKind::Trigger { .. } => Class::Once,
         }
     }
 
@@ -81,6 +82,7 @@ impl Act {
             ActKind::Stash { .. } => "stash",
             ActKind::Unstash { .. } => "unstash",
             ActKind::ArchiveArtifacts { .. } => "archiveArtifacts",
+            ActKind::Trigger { .. } => "build",
         }
     }
 }

@@ -1,8 +1,10 @@
-//! A compiled Jenkinsfile.
+//! A compiled Jenkinsfile, or what a Freestyle job is configured with, compiled alike.
 
+use model::Freestyle;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::act::Language;
 use crate::compile::code::Image;
 use crate::diagnostic::Diagnostic;
 use crate::{ast, compile, declarative, parser};
@@ -11,6 +13,7 @@ use crate::{ast, compile, declarative, parser};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Program {
     pub(crate) image: Image,
+    language: Language,
     hash: String,
     properties: Properties,
 }
@@ -36,7 +39,33 @@ impl Program {
             Some(model) => compile::compile(&compile::desugar(&script, model))?,
             None => compile::compile(&script)?,
         };
-        Ok(Program { image, hash: hex(&Sha256::digest(source)), properties })
+        Ok(Program { image, language: Language::Pipeline, hash: hex(&Sha256::digest(source)), properties })
+    }
+
+    /// Compiles a source in its language.
+    pub fn compile_in(language: Language, source: &str) -> Result<Program, Vec<Diagnostic>> {
+        match language {
+            Language::Pipeline => Program::compile(source),
+            Language::Freestyle => {
+                let unreadable = |e: serde_json::Error| {
+                    let message = format!("the steps of the Freestyle job can't be read: {e}");
+                    vec![Diagnostic { line: 1, column: 1, message }]
+                };
+                let job: Freestyle = serde_json::from_str(source).map_err(unreadable)?;
+                let image = compile::compile(&compile::freestyle::script(&job))?;
+                let hash = hex(&Sha256::digest(source));
+                Ok(Program { image, language, hash, properties: Properties::default() })
+            }
+        }
+    }
+
+    /// The source of a Freestyle job's program.
+    pub fn freestyle_source(job: &Freestyle) -> String {
+        serde_json::to_string(job).expect("the steps of a job are plain data with string keys")
+    }
+
+    pub fn language(&self) -> Language {
+        self.language
     }
 
     /// SHA-256 of the source, hexadecimal.

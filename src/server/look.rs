@@ -5,13 +5,13 @@ use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use config::ItemConfig;
+use config::{Definition, FreestyleJob, ItemConfig};
 use engine::Effective;
 use engine::allocate::{self, Seen};
 use futures_util::TryFutureExt;
 use model::{JobName, NodeName, ParameterKind, ReplicaId};
 use parking_lot::Mutex;
-use store::{Build, Busy, Item, Link, Member, Meta, Node, QueueItem, Running, Store, Wait};
+use store::{Build, Busy, Item, ItemKind, Link, Member, Meta, Node, QueueItem, Running, Store, Wait};
 use tokio::sync::OnceCell;
 
 use crate::error::Error;
@@ -47,6 +47,7 @@ pub(crate) struct Look<'a> {
     configs: Mutex<HashMap<JobName, Arc<Configured>>>,
     effective: Mutex<HashMap<JobName, Arc<Effective>>>,
     estimates: Mutex<HashMap<JobName, i64>>,
+    kinds: Mutex<HashMap<JobName, ItemKind>>,
 }
 
 /// What waits, and which item is a job's newest.
@@ -81,6 +82,17 @@ impl Configured {
         match self.config.as_ref()? {
             ItemConfig::Job(job) => job.description.as_deref(),
             ItemConfig::Folder { description, .. } => description.as_deref(),
+        }
+    }
+
+    /// What builds of a Freestyle job do.
+    pub(crate) fn freestyle(&self) -> Option<&FreestyleJob> {
+        match self.config.as_ref()? {
+            ItemConfig::Job(job) => match &job.definition {
+                Definition::Freestyle(job) => Some(job),
+                Definition::None | Definition::Script { .. } | Definition::Scm { .. } => None,
+            },
+            ItemConfig::Folder { .. } => None,
         }
     }
 
@@ -126,6 +138,7 @@ impl<'a> Look<'a> {
             configs: Mutex::default(),
             effective: Mutex::default(),
             estimates: Mutex::default(),
+            kinds: Mutex::default(),
         }
     }
 
@@ -172,13 +185,51 @@ impl<'a> Look<'a> {
     /// Why a step waits. Looked for once for each label: the queue may hold thousands of steps, and there may be
     /// thousands of nodes.
     pub(crate) async fn reason(&self, wait: &Wait) -> Result<Reason, Error> {
-        if let Some(known) = self.reasons.lock().get(&wait.label) {
+        self.reason_of(wait.label.as_deref()).await
+    }
+
+    /// Why something waits for an executor with this label.
+    pub(crate) async fn reason_of(&self, label: Option<&str>) -> Result<Reason, Error> {
+        let label = label.map(str::to_owned);
+        if let Some(known) = self.reasons.lock().get(&label) {
             return Ok(known.clone());
         }
-        let seen = self.seen().await?;
-        let reason = Reason { why: allocate::why(wait, seen), stuck: allocate::stuck(wait, seen) };
-        self.reasons.lock().insert(wait.label.clone(), reason.clone());
+        let (nodes, links) = (self.nodes().await?.to_vec(), self.live_links().await?);
+        let seen = Seen { waits: Vec::new(), nodes, links };
+        let why = allocate::why(label.as_deref(), &seen);
+        let reason = Reason { why, stuck: allocate::stuck(label.as_deref(), &seen) };
+        self.reasons.lock().insert(label, reason.clone());
         Ok(reason)
+    }
+
+    /// What a job is. Of one that is gone meanwhile, what most are.
+    pub(crate) async fn kind(&self, job: &JobName) -> Result<ItemKind, Error> {
+        if let Some(kind) = self.kinds.lock().get(job) {
+            return Ok(*kind);
+        }
+        let known = self.configs.lock().get(job).map(|configured| configured.item.summary.kind);
+        let kind = match known {
+            Some(kind) => kind,
+            None => self.store().item(job).await?.map_or(ItemKind::Pipeline, |item| item.summary.kind),
+        };
+        self.kinds.lock().insert(job.clone(), kind);
+        Ok(kind)
+    }
+
+    /// So that nobody asks for it.
+    pub(crate) fn is_of_kind(&self, job: &JobName, kind: ItemKind) {
+        self.kinds.lock().insert(job.clone(), kind);
+    }
+
+    /// Running builds that ask for executors as they run.
+    pub(crate) async fn pipelines(&self) -> Result<Vec<&Running>, Error> {
+        let mut pipelines = Vec::new();
+        for running in self.running().await? {
+            if self.kind(&running.job).await? != ItemKind::Freestyle {
+                pipelines.push(running);
+            }
+        }
+        Ok(pipelines)
     }
 
     async fn load_seen(&self) -> Result<Seen, Error> {

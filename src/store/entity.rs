@@ -94,18 +94,30 @@ pub struct Lease {
 pub enum ItemKind {
     Folder,
     Pipeline,
+    Freestyle,
 }
 
 impl ItemKind {
+    pub const ALL: [ItemKind; 3] = [ItemKind::Folder, ItemKind::Pipeline, ItemKind::Freestyle];
+
     pub fn as_str(self) -> &'static str {
         match self {
             ItemKind::Folder => "folder",
             ItemKind::Pipeline => "pipeline",
+            ItemKind::Freestyle => "freestyle",
         }
     }
 
     pub fn parse(text: &str) -> Option<ItemKind> {
-        [ItemKind::Folder, ItemKind::Pipeline].into_iter().find(|k| k.as_str() == text)
+        ItemKind::ALL.into_iter().find(|k| k.as_str() == text)
+    }
+
+    /// Whether there are builds of it.
+    pub fn is_job(self) -> bool {
+        match self {
+            ItemKind::Folder => false,
+            ItemKind::Pipeline | ItemKind::Freestyle => true,
+        }
     }
 }
 
@@ -154,6 +166,8 @@ pub struct Build {
     pub log_end: u64,
     /// Behaviour number of the machine that it keeps for life.
     pub behaviour: u32,
+    /// The node whose executor it began with; `None` when it asked for executors as it ran.
+    pub built_on: Option<NodeName>,
 }
 
 impl Build {
@@ -225,6 +239,8 @@ pub struct LogSlice {
 pub struct QueueItem {
     pub id: QueueId,
     pub job: JobName,
+    /// What the job is.
+    pub kind: ItemKind,
     pub params: BTreeMap<String, ParamValue>,
     pub causes: Vec<Cause>,
     pub since: Millis,

@@ -174,9 +174,17 @@ pub enum Write {
     /// The item leaves the queue and its build begins, owned by `owner`: it gets the job's next number, the fence
     /// `Fence::first(epoch)`, `seq` 0 and an empty log. Done again by the same owner, while that still drives the build, it
     /// answers the same and changes nothing. Whether `buildable_at` has come is the scheduler's business.
+    /// With an `executor` it has that from its begin on, as by `Grant` for its step `0`.
     /// → `Answer::Taken`; `Error::NotFound` (unknown, or left already); `Error::Conflict` (`exclusive`, and a build of
-    /// the job runs); `Error::Fenced` (owner not live)
-    TakeBuild { id: QueueId, owner: ReplicaId, exclusive: bool, behaviour: u32, at: Millis },
+    /// the job runs; or the executor is none that `Grant` would give); `Error::Fenced` (owner not live)
+    TakeBuild {
+        id: QueueId,
+        owner: ReplicaId,
+        exclusive: bool,
+        behaviour: u32,
+        at: Millis,
+        executor: Option<Executor>,
+    },
     /// Gives a waiting `node` step an executor: executor row, inbox row `granted:STEP` with `body`, wait row gone.
     /// → `Answer::Bool` (false, and nothing changed: no such wait; no such node, or it is offline, or its newest link has
     /// no live holder; no such slot, or it is taken). Whether the label suits is the scheduler's business.
@@ -215,6 +223,20 @@ pub enum Write {
     Erase,
     /// Objects were deleted: their keys need not be kept as garbage. → `Answer::Unit`, also for unknown keys
     ForgetObjects { keys: Vec<String> },
+}
+
+/// What a build begins on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Executor {
+    pub node: NodeName,
+    pub slot: u32,
+    /// For the inbox.
+    pub body: String,
+}
+
+impl Executor {
+    /// The step that has it.
+    pub const STEP: &str = "0";
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -281,6 +303,8 @@ pub enum Effect {
     Artifact { path: String, size: u64, object: String },
     /// As `Artifact`, until the build ends.
     Stash { name: String, size: u64, object: String },
+    /// As [`Write::Enqueue`], but nothing when that would be refused: what it is to tell was told before.
+    Enqueue(Enqueue),
     /// The build has ended: the `running` row, waits, executors, inbox and stashes go (their objects are garbage). The
     /// job's last result is this one unless a newer build has completed. Journal, log and artifacts stay. Comes last.
     Finish { result: BuildResult, at: Millis },

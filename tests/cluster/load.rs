@@ -29,6 +29,8 @@ echo "$1" >>"$folder/ends"
 pub(crate) struct Job {
     pub(crate) name: &'static str,
     script: &'static str,
+    /// The script is the builders of a Freestyle job, one a line.
+    freestyle: bool,
     /// Names of its steps, without the id of the build.
     steps: &'static [&'static str],
     artifact: bool,
@@ -68,6 +70,7 @@ pipeline {
     }
 }
 "#,
+    freestyle: false,
     steps: &["a1", "a2", "a3", "a4", "b1", "b2", "b3", "b4", "c1", "c2", "c3", "c4"],
     artifact: false,
 };
@@ -90,6 +93,7 @@ for (int n = 1; n <= 3; n++) {
 stage('Fork') { parallel branches }
 node('local || work') { sh "STEP ${params.ID}.end 1 0" }
 "#,
+    freestyle: false,
     steps: &["f11", "f12", "f13", "f21", "f22", "f23", "f31", "f32", "f33", "end"],
     artifact: false,
 };
@@ -122,6 +126,7 @@ node('local || work') {
     deleteDir()
 }
 "#,
+    freestyle: false,
     steps: &["g1", "said", "g2", "g3", "g4", "g5", "status", "g6", "g7"],
     artifact: true,
 };
@@ -134,6 +139,7 @@ node('local || work') {
     for (int i = 0; i < 24; i++) { sh "STEP ${params.ID}.q${i} 1 0" }
 }
 "#,
+    freestyle: false,
     steps: &[
         "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "q8", "q9", "q10", "q11", "q12", "q13", "q14", "q15",
         "q16", "q17", "q18", "q19", "q20", "q21", "q22", "q23",
@@ -141,9 +147,29 @@ node('local || work') {
     artifact: false,
 };
 
-const JOBS: [&Job; 4] = [&LINE, &FORK, &FILES, &QUICK];
+/// Builders of a Freestyle job: the build has one executor, and the queue waits for it.
+const FREE: Job = Job {
+    name: "free",
+    script: r#"STEP $ID.h1 5 0.2
+STEP $ID.h2 400 0
+STEP $ID.h3 2 0.5
+STEP $ID.h4 1 0
+STEP $ID.h5 1 1
+STEP $ID.h6 3 0
+STEP $ID.h7 3 0.2
+STEP $ID.h8 30 0
+STEP $ID.h9 1 0
+STEP $ID.h10 2 0.3
+STEP $ID.h11 1 0
+STEP $ID.h12 1 0"#,
+    freestyle: true,
+    steps: &["h1", "h2", "h3", "h4", "h5", "h6", "h7", "h8", "h9", "h10", "h11", "h12"],
+    artifact: false,
+};
+
+const JOBS: [&Job; 5] = [&LINE, &FORK, &FILES, &QUICK, &FREE];
 /// What a load is made of, unless it is to be something special.
-pub(crate) const MIXED: &[&Job] = &[&LINE, &FORK, &FILES];
+pub(crate) const MIXED: &[&Job] = &[&LINE, &FORK, &FILES, &FREE];
 
 /// A build that was asked for.
 #[derive(Debug, Clone)]
@@ -192,7 +218,11 @@ impl Load {
         std::fs::set_permissions(&step, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         for job in JOBS {
             let script = job.script.replace("STEP", &step.display().to_string());
-            controller.create_job(job.name, &script.replace("FOLDER", &folder.display().to_string()));
+            let script = script.replace("FOLDER", &folder.display().to_string());
+            match job.freestyle {
+                true => controller.create_freestyle(job.name, "local || work", &script),
+                false => controller.create_job(job.name, &script),
+            }
         }
         let (asked, served) = (Vec::new(), BTreeMap::new());
         Load { client: controller.client(), folder, prefix: prefix.to_owned(), kinds: MIXED, asked, served }

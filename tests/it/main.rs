@@ -12,6 +12,7 @@ mod agents;
 mod bad_input;
 mod builds;
 mod disks;
+mod freestyle;
 mod jobs;
 mod nodes;
 mod queue;

@@ -18,6 +18,15 @@ use super::http::{Client, Reply, percent};
 use super::processes::{self, Process, kill_all, mark, marked};
 use super::proxy::Proxy;
 
+/// The parameter `ID`.
+const ID: &str = "<properties><hudson.model.ParametersDefinitionProperty><parameterDefinitions>\
+    <hudson.model.StringParameterDefinition><name>ID</name></hudson.model.StringParameterDefinition>\
+    </parameterDefinitions></hudson.model.ParametersDefinitionProperty></properties>";
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_majordomo");
 /// Debug builds on busy machines take their time.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
@@ -241,14 +250,33 @@ impl Controller {
     }
 
     pub(crate) fn create_job(&self, name: &str, script: &str) {
-        let escaped = script.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-        let xml = format!(
-            "<flow-definition><properties><hudson.model.ParametersDefinitionProperty><parameterDefinitions>\
-             <hudson.model.StringParameterDefinition><name>ID</name></hudson.model.StringParameterDefinition>\
-             </parameterDefinitions></hudson.model.ParametersDefinitionProperty></properties>\
-             <definition class=\"org.jenkinsci.plugins.workflow.cps.CpsFlowDefinition\">\
-             <script>{escaped}</script><sandbox>true</sandbox></definition></flow-definition>"
+        let script = escaped(script);
+        self.create_item(
+            name,
+            &format!(
+                "<flow-definition>{ID}<definition class=\"org.jenkinsci.plugins.workflow.cps.CpsFlowDefinition\">\
+                 <script>{script}</script><sandbox>true</sandbox></definition></flow-definition>"
+            ),
         );
+    }
+
+    /// A Freestyle job, each of whose lines is a shell builder.
+    pub(crate) fn create_freestyle(&self, name: &str, label: &str, lines: &str) {
+        let shell = |line: &str| {
+            format!("<hudson.tasks.Shell><command>{}</command></hudson.tasks.Shell>", escaped(line))
+        };
+        let builders: String = lines.lines().map(shell).collect();
+        let label = escaped(label);
+        self.create_item(
+            name,
+            &format!(
+                "<project>{ID}<assignedNode>{label}</assignedNode><canRoam>false</canRoam>\
+                 <concurrentBuild>true</concurrentBuild><builders>{builders}</builders></project>"
+            ),
+        );
+    }
+
+    fn create_item(&self, name: &str, xml: &str) {
         let path = format!("/createItem?name={}", percent(name));
         let reply = self.client().send("POST", &path, "application/xml", xml.as_bytes()).unwrap();
         assert_eq!(reply.status, 200, "create {name}: {}", reply.text());

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use pipeline::act::{Act, ActKind, BlockKind, StepId};
+use pipeline::act::{Act, ActKind, BlockKind, Language, StepId};
 use store::Chunk;
 
 use super::{Driver, MAX_LOG, Now};
@@ -154,6 +154,14 @@ impl Driver {
         self.chunk(None, 0, 0, Bytes::copy_from_slice(text), now);
     }
 
+    /// Adds what only the log of a Pipeline says.
+    pub(super) fn say_pipeline(&mut self, text: &str, now: Now) {
+        match self.language {
+            Language::Pipeline => self.say(format!("[Pipeline] {text}\n").as_bytes(), now),
+            Language::Freestyle => {}
+        }
+    }
+
     fn chunk(&mut self, step: Option<&StepId>, raw_from: u64, raw_to: u64, bytes: Bytes, now: Now) {
         if bytes.is_empty() {
             return;
@@ -188,7 +196,16 @@ impl Driver {
 }
 
 /// The line by which Jenkins' log announces an act; empty when there is none.
-pub(super) fn announce(act: &Act) -> String {
+pub(super) fn announce(language: Language, act: &Act) -> String {
+    match (language, &act.kind) {
+        (Language::Pipeline, _) => announce_step(act),
+        (Language::Freestyle, ActKind::Echo { text }) => format!("{text}\n"),
+        // All that is to be said of it is said by remarks.
+        (Language::Freestyle, _) => String::new(),
+    }
+}
+
+fn announce_step(act: &Act) -> String {
     match &act.kind {
         // A remark of the machine itself: no step of the Jenkinsfile says it.
         ActKind::Echo { text } if act.line == 0 => format!("{text}\n"),
@@ -204,7 +221,8 @@ pub(super) fn announce(act: &Act) -> String {
         ActKind::SetResult { .. }
         | ActKind::SetDisplayName { .. }
         | ActKind::SetDescription { .. }
-        | ActKind::CancelTimer { .. } => String::new(),
+        | ActKind::CancelTimer { .. }
+        | ActKind::Trigger { .. } => String::new(),
         ActKind::Timer { millis, activity } => {
             let length = length(*millis);
             let when =
@@ -249,7 +267,7 @@ mod tests {
     fn what_begins_and_ends_is_shown_as_jenkins_does() {
         let step = StepId("1".to_owned());
         let act = |kind| Act { step: step.clone(), branch: Vec::new(), line: 1, timers: Vec::new(), kind };
-        let shown = |kind| announce(&act(kind));
+        let shown = |kind| announce(Language::Pipeline, &act(kind));
         let name = || "a".to_owned();
         let end = |block| ActKind::BlockEnd {
             block,

@@ -15,13 +15,14 @@ mod log;
 mod perform;
 mod session;
 mod settle;
+mod trigger;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::{BuildId, BuildResult, Fence, JobName, Millis, NodeName};
-use pipeline::act::{Act, ActKind, Began, Class, Outcome, Record, StepId};
+use pipeline::act::{Act, ActKind, Began, Class, Language, Outcome, Record, StepId};
 use pipeline::machine::{Machine, Status};
 use pipeline::program::Program;
 use remoting::ops::{FromAgent, ToAgent};
@@ -31,6 +32,7 @@ use files::Transfer;
 pub use files::{ObjectDo, ObjectEvent};
 use log::Output;
 use session::Session;
+pub use trigger::{Downstream, Fate};
 
 /// Instructions of the machine before others get their turn.
 const SLICE: u64 = 200_000;
@@ -126,6 +128,11 @@ pub enum Event {
         step: StepId,
         why: String,
     },
+    /// What became of the jobs that were to be found.
+    Jobs {
+        step: StepId,
+        found: Vec<Downstream>,
+    },
 }
 
 /// What the shell is to do, in order.
@@ -137,6 +144,11 @@ pub enum Do {
     Attach(NodeName),
     Send(NodeName, ToAgent),
     Object(ObjectDo),
+    /// Look for jobs of which builds are to be enqueued; answer with `Jobs`.
+    FindJobs {
+        step: StepId,
+        jobs: Vec<String>,
+    },
     /// Give `Tick` soon; others first.
     Again,
     /// Give `Tick` then.
@@ -174,10 +186,13 @@ pub struct Facts {
     pub raw: BTreeMap<String, u64>,
     /// What `checkout scm` fetches.
     pub scm: Option<crate::checkout::GitSource>,
+    /// It left the queue with the executor of its first `Node` act.
+    pub executor: bool,
     pub rules: Rules,
 }
 
 pub struct Driver {
+    language: Language,
     facts: Facts,
     machine: Machine,
     /// Records that are committed or in the write in flight.
@@ -192,6 +207,8 @@ pub struct Driver {
     arrived: VecDeque<Arrival>,
     /// Keys of inbox rows that have arrived. They stay: a read that began before the commit may show a consumed row again.
     taken: BTreeSet<String>,
+    /// `Trigger` acts whose jobs are being looked for.
+    finding: BTreeSet<StepId>,
     /// Acts in flight: intent committed (`sent` false: not yet), no outcome arrived.
     steps: BTreeMap<StepId, Open>,
     outputs: BTreeMap<StepId, Output>,
@@ -290,9 +307,9 @@ impl Driver {
         head: &str,
         now: Now,
     ) -> Driver {
-        let mut driver = Driver::new(facts, Machine::new(Arc::clone(program), &began));
+        let mut driver = Driver::new(facts, program, &began);
         driver.say(head.as_bytes(), now);
-        driver.say(b"[Pipeline] Start of Pipeline\n", now);
+        driver.say_pipeline("Start of Pipeline", now);
         driver.next.effects.push(Effect::Source { hash: program.hash().to_owned(), text: source });
         driver.next.records.push(Record::Began(began));
         driver
@@ -305,7 +322,7 @@ impl Driver {
         began: &Began,
         records: Vec<Record>,
     ) -> Result<Driver, String> {
-        let mut driver = Driver::new(facts, Machine::new(Arc::clone(program), began));
+        let mut driver = Driver::new(facts, program, began);
         driver.records = 1;
         driver.resumed = true;
         for record in records {
@@ -321,9 +338,11 @@ impl Driver {
         self.set_back = true;
     }
 
-    fn new(facts: Facts, machine: Machine) -> Driver {
+    fn new(facts: Facts, program: &Arc<Program>, began: &Began) -> Driver {
         Driver {
-            machine,
+            language: program.language(),
+            machine: Machine::new(Arc::clone(program), began),
+            finding: BTreeSet::new(),
             records: 0,
             seq: facts.seq,
             log_end: facts.log_end,
@@ -390,6 +409,7 @@ impl Driver {
             Event::Report { node, report } => self.report(&node, report, now),
             Event::Object(event) => self.object(event, now),
             Event::Waits { step, why } => self.still_waits(&step, &why, now),
+            Event::Jobs { step, found } => self.jobs_found(&step, found, now),
         }
         self.go_on(now);
         std::mem::take(&mut self.out)

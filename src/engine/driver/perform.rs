@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use pipeline::act::{
-    Act, ActKind, Class, Data, Failure, FailureKind, Granted, Outcome, Record, Returns, StepId,
+    Act, ActKind, Class, Data, Failure, FailureKind, Granted, Language, Outcome, Record, Returns, StepId,
 };
 use remoting::ops::{Command, MAX_SPOOL, StepReport, StepState};
-use store::Effect;
+use store::{Effect, Executor};
 
 use super::log::{Output, announce};
 use super::settle::too_large;
@@ -18,7 +18,7 @@ const GRACE_MILLIS: u64 = 5_000;
 impl Driver {
     /// Turns a wish of the machine into the record that joins the next write.
     pub(super) fn take(&mut self, act: Act, now: Now) -> Record {
-        let announced = announce(&act);
+        let announced = announce(self.language, &act);
         if !announced.is_empty() {
             self.say(announced.as_bytes(), now);
             self.heard(&act.timers, now);
@@ -32,7 +32,10 @@ impl Driver {
             ActKind::Sleep { millis } | ActKind::Timer { millis, .. } => Some(at.saturating_add(millis)),
             _ => None,
         };
-        if let ActKind::Node { label, .. } = &act.kind {
+        let given = self.facts.executor && step.0 == Executor::STEP;
+        if let ActKind::Node { label, .. } = &act.kind
+            && !given
+        {
             let wait = Effect::WaitNode { step: step.to_string(), label: label.clone(), since: now.wall };
             self.next.effects.push(wait);
         }
@@ -100,6 +103,10 @@ impl Driver {
                 }
             }
             ActKind::Node { .. } => {}
+            ActKind::Trigger { jobs } => {
+                let jobs = jobs.clone();
+                self.find_jobs(step, jobs);
+            }
             _ => self.on_agent(step, now),
         }
     }
@@ -258,11 +265,11 @@ impl Driver {
                     Effect::CancelWait { step: step_text.clone() },
                     Effect::ReleaseExecutor { step: step_text },
                 ];
-                self.say(b"[Pipeline] // node\n", now);
+                self.say_pipeline("// node", now);
                 self.settle(step, Outcome::Cancelled, effects, now);
             }
             ActKind::Process(_) | ActKind::Checkout { .. } => {
-                if !reason.is_empty() {
+                if !reason.is_empty() && self.language == Language::Pipeline {
                     self.say(format!("Sending interrupt signal to process: {reason}\n").as_bytes(), now);
                 }
                 if let Some(node) = self.node_of(step) {
@@ -294,8 +301,11 @@ impl Driver {
             self.next.effects.push(Effect::ReleaseExecutor { step: step.to_string() });
             return;
         }
-        let text = format!("Running on {} in {}\n[Pipeline] {{\n", granted.node, granted.workspace);
-        self.say(text.as_bytes(), now);
+        // A Freestyle job says itself where it runs.
+        if self.language == Language::Pipeline {
+            let text = format!("Running on {} in {}\n[Pipeline] {{\n", granted.node, granted.workspace);
+            self.say(text.as_bytes(), now);
+        }
         self.settle(&step, Outcome::Done(Data::Granted(granted)), consume, now);
     }
 

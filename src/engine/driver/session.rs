@@ -223,11 +223,13 @@ mod tests {
             journal: 0,
             raw: BTreeMap::new(),
             scm: None,
+            executor: false,
             rules: Rules::default(),
         };
         let began = Began {
             format: 1,
             behaviour: 1,
+            language: pipeline::act::Language::Pipeline,
             program: program.hash().to_owned(),
             job: "a".to_owned(),
             number: 1,

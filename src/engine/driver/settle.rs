@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use model::BuildResult;
-use pipeline::act::{Data, Event as Outside, Outcome, Record, StepId};
+use pipeline::act::{Data, Event as Outside, Language, Outcome, Record, StepId};
 use pipeline::machine::Status;
 use store::{Effect, InboxRow, MAX_RECORD, Progress};
 
@@ -178,7 +178,11 @@ impl Driver {
                 Ok(Delivery::Abort { by }) => {
                     let record =
                         Record::Event { key: row.key, event: Outside::Abort { by: by.clone() }, at: at(now) };
-                    self.say(format!("Aborted by {by}\n").as_bytes(), now);
+                    let text = match self.language {
+                        Language::Pipeline => format!("Aborted by {by}\n"),
+                        Language::Freestyle => format!("Build was aborted\nAborted by {by}\n"),
+                    };
+                    self.say(text.as_bytes(), now);
                     self.arrived.push_back(Arrival { record, effects: consume });
                 }
                 Ok(Delivery::Granted { step, granted }) => self.granted(&step, granted, consume, now),
@@ -197,7 +201,7 @@ impl Driver {
         }
         self.drain_outputs(now);
         self.arrived.clear();
-        self.say(b"[Pipeline] End of Pipeline\n", now);
+        self.say_pipeline("End of Pipeline", now);
         if let Some(error) = error {
             self.say(format!("{}\n", error.trim_end()).as_bytes(), now);
         }

@@ -44,8 +44,8 @@ pub(super) async fn apply<'a>(
             }
             Effect::Artifact { path, size, object } => artifact(conn, build, path, *size, object).await?,
             Effect::Stash { name, size, object } => stash(conn, build, name, *size, object).await?,
-            // Comes last and is done for all builds of the batch at once, by `finish`.
-            Effect::Finish { .. } => {}
+            // Done for all builds of the batch at once, by `queue` and, last, by `finish`.
+            Effect::Enqueue(_) | Effect::Finish { .. } => {}
         }
     }
     rows.write(conn).await

@@ -65,6 +65,7 @@ pub(crate) async fn group(
     let [first, items, rest] = order::sorted(writes);
     order::lock(conn, writes).await?;
     in_order(conn, room, writes, &first, &mut answers, &mut late).await?;
+    take::reserve(conn, &items.iter().filter_map(|at| as_take(writes[*at])).collect::<Vec<_>>()).await?;
     order::lock_items(conn, writes, &late.items()).await?;
     late.count(conn).await?;
     late.keep_sources(conn).await?;
@@ -90,7 +91,10 @@ async fn in_order<'a>(
                     .filter_map(|(at, w)| if let Write::Progress(p) = w { Some((at, &**p)) } else { None });
                 // Writes of one build keep their order.
                 for part in parts(all, |p| [p.build.0]) {
-                    progress::batch(conn, &part, answers, late).await?;
+                    let wanted = progress::batch(conn, &part, answers, late).await?;
+                    for part in parts(wanted.into_iter().map(|e| (0, e)), |e| [queue::key(e)]) {
+                        queue::by_builds(conn, room, part).await?;
+                    }
                 }
             }
             Write::Enqueue(_) => {
@@ -126,8 +130,9 @@ async fn in_order<'a>(
 }
 
 fn as_take(write: &Write) -> Option<Take<'_>> {
-    let Write::TakeBuild { id, owner, exclusive, behaviour, at } = write else { return None };
-    Some(Take { id: *id, owner, exclusive: *exclusive, behaviour: *behaviour, at: *at })
+    let Write::TakeBuild { id, owner, exclusive, behaviour, at, executor } = write else { return None };
+    let (exclusive, behaviour) = (*exclusive, *behaviour);
+    Some(Take { id: *id, owner, exclusive, behaviour, at: *at, executor: executor.as_ref() })
 }
 
 fn as_grant(write: &Write) -> Option<Grant<'_>> {

@@ -4,11 +4,14 @@
 //! at once) and the sources that their builds share, members, and the one row of `meta` last and shortest. Writes of one
 //! build keep their order.
 //!
+//! The executors with which builds begin are occupied before items are locked, though their builds begin after
+//! ([`reserve`](super::take::reserve)).
+//!
 //! Items come late because all builds of a job count in its one row: whoever has it locked has the other replicas wait
 //! until it has committed. What writes of builds have for them waits in [`Late`](super::late::Late). Writes that lock items
 //! against all others, what is enqueued too, are in no order with the queue, and go alone ([`alone`]).
 
-use store::Write;
+use store::{Effect, Enqueue, Write};
 
 use super::queue;
 use crate::db::{Conn, args};
@@ -105,9 +108,8 @@ pub(super) async fn lock(conn: &mut Conn, writes: &[&Write]) -> sqlx::Result<()>
         return Ok(());
     }
     // What is enqueued may fold into what another group takes.
-    let enqueued =
-        writes.iter().filter_map(|w| if let Write::Enqueue(e) = w { Some(queue::key(e)) } else { None });
-    let (names, folds): (Vec<String>, Vec<String>) = enqueued.unzip();
+    let (names, folds): (Vec<String>, Vec<String>) =
+        writes.iter().flat_map(|w| enqueued(w)).map(queue::key).unzip();
     conn.rows(
         "SELECT id FROM queue WHERE id IN (SELECT unnest(string_to_array($1, ',')::bigint[]) UNION \
          SELECT queue.id FROM item JOIN queue ON queue.item = item.id AND queue.left_at IS NULL \
@@ -136,6 +138,20 @@ pub(super) async fn lock_items(conn: &mut Conn, writes: &[&Write], ended: &[i64]
     )
     .await
     .map(drop)
+}
+
+/// What a write puts into the queue.
+fn enqueued(write: &Write) -> Vec<&Enqueue> {
+    match write {
+        Write::Enqueue(enqueue) => vec![enqueue],
+        Write::Progress(progress) => {
+            let wanted = progress.effects.iter();
+            wanted
+                .filter_map(|e| if let Effect::Enqueue(enqueue) = e { Some(enqueue) } else { None })
+                .collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// The places in the queue that are taken, as a list.

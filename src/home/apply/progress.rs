@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use model::{BuildId, Fence, ReplicaId};
-use store::{Adopted, Answer, Effect, Error, MAX_RECORD, MAX_RECORDS, Progress};
+use store::{Adopted, Answer, Effect, Enqueue, Error, MAX_RECORD, MAX_RECORDS, Progress};
 
 use super::late::Late;
 use super::{Applied, effects, epoch_and_live, finish, unsigned};
@@ -21,13 +21,14 @@ struct Checked<'a> {
     log_end: i64,
 }
 
-/// Applies writes of different builds and puts each answer in its place. An error is the engine's.
+/// Applies writes of different builds and puts each answer in its place; what they enqueue is left to do. An error is the
+/// engine's.
 pub(super) async fn batch<'a>(
     conn: &mut Conn,
     writes: &[(usize, &'a Progress)],
     answers: &mut [store::Result<Answer>],
     late: &mut Late<'a>,
-) -> sqlx::Result<()> {
+) -> sqlx::Result<Vec<&'a Enqueue>> {
     let mut checked = Vec::with_capacity(writes.len());
     for (at, progress) in writes {
         match check(progress) {
@@ -36,7 +37,7 @@ pub(super) async fn batch<'a>(
         }
     }
     if checked.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let passed = guard(conn, &checked).await?;
     let (passed, refused): (Vec<_>, Vec<_>) =
@@ -47,6 +48,7 @@ pub(super) async fn batch<'a>(
     append(conn, &passed).await?;
     let mut ended = Vec::new();
     let mut effects = Vec::new();
+    let mut wanted = Vec::new();
     for write in &passed {
         let build = write.progress.build;
         for effect in &write.progress.effects {
@@ -54,13 +56,15 @@ pub(super) async fn batch<'a>(
                 Effect::Finish { result, at } => {
                     ended.push(finish::Ended { build, result: *result, at: *at, log_end: write.log_end });
                 }
+                Effect::Enqueue(enqueue) => wanted.push(enqueue),
                 other => effects.push((build, other)),
             }
         }
         answers[write.at] = Ok(Answer::Unit);
     }
     effects::apply(conn, &effects, late).await?;
-    finish::batch(conn, &ended, late).await
+    finish::batch(conn, &ended, late).await?;
+    Ok(wanted)
 }
 
 /// What can be seen without the store; where the chunks begin and end.

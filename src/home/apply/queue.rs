@@ -33,6 +33,9 @@ impl Room {
     }
 }
 
+/// How often what a build wants is tried.
+const LOOKS: usize = 4;
+
 /// Equal for items of one job that fold. Keys of an index must be short, parameters need not be.
 fn fold(params: &str) -> String {
     hex::encode(Sha256::digest(params.as_bytes()))
@@ -93,6 +96,27 @@ pub(super) async fn batch(
     Ok(())
 }
 
+/// Enqueues what builds want, of which no two are equal. What is refused is left out: it was told before.
+pub(super) async fn by_builds(
+    conn: &mut Conn,
+    room: &mut Room,
+    mut wanted: Vec<(usize, &Enqueue)>,
+) -> sqlx::Result<()> {
+    for _look in 0..LOOKS {
+        for (at, (place, _)) in wanted.iter_mut().enumerate() {
+            *place = at;
+        }
+        let mut answers = vec![Ok(Answer::Unit); wanted.len()];
+        batch(conn, room, &wanted, &mut answers).await?;
+        // Another process has enqueued and taken the same meanwhile.
+        wanted.retain(|(at, _)| matches!(answers[*at], Err(Error::Unavailable(_))));
+        if wanted.is_empty() {
+            return Ok(());
+        }
+    }
+    Err(sqlx::Error::Protocol("the same is enqueued and taken again and again".to_owned()))
+}
+
 /// The ids of the jobs by their names, or why nothing of them can be built. They stay until the commit.
 async fn buildable(
     conn: &mut Conn,
@@ -105,7 +129,7 @@ async fn buildable(
     let mut items = HashMap::new();
     for row in conn.locked_many(Lock::KeepOf("item"), head, 1, &keys, tail).await? {
         let name = row.text(3)?;
-        let item = if row.word(1, ItemKind::parse)? != ItemKind::Pipeline {
+        let item = if !row.word(1, ItemKind::parse)?.is_job() {
             Err(Error::Conflict(format!("“{name}” cannot be built")))
         } else if row.yes(2)? {
             Err(Error::Conflict(format!("“{name}” is disabled")))

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{BuildId, Fence, Millis, QueueId, ReplicaId};
-use store::{Answer, Error, Taken};
+use store::{Answer, Error, Executor, Taken};
 
 use super::unsigned;
 use crate::db::{Arg, Conn, Lock, Row, args};
@@ -16,6 +16,14 @@ pub(super) struct Take<'a> {
     pub(super) exclusive: bool,
     pub(super) behaviour: u32,
     pub(super) at: Millis,
+    pub(super) executor: Option<&'a Executor>,
+}
+
+impl Take<'_> {
+    /// Whose executor it is before the build has an id. No build has such a one.
+    fn place(&self) -> i64 {
+        -self.id.0
+    }
 }
 
 /// A build that begins.
@@ -33,6 +41,79 @@ struct Job {
     running: i64,
 }
 
+/// Occupies the executors that are free, before items are locked (see `order`): executors come first. They stay without a
+/// build until `batch` gives them to one, or back.
+pub(super) async fn reserve(conn: &mut Conn, takes: &[Take<'_>]) -> sqlx::Result<()> {
+    let mut wanted: BTreeMap<i64, &Executor> = BTreeMap::new();
+    for take in takes {
+        if let Some(executor) = take.executor {
+            wanted.entry(take.place()).or_insert(executor);
+        }
+    }
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let rows = wanted.iter().flat_map(|(place, executor)| {
+        [Arg::from(*place), Arg::from(executor.node.as_str()), Arg::from(executor.slot)]
+    });
+    let head = "WITH v (place, node, slot) AS (VALUES";
+    let tail = ") SELECT v.place, v.node, v.slot FROM v JOIN node ON node.name = v.node WHERE node.offline IS NULL \
+                AND node.executors > v.slot AND EXISTS (SELECT 1 FROM link JOIN member ON member.name = link.holder_name \
+                AND member.incarnation = link.holder_incarnation \
+                WHERE link.node = node.name AND member.state <> 'stopped')";
+    let mut fit = Vec::with_capacity(wanted.len());
+    for row in conn.locked_many(Lock::KeepOf("node"), head, 3, &rows.collect::<Vec<_>>(), tail).await? {
+        fit.push((row.text(1)?, row.small(2)?, row.int(0)?));
+    }
+    // In one order, so that two processes that insert the same do not wait for each other in a circle.
+    fit.sort();
+    let rows: Vec<Arg<'_>> = fit
+        .iter()
+        .flat_map(|(node, slot, place)| {
+            [Arg::from(node), Arg::from(*slot), Arg::from(*place), Arg::from(Executor::STEP)]
+        })
+        .collect();
+    let head = "INSERT INTO busy (node, slot, build, step) VALUES";
+    conn.run_many(head, 4, &rows, "ON CONFLICT (node, slot) DO NOTHING").await
+}
+
+/// The places for which an executor is reserved.
+async fn reserved(conn: &mut Conn, takes: &[(usize, Take<'_>)]) -> sqlx::Result<BTreeSet<i64>> {
+    let places: Vec<i64> =
+        takes.iter().filter(|(_, take)| take.executor.is_some()).map(|(_, take)| take.place()).collect();
+    if places.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let rows = conn.rows_in("SELECT build FROM busy WHERE build IN", &places, "").await?;
+    rows.iter().map(|row| row.int(0)).collect()
+}
+
+/// Gives reserved executors to the builds that began, and the others back.
+async fn occupy(
+    conn: &mut Conn,
+    begin: &[Begin<'_>],
+    builds: &BTreeMap<i64, BuildId>,
+    mut reserved: BTreeSet<i64>,
+) -> sqlx::Result<()> {
+    let (mut given, mut inbox) = (Vec::new(), Vec::new());
+    let key = format!("granted:{}", Executor::STEP);
+    for b in begin {
+        let Some(executor) = b.take.executor.filter(|_| reserved.remove(&b.take.place())) else { continue };
+        let build = *builds.get(&b.take.id.0).ok_or_else(no_row)?;
+        given.extend([Arg::from(b.take.place()), Arg::from(build)]);
+        inbox.extend([Arg::from(build), Arg::from(&key), Arg::from(&executor.body), Arg::from(0_i64)]);
+    }
+    let head = "WITH v (place, build) AS (VALUES";
+    conn.run_many(head, 2, &given, ") UPDATE busy SET build = v.build FROM v WHERE busy.build = v.place")
+        .await?;
+    conn.run_many("INSERT INTO inbox (build, row_key, body, consumed) VALUES", 4, &inbox, "").await?;
+    let back: Vec<i64> = reserved.into_iter().collect();
+    if back.is_empty() {
+        return Ok(());
+    }
+    conn.run_in("DELETE FROM busy WHERE build IN", &back, "").await
+}
+
 /// Takes items, each once.
 pub(super) async fn batch(
     conn: &mut Conn,
@@ -46,6 +127,7 @@ pub(super) async fn batch(
     let rows = conn.locked_many(Lock::ChangeOf("queue, item"), head, 1, &ids, tail).await?;
     let rows = rows.iter().map(|row| Ok((row.int(0)?, row))).collect::<sqlx::Result<BTreeMap<_, _>>>()?;
     let (epoch, live) = epoch_and_live(conn).await?;
+    let reserved = reserved(conn, takes).await?;
     let mut jobs: BTreeMap<i64, Job> = BTreeMap::new();
     let mut begin = Vec::with_capacity(takes.len());
     for (at, take) in takes {
@@ -73,6 +155,10 @@ pub(super) async fn batch(
             answers[*at] = Err(Error::Conflict("a build of this job runs".to_owned()));
             continue;
         }
+        if take.executor.is_some() && !reserved.contains(&take.place()) {
+            answers[*at] = Err(Error::Conflict("its executor is not free".to_owned()));
+            continue;
+        }
         begin.push(Begin { at: *at, take: *take, item, number: job.next });
         job.next += 1;
         job.running += 1;
@@ -80,6 +166,7 @@ pub(super) async fn batch(
     let builds = insert(conn, &begin, epoch).await?;
     count(conn, &jobs).await?;
     leave(conn, &begin, &builds).await?;
+    occupy(conn, &begin, &builds, reserved).await?;
     for begin in &begin {
         let build = builds.get(&begin.take.id.0).copied().ok_or_else(no_row)?;
         let (owner, fence) = (begin.take.owner.incarnation, Fence::first(epoch));
@@ -135,15 +222,16 @@ async fn insert(conn: &mut Conn, begin: &[Begin<'_>], epoch: u32) -> sqlx::Resul
         .iter()
         .flat_map(|b| {
             let (at, behaviour) = (Arg::from(b.take.at), Arg::from(b.take.behaviour));
-            [Arg::from(b.take.id), Arg::from(b.number), at, behaviour]
+            let node = Arg::from(b.take.executor.map(|executor| executor.node.as_str()));
+            [Arg::from(b.take.id), Arg::from(b.number), at, behaviour, node]
         })
         .collect();
-    let head = "WITH v (id, number, at, behaviour) AS (VALUES";
+    let head = "WITH v (id, number, at, behaviour, node) AS (VALUES";
     let tail = ") INSERT INTO build (item, number, queue_id, causes, params, queued_at, started_at, keep, log_end, \
-                behaviour) SELECT queue.item, v.number, queue.id, queue.causes, queue.params, queue.since, v.at, 0, 0, \
-                v.behaviour FROM v JOIN queue ON queue.id = v.id RETURNING queue_id, id";
+                behaviour, built_on) SELECT queue.item, v.number, queue.id, queue.causes, queue.params, queue.since, v.at, 0, 0, \
+                v.behaviour, v.node FROM v JOIN queue ON queue.id = v.id RETURNING queue_id, id";
     let mut builds = BTreeMap::new();
-    for row in conn.rows_many(head, 4, &rows, tail).await? {
+    for row in conn.rows_many(head, 5, &rows, tail).await? {
         builds.insert(row.int(0)?, BuildId(row.int(1)?));
     }
     let mut running = Vec::with_capacity(begin.len() * 10);

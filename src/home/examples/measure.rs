@@ -52,7 +52,14 @@ async fn start(home: &Home, me: &ReplicaId, job: &JobName, task: usize) -> Taken
         buildable_at: Millis(1),
     };
     let Answer::Queued { id, .. } = home.write(Write::Enqueue(enqueue)).await.unwrap() else { panic!() };
-    let take = Write::TakeBuild { id, owner: me.clone(), exclusive: false, behaviour: 1, at: Millis(2) };
+    let take = Write::TakeBuild {
+        id,
+        owner: me.clone(),
+        exclusive: false,
+        behaviour: 1,
+        at: Millis(2),
+        executor: None,
+    };
     let Answer::Taken(taken) = home.write(take).await.unwrap() else { panic!() };
     taken
 }

@@ -8,14 +8,14 @@ use store::{
     Result, Running, Stash, Which,
 };
 
-use super::{Pool, job, limit, logs, unreadable};
+use super::{Pool, job, limit, logs, node, unreadable};
 use crate::Home;
 use crate::db::{Arg, Row, args};
 
 /// Columns of a build, for [`build`].
 const BUILD: &str = "SELECT build.id, item.name, build.number, build.queue_id, build.causes, build.params, \
      build.queued_at, build.started_at, build.ended_at, build.result, build.display_name, build.description, \
-     build.keep, COALESCE(running.log_end, build.log_end), build.behaviour \
+     build.keep, COALESCE(running.log_end, build.log_end), build.behaviour, build.built_on \
      FROM build JOIN item ON item.id = build.item LEFT JOIN running ON running.build = build.id";
 
 /// Records of one look into the journal; the last ones count most, so the limit by bytes is kept in steps.
@@ -257,6 +257,10 @@ fn build(row: &Row) -> sqlx::Result<Build> {
         keep: row.yes(12)?,
         log_end: row.size(13)?,
         behaviour: row.small(14)?,
+        built_on: match row.text_or_null(15)? {
+            Some(_) => Some(node(row, 15)?),
+            None => None,
+        },
     })
 }
 

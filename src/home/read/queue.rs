@@ -2,7 +2,7 @@
 
 use model::{BuildId, Millis, NodeName, QueueId};
 use sqlx::AssertSqlSafe;
-use store::{Busy, Left, Queue, QueueItem, Result, Wait};
+use store::{Busy, ItemKind, Left, Queue, QueueItem, Result, Wait};
 
 use super::{job, node};
 use crate::Home;
@@ -10,7 +10,7 @@ use crate::db::{Row, args};
 
 /// Columns of a queue item, for [`item`].
 const ITEM: &str = "SELECT queue.id, item.name, queue.params, queue.causes, queue.since, queue.buildable_at, \
-     queue.left_at, queue.number FROM queue JOIN item ON item.id = queue.item";
+     queue.left_at, queue.number, item.kind FROM queue JOIN item ON item.id = queue.item";
 
 /// Columns of a `node` step that waits, for [`wait`].
 const WAIT: &str = "SELECT wait.id, wait.build, item.name, running.number, wait.step, wait.label, wait.since FROM wait \
@@ -71,6 +71,7 @@ fn item(row: &Row) -> sqlx::Result<QueueItem> {
     Ok(QueueItem {
         id: QueueId(row.int(0)?),
         job: job(row, 1)?,
+        kind: row.word(8, ItemKind::parse)?,
         params: row.json(2)?,
         causes: row.json(3)?,
         since: Millis(row.int(4)?),

@@ -95,7 +95,12 @@ impl Compiler {
             self.op(Op::CallDynName(call));
             return;
         };
-        if let Some(code) = self.image.library("$pipeline").filter(|_| text == super::declarative::RUN) {
+        let walks = match text.as_str() {
+            super::declarative::RUN => self.image.library("$pipeline"),
+            super::freestyle::RUN => self.image.library("$freestyle"),
+            _ => None,
+        };
+        if let Some(code) = walks {
             let call = self.arguments(arguments);
             self.pos = pos;
             self.op(Op::CallCode(code, call.count));

@@ -23,8 +23,8 @@ pub(crate) fn desugar(script: &Script, model: &Declarative) -> Script {
 
 /// Makes parts of the tree that stand at one position.
 #[derive(Clone, Copy)]
-struct Tree {
-    pos: Pos,
+pub(super) struct Tree {
+    pub(super) pos: Pos,
 }
 
 impl Tree {
@@ -49,23 +49,23 @@ impl Tree {
         Stmt { pos: self.pos, kind: StmtKind::Expr(self.expr(call)) }
     }
 
-    fn expr(self, kind: ExprKind) -> Expr {
+    pub(super) fn expr(self, kind: ExprKind) -> Expr {
         Expr { pos: self.pos, kind }
     }
 
-    fn str(self, text: &str) -> Expr {
+    pub(super) fn str(self, text: &str) -> Expr {
         self.expr(ExprKind::Str(text.to_owned()))
     }
 
-    fn null(self) -> Expr {
+    pub(super) fn null(self) -> Expr {
         self.expr(ExprKind::Null)
     }
 
-    fn map(self, pairs: Vec<(&str, Expr)>) -> Expr {
+    pub(super) fn map(self, pairs: Vec<(&str, Expr)>) -> Expr {
         self.expr(ExprKind::Map(pairs.into_iter().map(|(name, value)| (self.str(name), value)).collect()))
     }
 
-    fn list(self, items: Vec<Expr>) -> Expr {
+    pub(super) fn list(self, items: Vec<Expr>) -> Expr {
         self.expr(ExprKind::List(items))
     }
 

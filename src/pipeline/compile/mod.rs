@@ -9,6 +9,7 @@ pub(crate) mod code;
 mod declarative;
 mod expr;
 mod flow;
+pub(crate) mod freestyle;
 mod function;
 mod prelude;
 mod references;

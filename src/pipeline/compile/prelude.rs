@@ -5,9 +5,10 @@ use std::sync::LazyLock;
 use super::Compiler;
 use super::code::Image;
 
-const SOURCES: [&str; 3] = [
+const SOURCES: [&str; 4] = [
     include_str!("../library/prelude/steps.groovy"),
     include_str!("../library/prelude/declarative.groovy"),
+    include_str!("../library/prelude/freestyle.groovy"),
     include_str!("../library/prelude/methods.groovy"),
 ];
 

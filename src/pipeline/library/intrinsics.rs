@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::globals::{result_name, result_of};
 use super::methods;
-use crate::act::{ActKind, BlockKind, BuildResult, MAX_LABEL, Scm, StepId};
+use crate::act::{ActKind, BlockKind, BuildResult, Granted, MAX_LABEL, Scm, StepId};
 use crate::vm::value::{Object, Value};
 use crate::vm::{Context, Fault, NodeContext, Raise, Vm, Why, class, compare};
 
@@ -182,17 +182,17 @@ fn plain(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<(), Fault> {
             let text = Arc::from(vm.text(&first));
             vm.matcher(regex, text)?
         }
-        _ => return Err(Fault::new(class::NO_STEP, format!("{name} is not a part of the machine"))),
+        _ => return super::freestyle::call(vm, name, args),
     };
     vm.push(value);
     Ok(())
 }
 
-fn context(vm: &Vm) -> Context {
+pub(super) fn context(vm: &Vm) -> Context {
     (*vm.cur.context()).clone()
 }
 
-fn step(vm: &Vm, value: &Value) -> StepId {
+pub(super) fn step(vm: &Vm, value: &Value) -> StepId {
     StepId(vm.text(value))
 }
 
@@ -200,11 +200,15 @@ fn optional(vm: &Vm, value: &Value) -> Option<String> {
     Some(vm.text(value)).filter(|text| !value.is_null() && !text.trim().is_empty())
 }
 
+/// The executor that the `node` act was granted.
+pub(super) fn granted_at(vm: &Vm, act: &StepId) -> Result<Arc<Granted>, Fault> {
+    let none = || Fault::new(class::STATE, format!("no executor was granted at step {act}"));
+    vm.globals.grants.get(act).cloned().ok_or_else(none)
+}
+
 fn in_node(vm: &mut Vm, granted: &Value, body: Value) -> Result<(), Fault> {
     let act = step(vm, granted);
-    let Some(grant) = vm.globals.grants.get(&act).cloned() else {
-        return Err(Fault::new(class::STATE, format!("no executor was granted at step {act}")));
-    };
+    let grant = granted_at(vm, &act)?;
     let mut context = context(vm);
     context.dir.clone_from(&grant.workspace);
     context.node = Some(Arc::new(NodeContext { act, grant }));
@@ -297,7 +301,7 @@ pub(super) fn millis(vm: &Vm, time: &Value, unit: &Value, default: &str) -> Resu
 }
 
 /// The result of the build together with the error that a `pipeline` or stage carries to its end.
-fn so_far(vm: &Vm, error: &Value) -> BuildResult {
+pub(super) fn so_far(vm: &Vm, error: &Value) -> BuildResult {
     let failed = (!error.is_null()).then(|| vm.thrown_result(error));
     let aborted = (vm.globals.aborts > 0).then_some(BuildResult::Aborted);
     vm.result_shown().into_iter().chain(failed).chain(aborted).max().unwrap_or(BuildResult::Success)

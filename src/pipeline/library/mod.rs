@@ -5,6 +5,7 @@
 mod builds;
 pub(crate) mod classes;
 pub(crate) mod date;
+mod freestyle;
 pub(crate) mod globals;
 pub(crate) mod intrinsics;
 mod json;

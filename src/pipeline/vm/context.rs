@@ -91,6 +91,11 @@ impl Vm {
         all
     }
 
+    /// The text with the variables that it names, where they are known.
+    pub(crate) fn expanded(&self, text: &str) -> String {
+        expand(text, &|name| self.env(name))
+    }
+
     /// The environment with `NAME=value` and `PATH+X=value` added.
     pub(crate) fn overlaid(&self, settings: &[String]) -> Result<Arc<BTreeMap<String, String>>, Fault> {
         let context = self.cur.context();

@@ -7,7 +7,7 @@ use engine::Buildable;
 use http::StatusCode;
 use model::{Cause, JobName, ParameterDefinition, ParameterKind, QueueId};
 use serde_json::Value;
-use store::{Build, Which};
+use store::{Build, ItemKind, Which};
 
 use crate::error::Error;
 use crate::look::Look;
@@ -143,9 +143,13 @@ pub(crate) async fn stop(look: &Look<'_>, asked: &Asked, name: &JobName, which: 
     reply::found(&look.base.build(name, build.number))
 }
 
-/// `term` and `kill`: asked twice to stop, a build waits for nothing more. 200 and nothing, as Pipelines answer there.
+/// `term` and `kill`: asked twice to stop, a build waits for nothing more. 200 and nothing, as Pipelines answer there. Builds
+/// of Freestyle jobs have no such address in Jenkins, and clients know that.
 pub(crate) async fn end(look: &Look<'_>, asked: &Asked, name: &JobName, which: Which, times: usize) -> Reply {
     let build = found(look, name, which).await?;
+    if look.kind(name).await? == ItemKind::Freestyle {
+        return Err(Error::missing(format!("builds of the Freestyle job {name} can only be stopped")));
+    }
     for _ in 0..times {
         look.app.commands.stop(name, build.number, asked.by()).await?;
     }

@@ -45,6 +45,7 @@ fn plain(mode: &str) -> Option<&'static str> {
         "org.jenkinsci.plugins.workflow.job.WorkflowJob" => {
             Some("<?xml version='1.1' encoding='UTF-8'?>\n<flow-definition/>\n")
         }
+        "hudson.model.FreeStyleProject" => Some("<?xml version='1.1' encoding='UTF-8'?>\n<project/>\n"),
         _ => None,
     }
 }

@@ -3,20 +3,28 @@
 use std::collections::BTreeMap;
 
 use model::{Cause, JobName, Millis, ParamValue, ParameterDefinition, ParameterKind};
-use store::{Artifact, Build, Which};
+use store::{Artifact, Build, ItemKind, Which};
 
 use super::item::parameter_value;
 use crate::error::Error;
-use crate::export::{PLAIN, Select, Shape, Value};
+use crate::export::{ALWAYS, PLAIN, Select, Shape, Value};
 use crate::look::{Look, passwords};
 use crate::request::segment;
 
-pub(super) const BUILD: &str = "org.jenkinsci.plugins.workflow.job.WorkflowRun";
+/// What Jenkins calls builds of such a job.
+pub(super) fn class(kind: ItemKind) -> &'static str {
+    match kind {
+        ItemKind::Freestyle => "hudson.model.FreeStyleBuild",
+        ItemKind::Pipeline | ItemKind::Folder => "org.jenkinsci.plugins.workflow.job.WorkflowRun",
+    }
+}
+
 /// Rows of one read.
 const PAGE: u32 = 1_000;
 
 pub(super) async fn build(look: &Look<'_>, build: &Build, select: &Select) -> Result<Value, Error> {
-    let mut shape = Shape::new(BUILD, select);
+    let kind = look.kind(&build.job).await?;
+    let mut shape = Shape::new(class(kind), select);
     if let Some(inner) = shape.wants("actions", PLAIN) {
         let actions = actions(look, &build.job, &build.params, &build.causes, &inner).await?;
         shape.set("actions", inner.range().cut(actions));
@@ -42,7 +50,20 @@ pub(super) async fn build(look: &Look<'_>, build: &Build, select: &Select) -> Re
     shape.put("result", PLAIN, build.result.filter(|_| !build.building()).map(|r| r.as_str()));
     shape.put("timestamp", PLAIN, build.started_at.0);
     shape.put("url", 2, look.base.build(&build.job, build.number));
-    shape.put("changeSets", PLAIN, Vec::new());
+    match kind {
+        ItemKind::Freestyle => {
+            let node = build.built_on.as_ref().map(ToString::to_string);
+            shape.put("builtOn", PLAIN, node.unwrap_or_default());
+            if let Some(inner) = shape.wants_inline("changeSet", PLAIN) {
+                let mut changes = Shape::new("hudson.scm.EmptyChangeLogSet", &inner);
+                changes.put("items", ALWAYS, Vec::new()).put("kind", ALWAYS, Value::Null);
+                shape.set("changeSet", changes.done());
+            }
+        }
+        ItemKind::Pipeline | ItemKind::Folder => {
+            shape.put("changeSets", PLAIN, Vec::new());
+        }
+    }
     shape.put("culprits", PLAIN, Vec::new());
     for (name, which) in
         [("nextBuild", Which::After(build.number)), ("previousBuild", Which::Before(build.number))]

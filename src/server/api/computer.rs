@@ -2,9 +2,9 @@
 
 use model::NodeName;
 use remoting::native::AgentInfo;
-use store::{Busy, Node, Running};
+use store::{Busy, ItemKind, Node, Running};
 
-use super::build::BUILD;
+use super::build;
 use crate::error::Error;
 use crate::export::{ALWAYS, PLAIN, Select, Shape, Value};
 use crate::look::Look;
@@ -109,7 +109,7 @@ async fn built_in(look: &Look<'_>, select: &Select) -> Result<Value, Error> {
         labels: Vec::new(),
         connected: true,
         temporarily: false,
-        idle: look.running().await?.is_empty(),
+        idle: look.pipelines().await?.is_empty(),
         agent: false,
         reason: None,
     };
@@ -121,7 +121,7 @@ async fn built_in(look: &Look<'_>, select: &Select) -> Result<Value, Error> {
     shape.put("offlineCause", PLAIN, Value::Null);
     if let Some(inner) = shape.wants("oneOffExecutors", PLAIN) {
         let mut executors = Vec::new();
-        for running in inner.range().cut(look.running().await?.iter().collect()) {
+        for running in inner.range().cut(look.pipelines().await?) {
             executors.push(one_off(look, running, &inner)?);
         }
         shape.set("oneOffExecutors", executors);
@@ -132,7 +132,7 @@ async fn built_in(look: &Look<'_>, select: &Select) -> Result<Value, Error> {
 fn one_off(look: &Look<'_>, running: &Running, select: &Select) -> Result<Value, Error> {
     let mut executor = Shape::plain(select);
     if let Some(inner) = executor.wants("currentExecutable", PLAIN) {
-        let mut build = Shape::new(BUILD, &inner);
+        let mut build = Shape::new(build::class(ItemKind::Pipeline), &inner);
         build.put("number", 2, running.number);
         build.put("url", 2, look.base.build(&running.job, running.number));
         executor.set("currentExecutable", build.done());
@@ -163,7 +163,7 @@ async fn computer(look: &Look<'_>, node: &Node, select: &Select) -> Result<Value
     let mut shape = Shape::new(facts.class, select);
     shape.put("actions", PLAIN, Vec::new());
     if let Some(inner) = shape.wants("executors", PLAIN) {
-        shape.set("executors", executors(look, node, &busy, &inner)?);
+        shape.set("executors", executors(look, node, &busy, &inner).await?);
     }
     let info = link.and_then(|l| serde_json::from_str::<AgentInfo>(&l.info).ok());
     monitors(&mut shape, info.as_ref());
@@ -177,27 +177,35 @@ async fn computer(look: &Look<'_>, node: &Node, select: &Select) -> Result<Value
     look.done(shape)
 }
 
-fn executors(look: &Look<'_>, node: &Node, busy: &[&Busy], select: &Select) -> Result<Value, Error> {
+async fn executors(look: &Look<'_>, node: &Node, busy: &[&Busy], select: &Select) -> Result<Value, Error> {
     let mut shown = Vec::new();
     let last = busy.iter().map(|b| b.slot + 1).max().unwrap_or(0);
     for slot in select.range().cut((0..node.executors.max(last).min(1_000)).collect()) {
         let mut executor = Shape::plain(select);
         let current = busy.iter().find(|b| b.slot == slot);
         if let Some(inner) = executor.wants("currentExecutable", PLAIN) {
-            executor.set(
-                "currentExecutable",
-                current.map(|busy| {
-                    let mut part = Shape::new(EXECUTABLE, &inner);
-                    part.put("number", 2, busy.number);
-                    part.put("url", 2, look.base.build(&busy.job, busy.number));
-                    part.done()
-                }),
-            );
+            let shown = match current {
+                Some(busy) => Some(executable(look, busy, &inner).await?),
+                None => None,
+            };
+            executor.set("currentExecutable", shown);
         }
         put_executor(&mut executor, i64::from(slot), current.is_none());
         shown.push(look.done(executor)?);
     }
     Ok(Value::List(shown))
+}
+
+/// A Freestyle build has its executor to its end; of a Pipeline, a part has.
+async fn executable(look: &Look<'_>, busy: &Busy, select: &Select) -> Result<Value, Error> {
+    let class = match look.kind(&busy.job).await? {
+        ItemKind::Freestyle => build::class(ItemKind::Freestyle),
+        ItemKind::Pipeline | ItemKind::Folder => EXECUTABLE,
+    };
+    let mut shown = Shape::new(class, select);
+    shown.put("number", 2, busy.number);
+    shown.put("url", 2, look.base.build(&busy.job, busy.number));
+    Ok(shown.done())
 }
 
 fn put_executor(shape: &mut Shape<'_>, number: i64, idle: bool) {

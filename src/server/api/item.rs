@@ -8,8 +8,15 @@ use crate::error::Error;
 use crate::export::{ALWAYS, PLAIN, Select, Shape, Value};
 use crate::look::Look;
 
-pub(super) const JOB: &str = "org.jenkinsci.plugins.workflow.job.WorkflowJob";
-const FOLDER: &str = "com.cloudbees.hudson.plugins.folder.Folder";
+/// What Jenkins calls such an item.
+pub(super) fn class(kind: ItemKind) -> &'static str {
+    match kind {
+        ItemKind::Folder => "com.cloudbees.hudson.plugins.folder.Folder",
+        ItemKind::Pipeline => "org.jenkinsci.plugins.workflow.job.WorkflowJob",
+        ItemKind::Freestyle => "hudson.model.FreeStyleProject",
+    }
+}
+
 /// How many builds `builds` shows.
 const NEWEST: u32 = 100;
 /// Rows of one read.
@@ -65,7 +72,7 @@ pub(super) async fn children(
 async fn summarized(look: &Look<'_>, summary: &ItemSummary, select: &Select) -> Result<Value, Error> {
     match summary.kind {
         ItemKind::Folder => folder(look, summary, select).await,
-        ItemKind::Pipeline => job(look, summary, select).await,
+        ItemKind::Pipeline | ItemKind::Freestyle => job(look, summary, select).await,
     }
 }
 
@@ -95,7 +102,7 @@ async fn common(look: &Look<'_>, summary: &ItemSummary, shape: &mut Shape<'_>) -
 }
 
 async fn folder(look: &Look<'_>, summary: &ItemSummary, select: &Select) -> Result<Value, Error> {
-    let mut shape = Shape::new(FOLDER, select);
+    let mut shape = Shape::new(class(summary.kind), select);
     shape.put("actions", PLAIN, Vec::new());
     common(look, summary, &mut shape).await?;
     shape.put("healthReport", PLAIN, Vec::new());
@@ -111,7 +118,8 @@ async fn folder(look: &Look<'_>, summary: &ItemSummary, select: &Select) -> Resu
 
 async fn job(look: &Look<'_>, summary: &ItemSummary, select: &Select) -> Result<Value, Error> {
     let name = &summary.name;
-    let mut shape = Shape::new(JOB, select);
+    look.is_of_kind(name, summary.kind);
+    let mut shape = Shape::new(class(summary.kind), select);
     if let Some(inner) = shape.wants("actions", PLAIN) {
         let parameters = parameters(look, name, &inner).await?;
         shape.set("actions", inner.range().cut(parameters));
@@ -133,10 +141,56 @@ async fn job(look: &Look<'_>, summary: &ItemSummary, select: &Select) -> Result<
         shape.set("concurrentBuild", !exclusive);
     }
     shape.put("disabled", PLAIN, summary.disabled);
-    shape.put("resumeBlocked", PLAIN, false);
-    shape.put("downstreamProjects", PLAIN, Vec::new());
+    match summary.kind {
+        ItemKind::Freestyle => freestyle(look, name, &mut shape).await?,
+        ItemKind::Pipeline | ItemKind::Folder => {
+            shape.put("resumeBlocked", PLAIN, false);
+            shape.put("downstreamProjects", PLAIN, Vec::new());
+        }
+    }
+    // Nothing tells a job who triggers it.
     shape.put("upstreamProjects", PLAIN, Vec::new());
     look.done(shape)
+}
+
+/// What only Freestyle jobs have.
+async fn freestyle(look: &Look<'_>, name: &JobName, shape: &mut Shape<'_>) -> Result<(), Error> {
+    if let Some(inner) = shape.wants("downstreamProjects", PLAIN) {
+        let mut shown = Vec::new();
+        for summary in inner.range().cut(downstream(look, name).await?) {
+            shown.push(Box::pin(summarized(look, &summary, &inner)).await?);
+        }
+        shape.set("downstreamProjects", shown);
+    }
+    let wanted = ["labelExpression", "scm"].iter().any(|wanted| shape.wants(wanted, PLAIN).is_some());
+    if !wanted {
+        return Ok(());
+    }
+    let configured = look.configured(name).await?;
+    let job = configured.freestyle();
+    shape.put("labelExpression", PLAIN, job.and_then(|job| job.steps.label.clone()));
+    if let Some(inner) = shape.wants_inline("scm", PLAIN) {
+        let git = job.is_some_and(|job| job.scm.is_some());
+        let class = if git { "hudson.plugins.git.GitSCM" } else { "hudson.scm.NullSCM" };
+        shape.set("scm", Shape::new(class, &inner).done());
+    }
+    Ok(())
+}
+
+/// The jobs that builds of this one trigger, each once.
+async fn downstream(look: &Look<'_>, name: &JobName) -> Result<Vec<ItemSummary>, Error> {
+    let configured = look.configured(name).await?;
+    let mut found: Vec<ItemSummary> = Vec::new();
+    for text in configured.freestyle().map(|job| job.steps.downstream()).into_iter().flatten() {
+        for name in name.seen_from(text) {
+            let Some(item) = look.store().item(&name).await? else { continue };
+            if item.summary.kind.is_job() && !found.iter().any(|known| known.id == item.summary.id) {
+                found.push(item.summary);
+            }
+            break;
+        }
+    }
+    Ok(found)
 }
 
 /// `builds`, `allBuilds` and the permalinks; a permalink among builds that were loaded anyway is not asked for again.

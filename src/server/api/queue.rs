@@ -5,11 +5,11 @@ use std::time::Duration;
 use model::{JobName, ParamValue, QueueId};
 use store::{ItemKind, Left, QueueItem, Wait, Which};
 
-use super::build::{BUILD, actions, in_order};
-use super::item::{JOB, color};
+use super::build::{self, actions, in_order};
+use super::item::{self, color};
 use crate::error::Error;
 use crate::export::{ALWAYS, PLAIN, Select, Shape, Value};
-use crate::look::{Look, passwords};
+use crate::look::{Look, Reason, passwords};
 
 pub(super) async fn queue(look: &Look<'_>, select: &Select) -> Result<Value, Error> {
     let mut shape = Shape::new("hudson.model.Queue", select);
@@ -87,6 +87,8 @@ enum Waiting {
     /// The job builds one at a time and builds now.
     Blocked,
     Buildable,
+    /// A Freestyle job begins with its executor.
+    Executor(Reason),
 }
 
 pub(super) async fn item(look: &Look<'_>, item: &QueueItem, select: &Select) -> Result<Value, Error> {
@@ -95,7 +97,7 @@ pub(super) async fn item(look: &Look<'_>, item: &QueueItem, select: &Select) -> 
         None => "hudson.model.Queue$LeftItem",
         Some(Waiting::QuietPeriod) => "hudson.model.Queue$WaitingItem",
         Some(Waiting::Blocked) => "hudson.model.Queue$BlockedItem",
-        Some(Waiting::Buildable) => "hudson.model.Queue$BuildableItem",
+        Some(Waiting::Buildable | Waiting::Executor(_)) => "hudson.model.Queue$BuildableItem",
     };
     let mut shape = Shape::new(class, select);
     if let Some(inner) = shape.wants("actions", PLAIN) {
@@ -103,15 +105,16 @@ pub(super) async fn item(look: &Look<'_>, item: &QueueItem, select: &Select) -> 
         shape.set("actions", inner.range().cut(actions));
     }
     shape.put("blocked", PLAIN, matches!(waiting, Some(Waiting::Blocked)));
-    shape.put("buildable", PLAIN, matches!(waiting, Some(Waiting::Buildable)));
+    shape.put("buildable", PLAIN, matches!(waiting, Some(Waiting::Buildable | Waiting::Executor(_))));
     shape.put("id", PLAIN, item.id.0);
     shape.put("inQueueSince", PLAIN, item.since.0);
     if shape.wants("params", PLAIN).is_some() {
         shape.set("params", params(look, item).await?);
     }
-    shape.put("stuck", PLAIN, false);
+    let stuck = matches!(&waiting, Some(Waiting::Executor(reason)) if reason.stuck);
+    shape.put("stuck", PLAIN, stuck);
     if let Some(inner) = shape.wants("task", PLAIN) {
-        shape.set("task", task(look, &item.job, &inner).await?);
+        shape.set("task", task(look, item, &inner).await?);
     }
     shape.put("url", PLAIN, format!("queue/item/{}/", item.id.0));
     if shape.wants("why", PLAIN).is_some() {
@@ -126,7 +129,7 @@ pub(super) async fn item(look: &Look<'_>, item: &QueueItem, select: &Select) -> 
         (None, Some(Waiting::QuietPeriod)) => {
             shape.put("timestamp", PLAIN, item.buildable_at.0);
         }
-        (None, Some(Waiting::Blocked | Waiting::Buildable) | None) => {
+        (None, Some(Waiting::Blocked | Waiting::Buildable | Waiting::Executor(_)) | None) => {
             shape.put("buildableStartMilliseconds", PLAIN, item.buildable_at.0);
             shape.put("pending", PLAIN, false);
         }
@@ -140,7 +143,7 @@ fn left_item(look: &Look<'_>, item: &QueueItem, left: &Left, shape: &mut Shape<'
     match left {
         Left::Cancelled => shape.set("executable", Value::Null),
         Left::Built { number } => {
-            let mut build = Shape::new(BUILD, &inner);
+            let mut build = Shape::new(build::class(item.kind), &inner);
             build.put("number", 2, *number);
             build.put("url", 2, look.base.build(&item.job, *number));
             shape.set("executable", build.done())
@@ -152,11 +155,17 @@ async fn waiting(look: &Look<'_>, item: &QueueItem) -> Result<Waiting, Error> {
     if item.buildable_at > look.app.commands.now() {
         return Ok(Waiting::QuietPeriod);
     }
-    if !look.builds_now(&item.job).await? {
-        return Ok(Waiting::Buildable);
+    if look.builds_now(&item.job).await? && look.effective(&item.job).await?.exclusive {
+        return Ok(Waiting::Blocked);
     }
-    let exclusive = look.effective(&item.job).await?.exclusive;
-    Ok(if exclusive { Waiting::Blocked } else { Waiting::Buildable })
+    match item.kind {
+        ItemKind::Pipeline | ItemKind::Folder => Ok(Waiting::Buildable),
+        ItemKind::Freestyle => {
+            let configured = look.configured(&item.job).await?;
+            let label = configured.freestyle().and_then(|job| job.steps.label.as_deref());
+            Ok(Waiting::Executor(look.reason_of(label).await?))
+        }
+    }
 }
 
 /// Why an item of the queue waits; for pages.
@@ -179,6 +188,7 @@ async fn why(look: &Look<'_>, item: &QueueItem, waiting: &Waiting) -> Result<Str
             format!("Build #{number} is already in progress (ETA: {left})")
         }
         Waiting::Buildable => "Waiting for a replica to take it".to_owned(),
+        Waiting::Executor(reason) => reason.why.clone(),
     })
 }
 
@@ -207,8 +217,9 @@ async fn params(look: &Look<'_>, item: &QueueItem) -> Result<String, Error> {
     Ok(in_order(&effective.parameters, &item.params).map(line).collect())
 }
 
-async fn task(look: &Look<'_>, job: &JobName, select: &Select) -> Result<Value, Error> {
-    let mut task = Shape::new(JOB, select);
+async fn task(look: &Look<'_>, item: &QueueItem, select: &Select) -> Result<Value, Error> {
+    let job = &item.job;
+    let mut task = Shape::new(item::class(item.kind), select);
     task.put("name", ALWAYS, job.short().to_owned());
     task.put("url", ALWAYS, look.base.item(job));
     if task.wants("color", 2).is_some() {
@@ -216,7 +227,7 @@ async fn task(look: &Look<'_>, job: &JobName, select: &Select) -> Result<Value, 
         task.set(
             "color",
             match summary.kind {
-                ItemKind::Pipeline => Value::text(color(&summary)),
+                ItemKind::Pipeline | ItemKind::Freestyle => Value::text(color(&summary)),
                 ItemKind::Folder => Value::Null,
             },
         );

@@ -42,7 +42,7 @@ fn row(look: &Look<'_>, item: &ItemSummary) -> Vec<String> {
     let name = link(&path, item.name.short());
     match item.kind {
         ItemKind::Folder => vec![mark("folder", "folder"), name, String::new()],
-        ItemKind::Pipeline => {
+        ItemKind::Pipeline | ItemKind::Freestyle => {
             let color = color(item);
             let last = item.next_build - 1;
             let last = if last == 0 {

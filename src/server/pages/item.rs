@@ -27,7 +27,7 @@ pub(super) async fn item(look: &Look<'_>, name: &JobName) -> Result<String, Erro
             let children = look.store().children(Some(name), None, home::ROWS).await?;
             content.push_str(&home::items(look, &children));
         }
-        ItemKind::Pipeline => {
+        ItemKind::Pipeline | ItemKind::Freestyle => {
             let parameters = &look.effective(name).await?.parameters;
             let disabled = configured.item.summary.disabled;
             content.push_str(&actions(look, name, disabled, parameters));

@@ -30,9 +30,17 @@ async fn bad_xml_is_refused_with_a_sentence() {
     site.create("", "good", PIPELINE).await;
     let bomb = "<!DOCTYPE a [<!ENTITY x \"xxxxxxxxxx\"><!ENTITY y \"&x;&x;&x;\">]><flow-definition>&y;</flow-definition>";
     let deep = "<a>".repeat(20_000);
-    for xml in
-        ["", "  ", "<", "<flow-definition>", "<flow-definition></a>", "not xml", "<project/>", bomb, &deep]
-    {
+    for xml in [
+        "",
+        "  ",
+        "<",
+        "<flow-definition>",
+        "<flow-definition></a>",
+        "not xml",
+        "<matrix-project/>",
+        bomb,
+        &deep,
+    ] {
         for path in ["/createItem?name=x", "/job/good/config.xml"] {
             let answer = site.admin().xml(path, xml).await;
             let shown = xml.get(..20).unwrap_or(xml);
@@ -46,7 +54,7 @@ async fn bad_xml_is_refused_with_a_sentence() {
     assert_eq!(folder.status, 409);
     assert_eq!(site.admin().get("/job/good/config.xml").await.text(), PIPELINE);
     assert_eq!(site.store.children(None, None, 10).await.unwrap().len(), 1);
-    let unknown = site.admin().form("/createItem", "name=x&mode=hudson.model.FreeStyleProject").await;
+    let unknown = site.admin().form("/createItem", "name=x&mode=hudson.matrix.MatrixProject").await;
     assert!(unknown.header("x-error").starts_with("Unknown mode"), "{}", unknown.header("x-error"));
 }
 

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod builds;
+mod freestyle;
 mod jobs;
 mod nodes;
 mod outage;
@@ -237,7 +238,8 @@ impl Site {
     pub(super) async fn take(&self) -> Taken {
         let id = self.store.queue().await.unwrap().first().unwrap().id;
         let owner = self.me.clone();
-        let take = Write::TakeBuild { id, owner, exclusive: false, behaviour: 1, at: Millis(5_000) };
+        let take =
+            Write::TakeBuild { id, owner, exclusive: false, behaviour: 1, at: Millis(5_000), executor: None };
         match self.store.write(take).await {
             Ok(Answer::Taken(taken)) => taken,
             other => panic!("{other:?}"),

@@ -9,7 +9,14 @@ pub async fn a_build_is_taken_from_the_queue<S: Store>(store: &S) {
     let me = join(store, "r-0").await;
     pipeline(store, "app").await;
     let id = enqueue(store, want("app")).await;
-    let write = Write::TakeBuild { id, owner: me.clone(), exclusive: true, behaviour: 4, at: Millis(3_000) };
+    let write = Write::TakeBuild {
+        id,
+        owner: me.clone(),
+        exclusive: true,
+        behaviour: 4,
+        at: Millis(3_000),
+        executor: None,
+    };
     let Answer::Taken(Taken { build, number: 1, fence, .. }) = ok(store, write).await else { panic!() };
     assert_eq!(fence, Fence::first(1));
     let expected = Build {
@@ -28,6 +35,7 @@ pub async fn a_build_is_taken_from_the_queue<S: Store>(store: &S) {
         keep: false,
         log_end: 0,
         behaviour: 4,
+        built_on: None,
     };
     assert_eq!(store.build_by_id(build).await.unwrap(), Some(expected.clone()));
     assert_eq!(store.build(&name("app"), Which::Number(1)).await.unwrap(), Some(expected));
@@ -56,7 +64,14 @@ pub async fn a_build_taken_again_is_the_same<S: Store>(store: &S) {
     pipeline(store, "app").await;
     let id = enqueue(store, want("app")).await;
     for exclusive in [false, true] {
-        let write = Write::TakeBuild { id, owner: me.clone(), exclusive, behaviour: 1, at: Millis(3_000) };
+        let write = Write::TakeBuild {
+            id,
+            owner: me.clone(),
+            exclusive,
+            behaviour: 1,
+            at: Millis(3_000),
+            executor: None,
+        };
         let first = ok(store, write.clone()).await;
         let before = picture(store).await;
         assert_eq!(ok(store, write).await, first);
@@ -89,8 +104,14 @@ pub async fn an_exclusive_build_waits_for_the_running_one<S: Store>(store: &S) {
     let mut first = start(store, "app", &me).await;
     start(store, "other", &me).await;
     let id = enqueue(store, want("app")).await;
-    let exclusive =
-        Write::TakeBuild { id, owner: me.clone(), exclusive: true, behaviour: 1, at: Millis(3_000) };
+    let exclusive = Write::TakeBuild {
+        id,
+        owner: me.clone(),
+        exclusive: true,
+        behaviour: 1,
+        at: Millis(3_000),
+        executor: None,
+    };
     refused(store, exclusive.clone(), "Conflict").await;
     first.finish(store, BuildResult::Success).await;
     assert!(matches!(ok(store, exclusive).await, Answer::Taken(Taken { number: 2, .. })));

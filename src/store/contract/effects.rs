@@ -1,9 +1,9 @@
 //! What a guarded write changes besides journal and log.
 
-use model::{BuildResult, Millis, ReplicaId};
+use model::{BuildResult, Cause, Millis, ReplicaId};
 
 use super::support::*;
-use crate::{Answer, Artifact, Effect, Stash, Store, Wait, Write};
+use crate::{Answer, Artifact, Effect, Enqueue, ItemKind, Progress, Stash, Store, Wait, Write};
 
 async fn a_build<S: Store>(store: &S) -> (Driver, ReplicaId) {
     let me = join(store, "r-0").await;
@@ -169,4 +169,34 @@ pub async fn the_last_result_is_of_the_newest_completed_build<S: Store>(store: &
     assert_eq!(last().await, Some(BuildResult::Failure), "a newer one has completed");
     third.finish(store, BuildResult::Unstable).await;
     assert_eq!(last().await, Some(BuildResult::Unstable));
+}
+
+pub async fn a_build_enqueues_others_in_its_own_write<S: Store>(store: &S) {
+    let (mut build, me) = a_build(store).await;
+    for job in ["down", "off"] {
+        ok(store, create(job, ItemKind::Freestyle)).await;
+    }
+    ok(store, Write::ConfigureItem { name: name("off"), config: "<off/>".into(), disabled: true }).await;
+    let by = Cause::Upstream { job: "app".into(), number: 1 };
+    let wanted = |job: &str| Effect::Enqueue(Enqueue { causes: vec![by.clone()], ..want(job) });
+    let before = build.progress();
+    build.effects(store, [wanted("down"), wanted("off"), wanted("none"), wanted("down")]).await;
+    let queue = store.queue().await.unwrap();
+    assert_eq!(queue.iter().map(|item| item.job.as_str()).collect::<Vec<_>>(), ["down"]);
+    assert_eq!(queue[0].causes, std::slice::from_ref(&by));
+    // its answer was lost: said again, nothing happens
+    ok(store, take(queue[0].id, &me)).await;
+    let again = Progress { effects: vec![wanted("down")], ..before };
+    ok(store, Write::Progress(Box::new(again))).await;
+    assert_eq!(store.queue().await.unwrap(), []);
+    // an equal item waits: one more reason for it
+    let waiting = enqueue(store, want("down")).await;
+    build.effects(store, [wanted("down")]).await;
+    let queue = store.queue().await.unwrap();
+    assert_eq!(queue.iter().map(|item| (item.id, item.causes.len())).collect::<Vec<_>>(), [(waiting, 2)]);
+    build
+        .effects(store, [wanted("down"), Effect::Finish { result: BuildResult::Success, at: Millis(8_000) }])
+        .await;
+    build.refused(store, Progress { effects: vec![wanted("app")], ..build.progress() }, "Fenced").await;
+    assert_eq!(store.queue().await.unwrap().len(), 1, "of a refused write nothing is enqueued");
 }

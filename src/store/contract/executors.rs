@@ -3,7 +3,7 @@
 use model::{BuildId, BuildResult, Millis, ReplicaId};
 
 use super::support::*;
-use crate::{Busy, Effect, InboxRow, Node, Offline, Store, Write};
+use crate::{Answer, Busy, Effect, Enqueue, InboxRow, ItemKind, Node, Offline, Store, Write};
 
 /// A build with `steps` that wait, and the ids of their waits.
 async fn waiting<S: Store>(store: &S, owner: &ReplicaId, steps: &[&str]) -> (Driver, Vec<i64>) {
@@ -159,4 +159,61 @@ pub async fn the_first_that_wait_come_by_label<S: Store>(store: &S) {
     assert!(claim(store, grant(ids[1], "mac", 1)).await);
     assert_eq!(store.slots().await.unwrap(), [(node_name("mac"), 1)]);
     assert_eq!(steps("", 9).await, [(build.build, "1".into()), (build.build, "3".into())]);
+}
+
+pub async fn a_build_begins_with_its_executor<S: Store>(store: &S) {
+    let me = join(store, "r-0").await;
+    linked_node(store, "mac", 2, &me).await;
+    ok(store, create("free", ItemKind::Freestyle)).await;
+    let id = enqueue(store, want("free")).await;
+    let Answer::Taken(taken) = ok(store, take_on(id, &me, "mac", 1)).await else { panic!() };
+    let busy = Busy {
+        node: node_name("mac"),
+        slot: 1,
+        build: taken.build,
+        job: name("free"),
+        number: 1,
+        step: "0".into(),
+    };
+    assert_eq!(store.busy().await.unwrap(), std::slice::from_ref(&busy));
+    let built_on = store.build_by_id(taken.build).await.unwrap().unwrap().built_on;
+    assert_eq!(built_on, Some(node_name("mac")));
+    let row = InboxRow { key: "granted:0".into(), body: "{\"slot\":1}".into() };
+    assert_eq!(store.inbox(taken.build).await.unwrap(), [row]);
+    let again = ok(store, take_on(id, &me, "mac", 1)).await;
+    assert_eq!(again, Answer::Taken(taken), "said again, it answers the same");
+    assert_eq!(store.busy().await.unwrap(), [busy]);
+}
+
+pub async fn a_build_does_not_begin_on_an_executor_that_is_not_free<S: Store>(store: &S) {
+    let me = join(store, "r-0").await;
+    linked_node(store, "mac", 1, &me).await;
+    for job in ["a", "b", "c"] {
+        ok(store, create(job, ItemKind::Freestyle)).await;
+    }
+    let (a, b) = (enqueue(store, want("a")).await, enqueue(store, want("b")).await);
+    refused(store, take_on(a, &me, "mac", 1), "Conflict").await;
+    refused(store, take_on(a, &me, "none", 0), "Conflict").await;
+    let Answer::Taken(first) = ok(store, take_on(a, &me, "mac", 0)).await else { panic!() };
+    refused(store, take_on(b, &me, "mac", 0), "Conflict").await;
+    let mut first = Driver {
+        build: first.build,
+        number: 1,
+        owner: first.owner,
+        fence: first.fence,
+        seq: 0,
+        records: 0,
+        log_end: 0,
+    };
+    let c = enqueue(store, Enqueue { causes: vec![user("bob")], ..want("a") }).await;
+    refused(store, take_on(c, &me, "mac", 0), "Conflict").await;
+    first.finish(store, BuildResult::Success).await;
+    ok(store, take_on(b, &me, "mac", 0)).await;
+    ok(store, Write::CreateNode(a_node("unlinked", 1))).await;
+    refused(store, take_on(c, &me, "unlinked", 0), "Conflict").await;
+    let offline = Some(Offline { reason: String::new(), by: "ann".into(), at: Millis(1) });
+    ok(store, link_up("unlinked", &me)).await;
+    ok(store, Write::SetNodeOffline { name: node_name("unlinked"), offline }).await;
+    refused(store, take_on(c, &me, "unlinked", 0), "Conflict").await;
+    assert_eq!(store.busy().await.unwrap().len(), 1);
 }

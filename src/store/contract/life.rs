@@ -75,7 +75,10 @@ async fn people(write: &impl AsyncFn(Write) -> Answer) {
 /// From the queue to a build with an executor and a delivery.
 async fn begin<S: Store>(store: &S, write: &impl AsyncFn(Write) -> Answer, owner: &ReplicaId) -> Driver {
     let Answer::Queued { id, .. } = write(Write::Enqueue(want("f/app"))).await else { panic!() };
-    let Answer::Taken(Taken { build, number, owner, fence }) = write(take(id, owner)).await else { panic!() };
+    let Answer::Taken(Taken { build, number, owner, fence }) = write(take_on(id, owner, "mac", 0)).await
+    else {
+        panic!()
+    };
     let mut driver = Driver { build, number, owner, fence, seq: 0, records: 0, log_end: 0 };
     let source = Effect::Source { hash: "h".into(), text: "pipeline {}".into() };
     let wait = Effect::WaitNode { step: "1".into(), label: None, since: Millis(1) };
@@ -103,6 +106,7 @@ async fn work(write: &impl AsyncFn(Write) -> Answer, build: &Driver, b: &Replica
         chunks: vec![chunk(0, "1", 0, "hello\n")],
         log_end: 6,
         effects: vec![
+            Effect::Consume { key: "granted:0".into() },
             Effect::Consume { key: "granted:1".into() },
             Effect::Consume { key: "input:1".into() },
             Effect::DisplayName { name: "v1".into() },
@@ -114,6 +118,7 @@ async fn work(write: &impl AsyncFn(Write) -> Answer, build: &Driver, b: &Replica
             Effect::ReleaseExecutor { step: "1".into() },
             Effect::WaitNode { step: "2".into(), label: Some("mac".into()), since: Millis(1) },
             Effect::CancelWait { step: "2".into() },
+            Effect::Enqueue(want("f/app")),
         ],
         ..driver.progress()
     };

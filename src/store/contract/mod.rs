@@ -174,6 +174,7 @@ macro_rules! contract_suite {
                 an_object_named_again_is_no_garbage,
                 a_finished_build_leaves_nothing_running,
                 the_last_result_is_of_the_newest_completed_build,
+                a_build_enqueues_others_in_its_own_write,
             }
             executors {
                 an_executor_is_granted_and_released,
@@ -184,6 +185,8 @@ macro_rules! contract_suite {
                 a_wait_that_is_gone_gets_nothing,
                 executors_in_use_come_by_node_and_slot,
                 the_first_that_wait_come_by_label,
+                a_build_begins_with_its_executor,
+                a_build_does_not_begin_on_an_executor_that_is_not_free,
             }
             adoption {
                 a_new_owner_goes_on_under_the_next_fence,

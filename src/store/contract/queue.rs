@@ -26,6 +26,7 @@ pub async fn an_item_waits_until_it_is_cancelled<S: Store>(store: &S) {
     let wanted = Enqueue { params: given.clone(), causes: causes.clone(), ..want("app") };
     let Answer::Queued { id, existing: false } = ok(store, Write::Enqueue(wanted)).await else { panic!() };
     let mut expected = QueueItem {
+        kind: crate::ItemKind::Pipeline,
         id,
         job: name("app"),
         params: given,

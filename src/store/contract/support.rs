@@ -10,8 +10,8 @@ use model::{
 };
 
 use crate::{
-    Answer, ApiToken, Chunk, Effect, Enqueue, Error, Hidden, ItemKind, Join, Load, Node, Progress, Session,
-    Store, Taken, User, Write,
+    Answer, ApiToken, Chunk, Effect, Enqueue, Error, Executor, Hidden, ItemKind, Join, Load, Node, Progress,
+    Session, Store, Taken, User, Write,
 };
 
 /// Writes what must succeed.
@@ -205,7 +205,27 @@ pub async fn enqueue<S: Store>(store: &S, wanted: Enqueue) -> QueueId {
 }
 
 pub fn take(id: QueueId, owner: &ReplicaId) -> Write {
-    Write::TakeBuild { id, owner: owner.clone(), exclusive: false, behaviour: 1, at: Millis(3_000) }
+    Write::TakeBuild {
+        id,
+        owner: owner.clone(),
+        exclusive: false,
+        behaviour: 1,
+        at: Millis(3_000),
+        executor: None,
+    }
+}
+
+/// As `take`, with an executor.
+pub fn take_on(id: QueueId, owner: &ReplicaId, node: &str, slot: u32) -> Write {
+    let executor = Executor { node: node_name(node), slot, body: format!("{{\"slot\":{slot}}}") };
+    Write::TakeBuild {
+        id,
+        owner: owner.clone(),
+        exclusive: true,
+        behaviour: 1,
+        at: Millis(3_000),
+        executor: Some(executor),
+    }
 }
 
 pub fn a_node(text: &str, executors: u32) -> Node {

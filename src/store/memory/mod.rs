@@ -208,8 +208,9 @@ impl State {
             Write::LinkDown { node, number, reason, at } => Ok(self.link_down(node, *number, reason, *at)),
             Write::Enqueue(wanted) => self.enqueue(wanted),
             Write::CancelQueued { id, at } => Ok(self.cancel(*id, *at)),
-            Write::TakeBuild { id, owner, exclusive, behaviour, at } => {
-                self.take(*id, owner, *exclusive, *behaviour, *at)
+            Write::TakeBuild { id, owner, exclusive, behaviour, at, executor } => {
+                let taken = self.take(*id, owner, *exclusive, *behaviour, *at, executor.as_ref());
+                taken.map(Answer::Taken)
             }
             Write::Grant { wait, node, slot, body } => Ok(self.grant(*wait, node, *slot, body)),
             Write::ForgetLeft { before } => Ok(self.forget_left(*before)),

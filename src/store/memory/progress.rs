@@ -69,11 +69,13 @@ impl State {
                 let row = Stash { name: name.clone(), size: *size, object: object.clone() };
                 self.name_object(build, object, Named::Stash(row));
             }
+            // Refused, nothing of it happens.
+            Effect::Enqueue(wanted) => drop(self.enqueue(wanted)),
             Effect::Finish { result, at } => self.finish(build, *result, *at),
         }
     }
 
-    fn on(&mut self, build: BuildId, change: impl FnOnce(&mut History)) {
+    pub(super) fn on(&mut self, build: BuildId, change: impl FnOnce(&mut History)) {
         if let Some(history) = self.builds.get_mut(&build) {
             change(history);
         }

@@ -3,12 +3,13 @@
 use model::{BuildId, JobName, Millis, QueueId, ReplicaId};
 
 use super::{History, Live, Queued, Same, State, next};
-use crate::{Answer, Build, Enqueue, Error, ItemKind, Left, MAX_QUEUE, QueueItem, Result, Running, Taken};
+use crate::{Answer, Build, Enqueue, Error, Executor, Left, MAX_QUEUE, QueueItem, Result, Running, Taken};
 
 impl State {
     pub(super) fn enqueue(&mut self, wanted: &Enqueue) -> Result<Answer> {
         let summary = &self.must_find(&wanted.job)?.summary;
-        if summary.kind != ItemKind::Pipeline {
+        let kind = summary.kind;
+        if !kind.is_job() {
             return Err(Error::Conflict(format!("{} is not buildable", wanted.job)));
         }
         if summary.disabled {
@@ -27,6 +28,7 @@ impl State {
         let item = QueueItem {
             id,
             job: wanted.job.clone(),
+            kind,
             params: wanted.params.clone(),
             causes: wanted.causes.clone(),
             since: wanted.at,
@@ -74,10 +76,11 @@ impl State {
         exclusive: bool,
         behaviour: u32,
         at: Millis,
-    ) -> Result<Answer> {
+        executor: Option<&Executor>,
+    ) -> Result<Taken> {
         self.must_live(owner)?;
         if let Some(taken) = self.taken_before(id, owner) {
-            return Ok(Answer::Taken(taken));
+            return Ok(taken);
         }
         let waiting = self.queue.get(&id).filter(|queued| queued.item.waiting());
         let job = waiting.map(|queued| queued.item.job.clone());
@@ -85,6 +88,9 @@ impl State {
         let summary = &self.must_find(&job)?.summary;
         if exclusive && summary.running > 0 {
             return Err(Error::Conflict(format!("a build of {job} runs")));
+        }
+        if executor.is_some_and(|executor| !self.free(&executor.node, executor.slot)) {
+            return Err(Error::Conflict("its executor is not free".to_owned()));
         }
         let (item, number) = (summary.id, summary.next_build);
         let build = BuildId(next(&mut self.last.build));
@@ -103,7 +109,11 @@ impl State {
         if let Some(queued) = self.leave(id, Left::Built { number }, at) {
             self.begin(item, row, queued, at);
         }
-        Ok(Answer::Taken(Taken { build, number, owner: owner.incarnation, fence }))
+        if let Some(Executor { node, slot, body }) = executor {
+            self.occupy(build, Executor::STEP, (node, *slot), body);
+            self.on(build, |history| history.build.built_on = Some(node.clone()));
+        }
+        Ok(Taken { build, number, owner: owner.incarnation, fence })
     }
 
     /// What the same owner was answered before, if it still drives that build.
@@ -136,6 +146,7 @@ impl State {
             keep: false,
             log_end: 0,
             behaviour: row.behaviour,
+            built_on: None,
         };
         self.count_running(&build.job, row.number);
         self.numbers.insert((item, row.number), row.build);

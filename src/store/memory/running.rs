@@ -41,24 +41,27 @@ impl State {
         if !self.free(node, slot) {
             return Answer::Bool(false);
         }
-        let Some(row) = self.waits.get(&wait) else { return Answer::Bool(false) };
-        let Some(live) = self.running.get_mut(&row.build) else { return Answer::Bool(false) };
-        live.deliver(&format!("granted:{}", row.step), body);
-        let busy = Busy {
-            node: node.clone(),
-            slot,
-            build: row.build,
-            job: row.job.clone(),
-            number: row.number,
-            step: row.step.clone(),
-        };
+        let Some(row) = self.waits.get(&wait).cloned() else { return Answer::Bool(false) };
+        let granted = self.occupy(row.build, &row.step, (node, slot), body);
+        if granted {
+            self.waits.remove(&wait);
+        }
+        Answer::Bool(granted)
+    }
+
+    /// Gives a free executor to a step of a build, if that runs.
+    pub(super) fn occupy(&mut self, build: BuildId, step: &str, at: (&NodeName, u32), body: &str) -> bool {
+        let Some(live) = self.running.get_mut(&build) else { return false };
+        live.deliver(&format!("granted:{step}"), body);
+        let (node, slot) = at;
+        let (job, number) = (live.row.job.clone(), live.row.number);
+        let busy = Busy { node: node.clone(), slot, build, job, number, step: step.to_owned() };
         self.busy.insert((node.key(), slot), busy);
-        self.waits.remove(&wait);
-        Answer::Bool(true)
+        true
     }
 
     /// Whether the executor may be given away.
-    fn free(&self, node: &NodeName, slot: u32) -> bool {
+    pub(super) fn free(&self, node: &NodeName, slot: u32) -> bool {
         let usable = self.find_node(node).is_some_and(|n| n.offline.is_none() && slot < n.executors);
         let holder = self.links.get(&node.key()).and_then(|link| link.holder.as_ref());
         usable

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use engine::driver::{Driver, Event as DriverEvent, Facts, ObjectDo, ObjectEvent};
 use model::BuildId;
-use pipeline::act::{Began, Data, Failure, FailureKind, Outcome, Record};
+use pipeline::act::{Began, Data, Failure, FailureKind, Language, Outcome, Record};
 use store::{Error, Running};
 
 use crate::home::{Ask, Reply, pipeline_of};
@@ -60,6 +60,7 @@ impl World {
             journal: 0,
             raw: raw.into_iter().collect(),
             scm: None,
+            executor: false,
             rules,
         };
         let pipeline = pipeline_of(&row.job);
@@ -67,7 +68,7 @@ impl World {
         // Whoever does not know the behaviour takes it for its own.
         let program = self.programs.of(&hash, row.behaviour.min(known));
         let mut driver = if journal.is_empty() {
-            let began = began(&row, &hash, now.wall);
+            let began = began(&row, program.language(), &hash, now.wall);
             Driver::begin(facts, &program, began, SOURCES[pipeline].to_owned(), "Started\n", now)
         } else {
             let mut records: Vec<Record> = Vec::new();
@@ -175,10 +176,11 @@ impl World {
     }
 }
 
-fn began(row: &Running, hash: &str, wall: model::Millis) -> Began {
+fn began(row: &Running, language: Language, hash: &str, wall: model::Millis) -> Began {
     Began {
         format: 1,
         behaviour: row.behaviour,
+        language,
         program: hash.to_owned(),
         job: row.job.to_string(),
         number: row.number,

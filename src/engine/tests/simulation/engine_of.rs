@@ -182,7 +182,14 @@ impl World {
             let Some(owner) = loads.choose(Some(me)) else { return };
             let behaviour = members.iter().find(|m| m.id == owner).map_or(1, |m| m.behaviour);
             let (id, wall) = (item.id, self.clocks(at).wall);
-            let take = Write::TakeBuild { id, owner: owner.clone(), exclusive: false, behaviour, at: wall };
+            let take = Write::TakeBuild {
+                id,
+                owner: owner.clone(),
+                exclusive: false,
+                behaviour,
+                at: wall,
+                executor: None,
+            };
             self.write(at, Token::Take { row: Box::new(item.clone()), owner, behaviour }, take);
         }
     }

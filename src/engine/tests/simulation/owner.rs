@@ -161,6 +161,10 @@ impl World {
                 }
             }
             Do::Object(object) => self.object(at, build, id, object),
+            // There are none to be found.
+            Do::FindJobs { step, jobs: _ } => {
+                actor.mail.push_back(DriverEvent::Jobs { step, found: Vec::new() });
+            }
             Do::Again => actor.again = true,
             Do::WakeAt(due) => actor.wake = Some(actor.wake.map_or(due, |wake| wake.min(due))),
             Do::Stop(stop) => actor.stop = Some(stop),

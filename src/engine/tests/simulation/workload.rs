@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use pipeline::act::Language;
 use pipeline::program::Program;
 
 /// Pipelines of the builds. `v1` in them is `v2` in a build of the second behaviour.
-pub(crate) const SOURCES: [&str; 15] = [
+pub(crate) const SOURCES: [&str; 16] = [
     "echo 'v1'\nnode('linux') {\n  sh 'p 3 300 0 30'\n  sh 'p 2 700 0 61'\n}\n",
     "echo 'v1'\nparallel a: { node { sh 'p 6 400 0 45' } }, b: { node { sh 'p 4 500 0 31'; sh 'p 1 100 0 10' } }\n",
     "echo 'v1'\nnode {\n  try {\n    timeout(time: 3, unit: 'SECONDS') { sh 'p 60 500 0 20' }\n  } catch (e) { echo 'too long' }\n  sh 'p 2 200 0 25'\n}\n",
@@ -25,7 +26,13 @@ pub(crate) const SOURCES: [&str; 15] = [
     "echo 'v1'\ntry {\n  node { sh 'p 20 1000 0 26' }\n} finally {\n  node { sh 'p 1 200 0 26' }\n}\n",
     "echo 'v1'\nparallel a: { node { sh 'p 2 300 0 20' } }, b: { for (int i = 0; i < 700; i++) { echo 'n' + i } }\nnode { sh 'p 1 50 0 9' }\n",
     "echo 'v1'\nfor (int i = 0; i < 3; i++) {\n  node { sh 'p 2 150 0 ' + (11 + i) }\n}\n",
+    r#"{"timeout":{"time":"30","activity":true,"fails":true},"builders":[{"type":"shell","command":"p 3 400 0 30"},{"type":"shell","command":"p 1 100 7 12","unstable":7},{"type":"shell","command":"p 2 300 1 20"},{"type":"shell","command":"p 1 1 0 1"}],"publishers":[{"type":"trigger","jobs":["v1"],"threshold":"FAILURE"}]}"#,
 ];
+
+/// A Jenkinsfile never begins with a brace and a quote; what does is a Freestyle job.
+fn language(source: &str) -> Language {
+    if source.starts_with("{\"") { Language::Freestyle } else { Language::Pipeline }
+}
 
 /// Compiled pipelines by hash; compiled once for all seeds.
 pub(crate) struct Programs {
@@ -41,7 +48,8 @@ impl Programs {
             for behaviour in [1, 2] {
                 // A machine of the second behaviour does something else at `v1`.
                 let text = if behaviour == 2 { source.replace("v1", "v2") } else { (*source).to_owned() };
-                let program = Arc::new(Program::compile(&text).expect("the sources compile"));
+                let program =
+                    Arc::new(Program::compile_in(language(&text), &text).expect("the sources compile"));
                 by_number.insert((number, behaviour), Arc::clone(&program));
                 let hash = by_number[&(number, 1)].hash().to_owned();
                 by_hash.insert((hash, behaviour), program);

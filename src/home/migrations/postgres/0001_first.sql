@@ -142,6 +142,7 @@ CREATE TABLE build (
     keep BIGINT NOT NULL,
     log_end BIGINT NOT NULL,
     behaviour BIGINT NOT NULL,
+    built_on TEXT,
     UNIQUE (item, number)
 );
 CREATE INDEX build_result ON build (item, result, number) WHERE ended_at IS NOT NULL;

@@ -142,6 +142,7 @@ CREATE TABLE build (
     keep INTEGER NOT NULL,
     log_end INTEGER NOT NULL,
     behaviour INTEGER NOT NULL,
+    built_on TEXT,
     UNIQUE (item, number)
 );
 CREATE INDEX build_result ON build (item, result, number) WHERE ended_at IS NOT NULL;

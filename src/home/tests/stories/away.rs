@@ -29,7 +29,14 @@ async fn an_unknown_commit_is_answered_rightly_when_it_is_written_again() {
         let name = format!("{next:?}");
         home.write(create(&name)).await.unwrap();
         let Answer::Queued { id, .. } = home.write(enqueue(&name)).await.unwrap() else { panic!() };
-        let take = Write::TakeBuild { id, owner: me.clone(), exclusive: true, behaviour: 1, at: Millis(3) };
+        let take = Write::TakeBuild {
+            id,
+            owner: me.clone(),
+            exclusive: true,
+            behaviour: 1,
+            at: Millis(3),
+            executor: None,
+        };
         let answer = unknown_then_again(&home, &proxy, next, take).await;
         let Answer::Taken(taken) = answer else { panic!("{answer:?}") };
         assert_eq!(taken.number, 1);
@@ -53,7 +60,14 @@ async fn what_was_asked_for_before_the_store_was_set_back_is_refused() {
     let me = join(&home, "a").await;
     home.write(create("app")).await.unwrap();
     let Answer::Queued { id, .. } = home.write(enqueue("app")).await.unwrap() else { panic!() };
-    let take = Write::TakeBuild { id, owner: me.clone(), exclusive: true, behaviour: 1, at: Millis(3) };
+    let take = Write::TakeBuild {
+        id,
+        owner: me.clone(),
+        exclusive: true,
+        behaviour: 1,
+        at: Millis(3),
+        executor: None,
+    };
     for _ in 0..3 {
         home.write(Write::Beat { me: me.clone(), load: store::Load::default() }).await.unwrap();
     }

@@ -130,6 +130,7 @@ async fn several_writers_decide_each_row_once(homes: Vec<Home>) {
                     exclusive: false,
                     behaviour: 1,
                     at: model::Millis(3),
+                    executor: None,
                 };
                 async move { home.write(take).await }
             })
@@ -222,6 +223,7 @@ async fn nobody_waits_in_a_circle(homes: &[Home]) {
             exclusive: false,
             behaviour: 1,
             at: model::Millis(3),
+            executor: None,
         };
         let takes = ids.map(|id| (round, take(id)));
         let folds = names.iter().enumerate().map(|(n, name)| (round + 1 + n, enqueue(name)));

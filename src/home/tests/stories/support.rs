@@ -75,7 +75,14 @@ pub(crate) fn enqueue(name: &str) -> Write {
 pub(crate) async fn build(home: &Home, owner: &ReplicaId, name: &str) -> Taken {
     let _ = home.write(create(name)).await;
     let Answer::Queued { id, .. } = home.write(enqueue(name)).await.unwrap() else { panic!() };
-    let take = Write::TakeBuild { id, owner: owner.clone(), exclusive: false, behaviour: 1, at: Millis(3) };
+    let take = Write::TakeBuild {
+        id,
+        owner: owner.clone(),
+        exclusive: false,
+        behaviour: 1,
+        at: Millis(3),
+        executor: None,
+    };
     let Answer::Taken(taken) = home.write(take).await.unwrap() else { panic!() };
     taken
 }

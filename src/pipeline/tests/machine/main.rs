@@ -7,6 +7,7 @@ mod absent;
 mod corpus;
 mod declarative;
 mod errors;
+mod freestyle;
 mod interruptions;
 mod jenkins;
 mod language;

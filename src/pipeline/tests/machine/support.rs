@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pipeline::act::{
-    Act, ActKind, Began, BuildResult, Cause, Class, Data, Event, Failure, FailureKind, Granted, Outcome,
-    ParamValue, Record, Returns,
+    Act, ActKind, Began, BuildResult, Cause, Class, Data, Event, Failure, FailureKind, Granted, Language,
+    Outcome, ParamValue, Record, Returns,
 };
 use pipeline::machine::{Divergence, Ended, Machine, Status};
 use pipeline::program::Program;
@@ -15,6 +15,7 @@ pub(crate) fn began() -> Began {
     Began {
         format: 1,
         behaviour: 1,
+        language: Language::Pipeline,
         program: String::new(),
         job: "folder/job".into(),
         number: 7,
@@ -35,8 +36,10 @@ pub(crate) fn began() -> Began {
     }
 }
 
+/// A Jenkinsfile never begins with a brace and a quote; what does is a Freestyle job.
 pub(crate) fn program(source: &str) -> Arc<Program> {
-    match Program::compile(source) {
+    let language = if source.starts_with("{\"") { Language::Freestyle } else { Language::Pipeline };
+    match Program::compile_in(language, source) {
         Ok(program) => Arc::new(program),
         Err(errors) => panic!("{source}\n{errors:#?}"),
     }
@@ -338,5 +341,6 @@ fn line(act: &Act) -> String {
         ActKind::Stash { name, .. } => format!("stash {name}"),
         ActKind::Unstash { name, .. } => format!("unstash {name}"),
         ActKind::ArchiveArtifacts { includes, .. } => format!("archive {includes}"),
+        ActKind::Trigger { jobs } => format!("trigger {}", jobs.join(", ")),
     }
 }

@@ -44,7 +44,14 @@ fn a_journal_may_be_filled_to_its_limit() {
     state.apply(&Write::Join(join_as("r-0", 0))).unwrap();
     state.apply(&Write::Enqueue(want("app"))).unwrap();
     let owner = ReplicaId { name: ReplicaName::parse("r-0").unwrap(), incarnation: 1 };
-    let take = Write::TakeBuild { id: QueueId(1), owner, exclusive: false, behaviour: 1, at: Millis(1) };
+    let take = Write::TakeBuild {
+        id: QueueId(1),
+        owner,
+        exclusive: false,
+        behaviour: 1,
+        at: Millis(1),
+        executor: None,
+    };
     state.apply(&take).unwrap();
     let some = |seq: i64, first_record: i64, records: i64| {
         Write::Progress(Box::new(Progress {
@@ -163,7 +170,14 @@ impl Draw {
             5 => Write::ForgetLeft { before: Millis(self.small(1_000)) },
             _ => {
                 let (owner, exclusive) = (self.replica(state), self.below(3) == 0);
-                Write::TakeBuild { id, owner, exclusive, behaviour: 1, at: Millis(self.small(1_000)) }
+                Write::TakeBuild {
+                    id,
+                    owner,
+                    exclusive,
+                    behaviour: 1,
+                    at: Millis(self.small(1_000)),
+                    executor: None,
+                }
             }
         }
     }

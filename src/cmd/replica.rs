@@ -243,7 +243,11 @@ async fn join_patiently(
 
 /// Starts under the startup lock.
 async fn start(cluster: &cluster::Handle, store: &Arc<dyn Store>, paths: &Paths, this: &This) -> Result<()> {
-    cluster.start(|| bootstrap(store, paths)).await.context("start")?;
+    tokio::select! {
+        started = cluster.start(|| bootstrap(store, paths)) => started.context("start")?,
+        // Whoever is to go does not become ready any more.
+        () = this.ordered() => return Ok(()),
+    }
     this.set(ReplicaState::Ready);
     tracing::info!(replica = %cluster.me(), "ready");
     Ok(())

@@ -192,6 +192,7 @@ impl Actor {
         if self.muted && !muted {
             return self.tell(Event::Unsure);
         }
+        self.visible.busy.store(self.driver.busy(), Ordering::Relaxed);
         self.note_adopted();
     }
 
@@ -242,7 +243,6 @@ impl Actor {
                 }
                 self.tell(Event::Committed);
                 self.visible.committed.store(self.driver.committed_writes(), Ordering::Relaxed);
-                self.visible.busy.store(self.driver.busy(), Ordering::Relaxed);
             }
             Err(error) => self.tell(Event::Refused(error)),
         }

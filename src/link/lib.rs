@@ -11,6 +11,7 @@ mod socket;
 mod weight;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::{BuildId, Clock, Fence, NodeName};
 use remoting::native::Frame;
@@ -99,11 +100,16 @@ impl Links {
 
     /// Sends agents elsewhere when others have far fewer: after a replica was restarted it has none.
     async fn balance(&self) {
+        let (mut pause, mut before) = (cluster::LOOK, usize::MAX);
         loop {
-            tokio::time::sleep(cluster::LOOK).await;
+            tokio::time::sleep(pause).await;
             let view = self.shared.cluster.view().borrow().clone();
             let held = self.shared.routes.held().len();
             let away = cluster::assign::too_many(&view.members, self.shared.cluster.me(), held);
+            // Those that were sent away came back: they can't reach others, and are to be left in peace.
+            let in_vain = away > 0 && held >= before;
+            pause = if in_vain { (pause * 2).min(LONGEST_PAUSE) } else { cluster::LOOK };
+            before = if away > 0 { held } else { usize::MAX };
             if away > 0 {
                 tracing::info!(held, away, "other replicas have fewer agents: some go there");
                 self.shed(away, "other replicas have fewer agents");
@@ -177,6 +183,9 @@ impl Links {
         &self.shared.metrics
     }
 }
+
+/// Between two attempts to send agents elsewhere that do not go.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
 
 /// What is queued for an agent's socket.
 #[derive(Debug)]

@@ -18,6 +18,8 @@ use crate::whom::Whom;
 use crate::{Error, Paths, UpRecord};
 
 const LOOK: Duration = Duration::from_millis(500);
+/// How long nobody may answer meanwhile.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Whoever starts the replicas has heard of it by then.
 const HEARD: Duration = Duration::from_secs(15);
 /// How long `up` takes to read its file.
@@ -132,8 +134,19 @@ async fn look(whom: &Whom) -> Result<Seen, Error> {
 async fn follow(whom: &Whom, goal: &Goal, say: &Say) -> Result<(), Error> {
     let began = Instant::now();
     let mut told = String::new();
+    let mut answered = Instant::now();
     loop {
-        match look(whom).await?.rollout.filter(|rollout| goal.heard(rollout)) {
+        // the one that is asked may be the one that is restarted
+        let seen = match look(whom).await {
+            Ok(seen) => seen,
+            Err(error) if answered.elapsed() > PATIENCE => return Err(error),
+            Err(_) => {
+                tokio::time::sleep(LOOK).await;
+                continue;
+            }
+        };
+        answered = Instant::now();
+        match seen.rollout.filter(|rollout| goal.heard(rollout)) {
             Some(rollout) => {
                 if told != rollout.message {
                     say(&rollout.message);

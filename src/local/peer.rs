@@ -84,6 +84,24 @@ pub(crate) async fn probe(record: &ReplicaRecord, path: &str) -> bool {
     ask(ask_for, PROBE).await.is_some_and(|answer| answer.status == 200)
 }
 
+/// What a replica says of itself at `/readyz`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Ready,
+    Draining,
+    Starting,
+}
+
+pub(crate) async fn standing(record: &ReplicaRecord) -> Standing {
+    let ask_for =
+        Ask { method: Method::GET, address: &record.peer, path: "/readyz", authorization: None, body: None };
+    match ask(ask_for, PROBE).await {
+        Some(answer) if answer.status == 200 => Standing::Ready,
+        Some(answer) if answer.body.windows(8).any(|word| word == b"draining") => Standing::Draining,
+        Some(_) | None => Standing::Starting,
+    }
+}
+
 /// What `up` tells replicas.
 #[derive(Clone)]
 pub(crate) struct Peers {

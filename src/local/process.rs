@@ -15,6 +15,8 @@ use tokio::process::{Child, Command};
 
 use crate::Error;
 
+/// Characters of what a process has said last.
+const MAX_WORDS: usize = 500;
 /// A log that is larger is put aside when its process is started.
 const MAX_LOG: u64 = 16 * 1024 * 1024;
 
@@ -37,10 +39,17 @@ pub(crate) struct Exit {
 
 impl Process {
     pub(crate) fn spawn(command: &mut Command) -> std::io::Result<Process> {
-        let child = command.spawn()?;
+        let mut child = command.spawn()?;
         // it has not been waited for, so the number is its own
         let pid = child.id().ok_or_else(|| std::io::Error::other("it ended at once"))?;
-        Ok(Process { pid, handle: handle(pid)?, child: Some(child) })
+        match handle(pid) {
+            Ok(handle) => Ok(Process { pid, handle, child: Some(child) }),
+            Err(error) => {
+                // whoever is not watched must not run
+                let _ended = child.start_kill();
+                Err(error)
+            }
+        }
     }
 
     /// Ends when the process has; may be dropped and called again.
@@ -164,7 +173,7 @@ pub(crate) fn last_words(log: &Path, from: u64) -> Option<String> {
     let text = String::from_utf8_lossy(&bytes);
     let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
     let words = line.strip_prefix("majordomo: ").or(line.strip_prefix("Error: ")).unwrap_or(line);
-    Some(words.to_owned())
+    Some(words.chars().filter(|c| !c.is_control()).take(MAX_WORDS).collect())
 }
 
 #[cfg(test)]

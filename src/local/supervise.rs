@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::Error;
 use crate::listener::LISTEN_FD;
-use crate::peer::{Peers, probe};
+use crate::peer::{Peers, Standing, probe, standing};
 use crate::process::{Exit, Process, command, last_words, length};
 use crate::store_url::{STORE_ENV, StoreUrl};
 use crate::watch::{Act, Phase, Seen, TICK, step};
@@ -44,6 +44,8 @@ pub(crate) struct Member {
 /// What a member runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Spec {
+    /// Another one of what is the same otherwise is another process.
+    pub(crate) start: u64,
     /// Of a replica.
     pub(crate) revision: Option<Revision>,
     pub(crate) program: PathBuf,
@@ -72,7 +74,7 @@ pub(crate) enum What {
         found: bool,
     },
     Ready,
-    /// It was ready, and is not any more: somebody drains it.
+    /// It was ready, and is not any more: somebody drains it. Or it was found, and is not ready yet.
     Unready,
     /// It has handed over all that it had.
     Drained,
@@ -118,8 +120,9 @@ impl Supervisor {
     pub(crate) async fn run(mut self, found: Option<Process>) {
         let clock = SystemClock::new();
         let mut phase = Phase::new(clock.elapsed());
+        // of one that was found nothing is known
+        let mut ready = if found.is_some() { None } else { Some(false) };
         let mut process = found;
-        let mut ready = false;
         let mut until = None;
         if let Some(found) = &process {
             phase = phase.started(clock.elapsed(), true);
@@ -135,8 +138,11 @@ impl Supervisor {
                     if let Some(process) = process.take() {
                         self.finish(process).await;
                     }
-                    ready = false;
+                    ready = Some(false);
                     let Some(spec) = spec else { break };
+                    if *self.stop.borrow() != Stop::No {
+                        break;
+                    }
                     self.spec = spec;
                     phase = Phase::new(clock.elapsed());
                     self.say(What::Replaced).await;
@@ -145,14 +151,24 @@ impl Supervisor {
                 exit = ended(&mut process) => {
                     let (next, _) = step(phase, Seen::Gone, clock.elapsed());
                     self.ended(&exit, pid, next, clock.elapsed()).await;
-                    (process, ready) = (None, false);
+                    (process, ready) = (None, Some(false));
                     Seen::Gone
                 }
                 seen = look(&self.member, &self.peers, pid, wait.unwrap_or(TICK)) => seen,
             };
-            if seen == Seen::Answered && self.is_ready(pid).await != ready {
-                ready = !ready;
-                self.say(if ready { What::Ready } else { What::Unready }).await;
+            if seen == Seen::Answered {
+                let standing = self.standing(pid).await;
+                let now = Some(standing == Standing::Ready);
+                if now != ready {
+                    let drained = ready.is_none() && standing == Standing::Draining;
+                    ready = now;
+                    self.say(match standing {
+                        Standing::Ready => What::Ready,
+                        Standing::Draining if drained => What::Drained,
+                        Standing::Draining | Standing::Starting => What::Unready,
+                    })
+                    .await;
+                }
             }
             let (next, act) = step(phase, seen, clock.elapsed());
             let hangs = act == Act::Kill && matches!(phase, Phase::Up { .. });
@@ -238,13 +254,13 @@ impl Supervisor {
             .await;
     }
 
-    async fn is_ready(&self, pid: Option<u32>) -> bool {
+    async fn standing(&self, pid: Option<u32>) -> Standing {
         match (&self.member.role, pid) {
-            (Role::Agent, _) => true,
-            (Role::Replica { .. }, None) => false,
+            (Role::Agent, _) => Standing::Ready,
+            (Role::Replica { .. }, None) => Standing::Starting,
             (Role::Replica { .. }, Some(pid)) => match self.peers.record(&self.member.name, pid) {
-                Some(record) => probe(&record, "/readyz").await,
-                None => false,
+                Some(record) => standing(&record).await,
+                None => Standing::Starting,
             },
         }
     }

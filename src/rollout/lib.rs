@@ -196,18 +196,26 @@ fn judge(rollout: Rollout, observed: &Observed<'_>, policy: &Policy) -> Rollout 
 
 /// Nobody is at work: settles, or begins with the next slot.
 fn next(rollout: Rollout, observed: &Observed<'_>, policy: &Policy) -> (Rollout, Act) {
+    let starts = |slot: &Slot| slot.revision == rollout.wanted && slot.state == State::Starting;
+    let under_way = rollout.failed.is_none() && rollout.good != rollout.wanted;
+    if let Some(ordinal) = observed.slots.iter().position(starts).filter(|_| under_way) {
+        // One that was begun before, or that was lost again: it has as long as any other.
+        let turn = Some(Turn { ordinal, stage: Stage::Start, since: observed.now });
+        return (Rollout { turn, ..rollout }, Act::Nothing);
+    }
     let outdated = || {
         let slots = observed.slots.iter().enumerate();
         slots.filter(|(_, slot)| slot.revision != *rollout.target())
     };
     // One that does not serve is taken first: that costs nobody anything.
-    let idle = outdated().find(|(_, slot)| slot.state != State::Ready);
+    let idle = outdated().find(|(_, slot)| matches!(slot.state, State::Starting | State::Drained));
     let Some((ordinal, slot)) = idle.or_else(|| outdated().next()) else {
         let all = observed.slots.iter().all(|slot| slot.state == State::Ready);
         let good = if all { rollout.target().clone() } else { rollout.good.clone() };
         return (Rollout { good, ..rollout }, Act::Nothing);
     };
-    let serves = slot.state == State::Ready;
+    // One that seems to drain may only have been slow to say that it is ready.
+    let serves = matches!(slot.state, State::Ready | State::Draining);
     let others = observed.slots.iter().enumerate().filter(|(other, _)| *other != ordinal);
     let room = others.map(|(_, other)| other.state).all(|state| state == State::Ready);
     if rollout.waits(observed, policy) || (serves && !room) {

@@ -92,6 +92,23 @@ fn what_does_not_become_ready_is_given_up_and_all_go_back() {
     assert_eq!((rollout.failed.clone(), step(rollout, &observed, &policy).1), (None, Act::Drain(0)));
 }
 
+/// Nobody remembers who was begun with: another life of whoever starts the replicas goes on.
+#[test]
+fn one_that_hangs_is_given_up_also_when_it_had_no_turn() {
+    let all_hang = vec![slot("2", State::Starting), slot("2", State::Starting)];
+    let one_hangs = vec![slot("2", State::Starting), slot("1", State::Ready)];
+    for slots in [all_hang, one_hangs] {
+        let at = |now, rollout| {
+            step(rollout, &Observed { now: secs(now), slots: &slots, busy: None }, &Policy::default())
+        };
+        let (rollout, act) = at(10, rolling(None));
+        assert_eq!((act, rollout.turn.map(|turn| turn.ordinal)), (Act::Nothing, Some(0)));
+        let (rollout, act) = at(309, rollout);
+        assert_eq!((act, &rollout.failed), (Act::Nothing, &None));
+        assert_eq!(at(310, rollout).1, Act::Replace(0, rev("1")));
+    }
+}
+
 #[test]
 fn what_says_that_it_can_not_start_is_given_up_at_once() {
     let mut slots = vec![slot("2", State::Starting), slot("1", State::Ready)];
@@ -158,7 +175,7 @@ fn perform(act: Act, slots: &mut [Slot]) -> Result<(), TestCaseError> {
         Act::Nothing => {}
         Act::Drain(ordinal) => {
             let unready = slots.iter().enumerate().filter(|(n, s)| *n != ordinal && s.state != State::Ready);
-            prop_assert_eq!(slots[ordinal].state, State::Ready);
+            prop_assert!(matches!(slots[ordinal].state, State::Ready | State::Draining));
             prop_assert_eq!(unready.count(), 0, "one at a time");
             slots[ordinal].state = State::Draining;
         }

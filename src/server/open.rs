@@ -3,7 +3,7 @@
 use axum::body::Body;
 use futures_util::TryFutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
-use model::{ReplicaId, ReplicaName, RolloutAsked};
+use model::{ReplicaId, ReplicaName, RestartWhen, RolloutAsked};
 use serde::Deserialize;
 use store::Write;
 
@@ -111,7 +111,14 @@ async fn rollout(app: &App, body: &[u8]) -> Reply {
     }
     let restart = store.meta().await?.restart;
     let members = store.members().await?;
-    let busy: u64 = members.iter().filter(|m| m.live()).map(|m| u64::from(m.load.busy)).sum();
+    let live: Vec<_> = members.iter().filter(|m| m.live()).collect();
+    let mut busy: u64 = live.iter().map(|m| u64::from(m.load.busy)).sum();
+    if restart.when == RestartWhen::Idle {
+        // What those that nobody drives are at is not known.
+        let running = store.running(None).await?;
+        let lost = running.iter().filter(|row| !live.iter().any(|m| m.id.incarnation == row.owner));
+        busy += lost.count() as u64;
+    }
     let asked = RolloutAsked { restart: restart.number, when: restart.when, by: restart.by, busy };
     Ok(reply::json(serde_json::to_string(&asked).map_err(|e| Error::Internal(e.to_string()))?))
 }

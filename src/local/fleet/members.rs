@@ -42,7 +42,7 @@ pub(super) fn agent(program: &Path, paths: &Paths, url: &str, number: u32) -> (M
         "-workDir".into(),
         paths.agent_folder(&name).into(),
     ];
-    let spec = Spec { revision: None, program: program.to_owned(), arguments };
+    let spec = Spec { start: 0, revision: None, program: program.to_owned(), arguments };
     (Member { log: paths.log(&name), name, role: Role::Agent }, spec)
 }
 

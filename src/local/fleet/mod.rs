@@ -109,7 +109,7 @@ impl Fleet {
         for name in replica_names(&home.name, plan.replicas) {
             let process = found.adopt(&name);
             fleet.took_over |= process.is_some();
-            let revision = process.as_ref().and_then(|_| found.revision(&name));
+            let revision = process.as_ref().map(|_| found.revision(&name).unwrap_or_else(roll::unknown));
             fleet.add(home, &name, process, revision);
         }
         for (name, running) in found.unwanted {
@@ -245,7 +245,7 @@ impl Fleet {
             What::Ended { exit, said, .. } => {
                 self.ready.remove(&event.name);
                 let hopeless = exit.code == Some(REFUSED) && !self.announced && self.ready.is_empty();
-                if hopeless && !self.took_over && !self.roller.moves() {
+                if hopeless && !self.took_over && self.roller.last_resort(event.revision.as_ref()) {
                     let log = home.paths.log(&event.name);
                     let said = said.clone().unwrap_or_else(|| format!("see {}", log.display()));
                     return Err(Error::Replica(said));

@@ -18,6 +18,10 @@ use crate::up::Say;
 
 /// How often replicas are asked what users want, and told how the rollout stands.
 const ASK: Duration = Duration::from_secs(1);
+/// Nobody can say what is wanted after so many attempts in a row.
+const SILENT: u32 = 5;
+/// What was found running says by then how it is.
+const UNSEEN: Duration = Duration::from_secs(10);
 /// A replica that has ended so often since its revision began does not start.
 const MOST_ENDS: u32 = 3;
 
@@ -27,6 +31,10 @@ pub(super) struct Slot {
     seen: rollout::Slot,
     /// How often its replica has ended since the revision of the slot is what it is.
     ends: u32,
+    /// How often one was started there.
+    starts: u64,
+    /// Nothing was seen yet of the replica that was found there.
+    unseen: bool,
     wanted: watch::Sender<Option<Spec>>,
 }
 
@@ -76,12 +84,12 @@ impl Roller {
     }
 
     /// What the replica of a slot runs under this revision; of an unknown one, what is wanted now.
-    fn spec(&self, ordinal: usize, name: &str, revision: &Revision) -> Spec {
+    fn spec(&self, ordinal: usize, name: &str, revision: &Revision, start: u64) -> Spec {
         let program = self.revisions.program(&self.paths, revision);
         let program = program.or_else(|| self.revisions.program(&self.paths, self.revisions.wanted()));
         let arguments =
             members::replica_arguments(&self.paths, name, ordinal, self.public.as_deref(), revision);
-        Spec { revision: Some(revision.clone()), program: program.unwrap_or_default(), arguments }
+        Spec { start, revision: Some(revision.clone()), program: program.unwrap_or_default(), arguments }
     }
 
     /// A further slot, with what runs there or is to be started.
@@ -90,12 +98,13 @@ impl Roller {
         name: &str,
         found: Option<Revision>,
     ) -> (Spec, watch::Receiver<Option<Spec>>) {
+        let unseen = found.is_some();
         let revision = found.unwrap_or_else(|| self.rollout.target().clone());
-        let spec = self.spec(self.slots.len(), name, &revision);
+        let spec = self.spec(self.slots.len(), name, &revision, 0);
         let wanted = watch::Sender::new(Some(spec.clone()));
         let receiver = wanted.subscribe();
         let seen = rollout::Slot { revision, state: State::Starting, broken: None };
-        self.slots.push(Slot { name: name.to_owned(), seen, ends: 0, wanted });
+        self.slots.push(Slot { name: name.to_owned(), seen, ends: 0, starts: 0, unseen, wanted });
         (spec, receiver)
     }
 
@@ -106,9 +115,9 @@ impl Roller {
         }
     }
 
-    /// Whether another revision is on its way, so that one that does not start is no reason to stop.
-    pub(super) fn moves(&self) -> bool {
-        self.rollout.good != *self.rollout.target()
+    /// Whether there is nothing to go back to when this revision does not start.
+    pub(super) fn last_resort(&self, revision: Option<&Revision>) -> bool {
+        revision == Some(&self.rollout.good)
     }
 
     /// Takes over what was put in the place of this program. Gives the revision that is wanted.
@@ -130,7 +139,13 @@ impl Roller {
         if event.revision.as_ref() != Some(&slot.seen.revision) {
             return;
         }
+        let found = match &event.what {
+            What::Started { found: true, .. } => slot.unseen,
+            _ => std::mem::take(&mut slot.unseen),
+        };
         match &event.what {
+            // It was left so by whoever started it: it serves again only when it is started again.
+            What::Drained if found => (slot.seen.revision, slot.seen.state) = (unknown(), State::Drained),
             What::Started { .. } | What::Replaced => slot.seen.state = State::Starting,
             What::Ready => (slot.seen.state, slot.seen.broken) = (State::Ready, None),
             What::Unready if slot.seen.state == State::Ready => slot.seen.state = State::Draining,
@@ -145,7 +160,12 @@ impl Roller {
                     slot.seen.broken = Some(format!("it ended {} times, {}: {said}", slot.ends, exit.how));
                 }
             }
-            What::CannotStart { why } => slot.seen.broken = Some(why.clone()),
+            What::CannotStart { why } => {
+                slot.ends += 1;
+                if slot.ends >= MOST_ENDS {
+                    slot.seen.broken = Some(why.clone());
+                }
+            }
             What::Unready | What::Hangs => {}
         }
     }
@@ -155,14 +175,29 @@ impl Roller {
         if let Err(error) = self.hear() {
             say(&format!("{error}; the restart is tried again"));
         }
-        let policy = Policy { when: self.revisions.when(), ..Policy::default() };
+        if self.slots.iter().any(|slot| slot.unseen) && self.clock.elapsed() < UNSEEN {
+            return;
+        }
+        // Replicas that are ready and can't say what is wanted have no store: no new one would get ready either.
+        let away =
+            self.asked.borrow().is_none() && self.slots.iter().any(|slot| slot.seen.state == State::Ready);
+        let mut policy = Policy { when: self.revisions.when(), ..Policy::default() };
+        if away {
+            policy.ready = Duration::MAX;
+        }
         let slots: Vec<rollout::Slot> = self.slots.iter().map(|slot| slot.seen.clone()).collect();
         let busy = self.asked.borrow().as_ref().map(|asked| asked.busy);
         let observed = Observed { now: self.clock.elapsed(), slots: &slots, busy };
         let rollout = std::mem::replace(&mut self.rollout, self.revisions.rollout());
+        let before = rollout.clone();
         let (rollout, act) = step(rollout, &observed, &policy);
+        let (rollout, act) = match act {
+            Act::Drain(_) if away => (before, Act::Nothing),
+            act => (rollout, act),
+        };
         self.rollout = rollout;
-        if let Err(error) = self.revisions.note(&self.paths, &self.rollout) {
+        let running = slots.iter().map(|slot| &slot.revision);
+        if let Err(error) = self.revisions.note(&self.paths, &self.rollout, running) {
             say(&format!("{error}; how far the rollout is would be forgotten"));
         }
         if self.rollout.good == *self.rollout.target() && self.rollout.turn.is_none() {
@@ -199,8 +234,10 @@ impl Roller {
             }
             Act::Replace(ordinal, revision) => {
                 let Some(name) = self.slots.get(ordinal).map(|slot| slot.name.clone()) else { return };
-                let spec = self.spec(ordinal, &name, &revision);
+                let starts = self.slots.get(ordinal).map_or(0, |slot| slot.starts) + 1;
+                let spec = self.spec(ordinal, &name, &revision, starts);
                 let Some(slot) = self.slots.get_mut(ordinal) else { return };
+                (slot.starts, slot.unseen) = (starts, false);
                 (slot.seen, slot.ends) =
                     (rollout::Slot { revision, state: State::Starting, broken: None }, 0);
                 slot.wanted.send_replace(Some(spec));
@@ -269,18 +306,28 @@ async fn ask(
     mut reports: watch::Receiver<Option<RolloutReport>>,
 ) {
     let mut told = None;
+    let mut silent = 0;
     loop {
+        silent += 1;
         let report = reports.borrow_and_update().clone();
         let new = report.as_ref().filter(|_| report != told);
         for record in peers.records() {
             if let Some(answer) = peers.rollout(record, new).await {
                 asked.send_replace(Some(answer));
-                told = report;
+                (told, silent) = (report, 0);
                 break;
             }
         }
+        if silent == SILENT {
+            asked.send_replace(None);
+        }
         tokio::time::sleep(ASK).await;
     }
+}
+
+/// Of a replica that must be started again, whatever it runs.
+pub(super) fn unknown() -> Revision {
+    Revision(String::new())
 }
 
 impl Peers {

@@ -74,8 +74,9 @@ impl Revisions {
         if self.current().is_some_and(|known| known.program == kept) && self.failed.is_none() {
             return Ok(false);
         }
-        self.want(kept, "another program was loaded", RestartWhen::Immediately);
-        self.write(paths)?;
+        let mut next = self.clone();
+        next.want(kept, "another program was loaded", RestartWhen::Immediately);
+        self.become_written(paths, next)?;
         Ok(true)
     }
 
@@ -90,18 +91,24 @@ impl Revisions {
         if number == self.restart {
             return Ok(false);
         }
-        if number < self.restart {
-            // the store was set back
-            self.restart = number;
-            self.write(paths)?;
-            return Ok(false);
+        let mut next = self.clone();
+        next.restart = number;
+        // one that is lower: the store was set back
+        let asked = number > self.restart;
+        if asked {
+            let target = self.known.get(&self.rollout().target().0);
+            let program = target.map(|known| known.program.clone()).unwrap_or_default();
+            next.want(program, &format!("a restart was asked for by {by}"), when);
         }
-        let target = self.known.get(&self.rollout().target().0);
-        let program = target.map(|known| known.program.clone()).unwrap_or_default();
-        self.restart = number;
-        self.want(program, &format!("a restart was asked for by {by}"), when);
-        self.write(paths)?;
-        Ok(true)
+        self.become_written(paths, next)?;
+        Ok(asked)
+    }
+
+    /// What can't be written down is not so.
+    fn become_written(&mut self, paths: &Paths, next: Revisions) -> Result<(), Error> {
+        next.write(paths)?;
+        *self = next;
+        Ok(())
     }
 
     fn want(&mut self, program: String, reason: &str, when: RestartWhen) {
@@ -111,16 +118,22 @@ impl Revisions {
         (self.wanted, self.failed, self.when) = (Revision(number), None, when);
     }
 
-    /// Writes down how far the rollout is, and forgets what nobody can go back to.
-    pub(crate) fn note(&mut self, paths: &Paths, rollout: &Rollout) -> Result<(), Error> {
-        if self.good == rollout.good && self.failed == rollout.failed {
-            return Ok(());
+    /// Writes down how far the rollout is, and forgets what nobody runs or can go back to.
+    pub(crate) fn note<'a>(
+        &mut self,
+        paths: &Paths,
+        rollout: &Rollout,
+        running: impl Iterator<Item = &'a Revision> + Clone,
+    ) -> Result<(), Error> {
+        let mut next = self.clone();
+        (next.good, next.failed) = (rollout.good.clone(), rollout.failed.clone());
+        let (good, wanted) = (&rollout.good.0, &rollout.wanted.0);
+        let runs = |number: &String| running.clone().any(|revision| revision.0 == *number);
+        next.known.retain(|number, _| number == good || number == wanted || runs(number));
+        if *self != next {
+            self.become_written(paths, next)?;
+            prune(paths, &self.known);
         }
-        (self.good, self.failed) = (rollout.good.clone(), rollout.failed.clone());
-        let (good, wanted) = (self.good.0.clone(), self.wanted.0.clone());
-        self.known.retain(|number, _| *number == good || *number == wanted);
-        self.write(paths)?;
-        prune(paths, &self.known);
         Ok(())
     }
 
@@ -237,7 +250,7 @@ mod tests {
         assert_eq!(second.rollout().target().0, "2");
 
         let good = Rollout { good: Revision("2".to_owned()), ..second.rollout() };
-        second.note(&paths, &good).unwrap();
+        second.note(&paths, &good, [].iter()).unwrap();
         assert_eq!(fs::read_dir(paths.programs()).unwrap().count(), 1);
         assert_eq!(second.program(&paths, &Revision("1".to_owned())), None);
     }
@@ -259,7 +272,7 @@ mod tests {
         install(&program, "broken");
         revisions.reload(&paths, &program).unwrap();
         let failed = Rollout { failed: Some("it is broken".to_owned()), ..revisions.rollout() };
-        revisions.note(&paths, &failed).unwrap();
+        revisions.note(&paths, &failed, [].iter()).unwrap();
         revisions.restart(&paths, 5, RestartWhen::Immediately, "bob").unwrap();
         assert_eq!(read(&revisions, &paths, "4"), "first");
     }

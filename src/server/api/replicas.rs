@@ -34,7 +34,7 @@ pub(super) async fn replicas(look: &Look<'_>, select: &Select) -> Result<Value, 
     }
     if let Some(inner) = shape.wants("rollout", ALWAYS) {
         let report = look.meta().await?.rollout.as_ref();
-        shape.set("rollout", report.map(|report| rollout(report, &inner)));
+        shape.set("rollout", report.map(|report| rollout(report, look.frame.admin, &inner)));
     }
     if let Some(inner) = shape.wants("restart", ALWAYS) {
         shape.set("restart", restart(&look.meta().await?.restart, &inner));
@@ -103,14 +103,17 @@ async fn lock(look: &Look<'_>, select: &Select) -> Result<Value, Error> {
     Ok(shape.done())
 }
 
-fn rollout(report: &RolloutReport, select: &Select) -> Value {
+/// What replicas have said is for administrators.
+fn rollout(report: &RolloutReport, admin: bool, select: &Select) -> Value {
     let mut shape = Shape::plain(select);
     shape.put("phase", ALWAYS, report.phase.as_str());
     shape.put("revision", ALWAYS, report.revision.clone());
     shape.put("reason", ALWAYS, report.reason.clone());
     shape.put("restart", ALWAYS, report.restart);
-    shape.put("failed", ALWAYS, report.failed.clone());
-    shape.put("message", ALWAYS, report.message.clone());
+    if admin {
+        shape.put("failed", ALWAYS, report.failed.clone());
+        shape.put("message", ALWAYS, report.message.clone());
+    }
     shape.done()
 }
 

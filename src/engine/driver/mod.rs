@@ -573,3 +573,24 @@ fn at(now: Now) -> u64 {
 fn wall(millis: u64) -> Option<Millis> {
     i64::try_from(millis).ok().map(Millis)
 }
+
+/// The first record of a build of the job `a` that was given nothing.
+#[cfg(test)]
+fn a_beginning(program: &Program) -> Began {
+    Began {
+        format: 1,
+        behaviour: 1,
+        language: program.language(),
+        program: program.hash().to_owned(),
+        job: "a".to_owned(),
+        number: 1,
+        params: BTreeMap::new(),
+        env: BTreeMap::new(),
+        causes: Vec::new(),
+        previous: None,
+        earlier: Vec::new(),
+        older: false,
+        has_scm: false,
+        at: 0,
+    }
+}

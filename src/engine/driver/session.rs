@@ -199,12 +199,13 @@ mod tests {
 
     use bytes::Bytes;
     use model::{BuildId, Fence, JobName, Millis};
-    use pipeline::act::{Began, Granted};
+    use pipeline::act::Granted;
     use pipeline::program::Program;
     use remoting::ops::StepState;
     use store::InboxRow;
 
     use super::*;
+    use crate::driver::a_beginning;
     use crate::driver::{Event, Facts, Rules};
     use crate::{Delivery, delivery_text};
 
@@ -226,23 +227,7 @@ mod tests {
             executor: false,
             rules: Rules::default(),
         };
-        let began = Began {
-            format: 1,
-            behaviour: 1,
-            language: pipeline::act::Language::Pipeline,
-            program: program.hash().to_owned(),
-            job: "a".to_owned(),
-            number: 1,
-            params: BTreeMap::new(),
-            env: BTreeMap::new(),
-            causes: Vec::new(),
-            previous: None,
-            earlier: Vec::new(),
-            older: false,
-            has_scm: false,
-            at: 0,
-        };
-        Driver::begin(facts, &program, began, SOURCE.to_owned(), "", now)
+        Driver::begin(facts, &program, a_beginning(&program), SOURCE.to_owned(), "", now)
     }
 
     /// Tells the driver; each write is committed at once. → what it said to the agent

@@ -58,11 +58,12 @@ mod tests {
     use std::time::Duration;
 
     use model::{BuildId, BuildResult, Cause, Fence, Freestyle, JobName, Millis, Publisher};
-    use pipeline::act::{Began, Granted, Language, Record};
+    use pipeline::act::{Granted, Language, Record};
     use pipeline::program::Program;
     use store::{InboxRow, Progress};
 
     use super::*;
+    use crate::driver::a_beginning;
     use crate::driver::{Event, Facts, Rules};
     use crate::{Delivery, delivery_text};
 
@@ -87,25 +88,6 @@ mod tests {
             scm: None,
             executor: true,
             rules: Rules::default(),
-        }
-    }
-
-    fn began(program: &Program) -> Began {
-        Began {
-            format: 1,
-            behaviour: 1,
-            language: program.language(),
-            program: program.hash().to_owned(),
-            job: "a".to_owned(),
-            number: 1,
-            params: BTreeMap::new(),
-            env: BTreeMap::new(),
-            causes: Vec::new(),
-            previous: None,
-            earlier: Vec::new(),
-            older: false,
-            has_scm: false,
-            at: 0,
         }
     }
 
@@ -140,7 +122,7 @@ mod tests {
     /// A build that has its executor and wants to trigger, with all that it has written.
     fn triggering() -> (Driver, Arc<Program>, Vec<Progress>) {
         let program = Arc::new(Program::compile_in(Language::Freestyle, &source()).unwrap());
-        let mut driver = Driver::begin(facts(), &program, began(&program), source(), "Started\n", NOW);
+        let mut driver = Driver::begin(facts(), &program, a_beginning(&program), source(), "Started\n", NOW);
         let mut writes = Vec::new();
         assert!(tell(&mut driver, Event::Tick, &mut writes).is_empty());
         let granted = Granted {
@@ -202,7 +184,7 @@ mod tests {
         let (mut driver, program, mut writes) = triggering();
         let resumed = |writes: &[Progress]| {
             let journal = records(writes).split_off(1);
-            Driver::resume(facts(), &program, &began(&program), journal).unwrap()
+            Driver::resume(facts(), &program, &a_beginning(&program), journal).unwrap()
         };
         let mut next = resumed(&writes);
         assert_eq!(tell(&mut next, Event::Tick, &mut Vec::new()), [["b"]]);

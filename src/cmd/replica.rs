@@ -29,6 +29,9 @@ use this::This;
 
 /// A replica whose membership was taken away ends with this status; whoever started it starts it again.
 const FENCED: u8 = 75;
+/// A replica with a listener of its own goes on accepting for so long after it has said that it is not ready: whoever
+/// balances connections before it looks only now and then. A shared socket needs no such time.
+const SERVE_ON: Duration = Duration::from_secs(5);
 /// Time for builds and links to move when a replica stops.
 const DRAIN: Duration = Duration::from_secs(30);
 
@@ -140,6 +143,7 @@ async fn serve(args: ReplicaArgs) -> Result<ExitCode> {
     let router = server::router(app);
     let (public_stop, all_stop) = (CancellationToken::new(), CancellationToken::new());
     let peers = server::serve(peer_listener, router.clone(), all_stop.clone(), Limits::default());
+    let serve_on = if inherited.is_none() && args.listen.is_some() { SERVE_ON } else { Duration::ZERO };
     let public = public(&args, inherited, &paths, &name, router, &this, public_stop.clone());
     let starting = start(&cluster, &store, &paths, &this);
 
@@ -161,7 +165,7 @@ async fn serve(args: ReplicaArgs) -> Result<ExitCode> {
         () = links.run() => ExitCode::SUCCESS,
         () = engine.run() => ExitCode::SUCCESS,
         () = accounts.run() => ExitCode::SUCCESS,
-        () = stop(&this, &cluster, &engine, &links, &public_stop) => ExitCode::SUCCESS,
+        () = stop(&this, &cluster, &engine, &links, (&public_stop, serve_on)) => ExitCode::SUCCESS,
     };
     all_stop.cancel();
     let _settled = tokio::time::timeout(Duration::from_secs(1), accounts.settle()).await;
@@ -348,14 +352,15 @@ async fn stop(
     cluster: &cluster::Handle,
     engine: &Engine,
     links: &Links,
-    public_stop: &CancellationToken,
+    (public_stop, serve_on): (&CancellationToken, Duration),
 ) {
     this.ordered().await;
-    let started = std::time::Instant::now();
     this.set(ReplicaState::Draining);
     // The store may be away: then there is nothing to hand over to, and others notice by our silence.
     let _told = tokio::time::timeout(Duration::from_secs(5), cluster.set_state(ReplicaState::Draining)).await;
+    tokio::time::sleep(serve_on).await;
     public_stop.cancel();
+    let started = std::time::Instant::now();
     let builds = engine.hand_over(DRAIN).await;
     // The others take them one by one: all at once would make each wait for the last.
     while links.shed(MOVES, "this replica stops") > 0 && started.elapsed() < DRAIN {

@@ -282,9 +282,7 @@ impl Commands {
         let seen = self.store.meta().await?.restart.number;
         match self.store.write(Write::AskRestart { seen, when, by: by.to_owned() }).await? {
             Answer::Id(number) => Ok(number),
-            other => {
-                Err(Error::Store(store::Error::Corrupt(format!("a restart was answered with {other:?}"))))
-            }
+            other => Err(unexpected(&other)),
         }
     }
 

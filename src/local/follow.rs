@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use hyper::Method;
 use model::RestartWhen;
+use rollout::Policy;
 use rustix::process::Signal;
 use security::Keys;
 use serde::Deserialize;
@@ -24,9 +25,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const HEARD: Duration = Duration::from_secs(15);
 /// How long `up` takes to read its file.
 const RELOADED: Duration = Duration::from_secs(10);
-
-/// How long a replica may hand over what it has.
-const DRAIN: Duration = Duration::from_secs(5 * 60);
 
 #[derive(Debug, Deserialize)]
 struct Seen {
@@ -119,10 +117,11 @@ pub async fn drain(home: &Path, name: &str) -> Result<(), Error> {
     })?;
     let keys = Keys::read(&paths.master_key()).map_err(|e| Error::Refused(e.to_string()))?;
     let peers = Peers::new(paths, vec![name.to_owned()], keys);
-    if peers.drain(record, DRAIN).await {
+    let within = Policy::default().drain;
+    if peers.drain(record, within).await {
         return Ok(());
     }
-    Err(Error::Refused(format!("{name} does not answer, or is not done after {} s", DRAIN.as_secs())))
+    Err(Error::Refused(format!("{name} does not answer, or is not done after {} s", within.as_secs())))
 }
 
 async fn look(whom: &Whom) -> Result<Seen, Error> {

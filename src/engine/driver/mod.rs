@@ -594,3 +594,22 @@ fn a_beginning(program: &Program) -> Began {
         at: 0,
     }
 }
+
+/// Of the same build, before anything of it is written.
+#[cfg(test)]
+fn first_facts(executor: bool) -> Facts {
+    Facts {
+        build: BuildId(1),
+        job: JobName::parse("a").unwrap(),
+        number: 1,
+        owner: 1,
+        fence: Fence::first(1),
+        seq: 0,
+        log_end: 0,
+        journal: 0,
+        raw: BTreeMap::new(),
+        scm: None,
+        executor,
+        rules: Rules::default(),
+    }
+}

@@ -198,36 +198,22 @@ mod tests {
     use std::sync::Arc;
 
     use bytes::Bytes;
-    use model::{BuildId, Fence, JobName, Millis};
+    use model::{BuildId, Fence, Millis};
     use pipeline::act::Granted;
     use pipeline::program::Program;
     use remoting::ops::StepState;
     use store::InboxRow;
 
     use super::*;
-    use crate::driver::a_beginning;
-    use crate::driver::{Event, Facts, Rules};
+    use crate::driver::Event;
+    use crate::driver::{a_beginning, first_facts};
     use crate::{Delivery, delivery_text};
 
     const SOURCE: &str = "node { sh 'x' }";
 
     fn driver(now: Now) -> Driver {
         let program = Arc::new(Program::compile(SOURCE).unwrap());
-        let facts = Facts {
-            build: BuildId(1),
-            job: JobName::parse("a").unwrap(),
-            number: 1,
-            owner: 1,
-            fence: Fence::first(1),
-            seq: 0,
-            log_end: 0,
-            journal: 0,
-            raw: BTreeMap::new(),
-            scm: None,
-            executor: false,
-            rules: Rules::default(),
-        };
-        Driver::begin(facts, &program, a_beginning(&program), SOURCE.to_owned(), "", now)
+        Driver::begin(first_facts(false), &program, a_beginning(&program), SOURCE.to_owned(), "", now)
     }
 
     /// Tells the driver; each write is committed at once. → what it said to the agent

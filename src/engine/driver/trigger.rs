@@ -57,14 +57,14 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use model::{BuildId, BuildResult, Cause, Fence, Freestyle, JobName, Millis, Publisher};
+    use model::{BuildResult, Cause, Freestyle, JobName, Millis, Publisher};
     use pipeline::act::{Granted, Language, Record};
     use pipeline::program::Program;
     use store::{InboxRow, Progress};
 
     use super::*;
-    use crate::driver::a_beginning;
-    use crate::driver::{Event, Facts, Rules};
+    use crate::driver::Event;
+    use crate::driver::{a_beginning, first_facts};
     use crate::{Delivery, delivery_text};
 
     const NOW: Now = Now { wall: Millis(1_000), elapsed: Duration::ZERO };
@@ -72,23 +72,6 @@ mod tests {
     fn source() -> String {
         let trigger = Publisher::Trigger { jobs: vec!["b".to_owned()], threshold: BuildResult::Success };
         Program::freestyle_source(&Freestyle { publishers: vec![trigger], ..Freestyle::default() })
-    }
-
-    fn facts() -> Facts {
-        Facts {
-            build: BuildId(1),
-            job: JobName::parse("a").unwrap(),
-            number: 1,
-            owner: 1,
-            fence: Fence::first(1),
-            seq: 0,
-            log_end: 0,
-            journal: 0,
-            raw: BTreeMap::new(),
-            scm: None,
-            executor: true,
-            rules: Rules::default(),
-        }
     }
 
     /// Tells the driver; each write is committed at once and kept. → what is to be found
@@ -122,7 +105,8 @@ mod tests {
     /// A build that has its executor and wants to trigger, with all that it has written.
     fn triggering() -> (Driver, Arc<Program>, Vec<Progress>) {
         let program = Arc::new(Program::compile_in(Language::Freestyle, &source()).unwrap());
-        let mut driver = Driver::begin(facts(), &program, a_beginning(&program), source(), "Started\n", NOW);
+        let mut driver =
+            Driver::begin(first_facts(true), &program, a_beginning(&program), source(), "Started\n", NOW);
         let mut writes = Vec::new();
         assert!(tell(&mut driver, Event::Tick, &mut writes).is_empty());
         let granted = Granted {
@@ -184,7 +168,7 @@ mod tests {
         let (mut driver, program, mut writes) = triggering();
         let resumed = |writes: &[Progress]| {
             let journal = records(writes).split_off(1);
-            Driver::resume(facts(), &program, &a_beginning(&program), journal).unwrap()
+            Driver::resume(first_facts(true), &program, &a_beginning(&program), journal).unwrap()
         };
         let mut next = resumed(&writes);
         assert_eq!(tell(&mut next, Event::Tick, &mut Vec::new()), [["b"]]);

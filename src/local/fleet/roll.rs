@@ -129,8 +129,7 @@ impl Roller {
     }
 
     fn want(&mut self) {
-        let rollout = std::mem::replace(&mut self.rollout, self.revisions.rollout());
-        self.rollout = rollout.want(self.revisions.wanted().clone(), self.clock.elapsed());
+        self.rollout = self.rollout.clone().want(self.revisions.wanted().clone(), self.clock.elapsed());
     }
 
     pub(super) fn note(&mut self, event: &Event) {
@@ -188,14 +187,12 @@ impl Roller {
         let slots: Vec<rollout::Slot> = self.slots.iter().map(|slot| slot.seen.clone()).collect();
         let busy = self.asked.borrow().as_ref().map(|asked| asked.busy);
         let observed = Observed { now: self.clock.elapsed(), slots: &slots, busy };
-        let rollout = std::mem::replace(&mut self.rollout, self.revisions.rollout());
-        let before = rollout.clone();
-        let (rollout, act) = step(rollout, &observed, &policy);
-        let (rollout, act) = match act {
-            Act::Drain(_) if away => (before, Act::Nothing),
-            act => (rollout, act),
-        };
-        self.rollout = rollout;
+        let (rollout, mut act) = step(self.rollout.clone(), &observed, &policy);
+        if away && matches!(act, Act::Drain(_)) {
+            act = Act::Nothing;
+        } else {
+            self.rollout = rollout;
+        }
         let running = slots.iter().map(|slot| &slot.revision);
         if let Err(error) = self.revisions.note(&self.paths, &self.rollout, running) {
             say(&format!("{error}; how far the rollout is would be forgotten"));

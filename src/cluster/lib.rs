@@ -1,9 +1,11 @@
 //! Membership, leases, the startup lock, who adopts what.
 //!
-//! Decisions are pure: [`watch`] says who has lapsed, [`assign`] who takes which build. [`membership`] is the shell: it
+//! Decisions are pure: [`watch`] says who has lapsed, [`assign`] who takes which build, [`level`] when the
+//! home may contain what is new. [`membership`] is the shell: it
 //! joins, beats once a second, looks once a second, and publishes what it saw. It knows nothing of what a build does.
 
 pub mod assign;
+pub mod level;
 pub mod membership;
 pub mod startup;
 pub mod watch;

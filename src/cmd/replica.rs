@@ -17,6 +17,7 @@ use config::NodeConfig;
 use engine::{Engine, Hints, Parts};
 use link::Links;
 use local::{Administrator, Bootstrap, Paths, ReplicaRecord, ReplicaWait};
+use model::level::{BEHAVIOUR, LEVEL};
 use model::{Clock, JobName, ReplicaName, ReplicaState, SystemClock};
 use security::{Accounts, Keys};
 use server::{App, Limits, LogChecks, Settings};
@@ -97,8 +98,8 @@ async fn serve(args: ReplicaArgs) -> Result<ExitCode> {
         address: peer_listener.local_addr()?.to_string(),
         revision: args.revision.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        level: store::LEVEL,
-        behaviour: engine::BEHAVIOUR,
+        level: LEVEL,
+        behaviour: BEHAVIOUR,
         at: clock.now(),
     };
     let address = join.address.clone();
@@ -165,6 +166,7 @@ async fn serve(args: ReplicaArgs) -> Result<ExitCode> {
         () = links.run() => ExitCode::SUCCESS,
         () = engine.run() => ExitCode::SUCCESS,
         () = accounts.run() => ExitCode::SUCCESS,
+        () = cluster::level::raise(&*store, &*clock, &cluster) => ExitCode::SUCCESS,
         () = stop(&this, &cluster, &engine, &links, (&public_stop, serve_on)) => ExitCode::SUCCESS,
     };
     all_stop.cancel();

@@ -28,7 +28,6 @@ pub use error::Error;
 pub use hints::{Hint, Hints};
 pub use inbox::{Delivery, text as delivery_text};
 pub use service::{Engine, Metrics, Parts, forgotten};
-pub use start::BEHAVIOUR;
 
 /// In the environment that a `node` step is granted: the instance id of the agent.
 pub const INSTANCE_ENV: &str = "MAJORDOMO_AGENT_INSTANCE";

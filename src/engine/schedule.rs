@@ -8,6 +8,7 @@ use std::sync::Arc;
 use cluster::assign::Loads;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use model::level::behaviour;
 use model::{BuildId, JobName, QueueId, ReplicaId};
 use pipeline::act::Granted;
 use remoting::peer::PeerHint;
@@ -20,7 +21,6 @@ use crate::hints::Hint;
 use crate::inbox::{self, Delivery};
 use crate::seats::{FreeSeats, Place, Seats, first_waits, granted, live_links, place};
 use crate::service::Shared;
-use crate::start::BEHAVIOUR;
 
 /// Builds that begin in one pass; more wait for the next, so that other writes are not behind all of them.
 const MOST_TAKEN: usize = 256;
@@ -138,7 +138,9 @@ impl Scheduler {
             return Ok(());
         }
         let view = shared.cluster.view().borrow().clone();
-        let able: Vec<_> = view.members.iter().filter(|m| m.behaviour >= BEHAVIOUR).cloned().collect();
+        // A level is never lowered, so that of the last look is known to all.
+        let behaviour = behaviour(view.meta.level);
+        let able: Vec<_> = view.members.iter().filter(|m| m.behaviour >= behaviour).cloned().collect();
         let mut loads = Loads::of(&able, &self.given.counts(&view));
         let mut taking = FuturesUnordered::new();
         let mut seen: HashMap<JobName, Job> = HashMap::new();
@@ -177,7 +179,8 @@ impl Scheduler {
             }
             let Some(owner) = loads.choose(Some(shared.cluster.me())) else { break };
             *self.given.builds.entry(owner.incarnation).or_default() += 1;
-            taking.push(take(shared, item, owner, job.exclusive, executor));
+            let begin = Begin { owner, behaviour, exclusive: job.exclusive, executor };
+            taking.push(take(shared, item, begin));
         }
         while taking.next().await.is_some() {}
         Ok(())
@@ -259,22 +262,25 @@ impl Jobs {
     }
 }
 
-async fn take(
-    shared: &Arc<Shared>,
-    item: QueueItem,
+/// How a build begins.
+struct Begin {
     owner: ReplicaId,
+    behaviour: u32,
     exclusive: bool,
     executor: Option<Executor>,
-) {
+}
+
+async fn take(shared: &Arc<Shared>, item: QueueItem, begin: Begin) {
     let (id, at) = (item.id, shared.clock.now());
-    let write = Write::TakeBuild { id, owner: owner.clone(), exclusive, behaviour: BEHAVIOUR, at, executor };
+    let Begin { owner, behaviour, exclusive, executor } = begin;
+    let write = Write::TakeBuild { id, owner, exclusive, behaviour, at, executor };
     match shared.store.write(write).await {
         Ok(Answer::Taken(taken)) => {
             if taken.owner == shared.cluster.me().incarnation {
-                shared.drive(Running::begun(taken, item.job, BEHAVIOUR), None);
+                shared.drive(Running::begun(taken, item.job, behaviour), None);
             } else {
                 let Taken { build, number, owner, fence } = taken;
-                let begun = PeerHint::Begun { build, job: item.job, number, fence, behaviour: BEHAVIOUR };
+                let begun = PeerHint::Begun { build, job: item.job, number, fence, behaviour };
                 shared.links.hint(Some(owner), &begun);
             }
         }

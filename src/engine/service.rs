@@ -452,6 +452,10 @@ async fn look(shared: &Arc<Shared>) -> Result<(), store::Error> {
         return Ok(());
     }
     let view = shared.cluster.view().borrow().clone();
+    #[cfg(feature = "next")]
+    if view.meta.level >= 2 {
+        shared.links.hint(None, &PeerHint::Next);
+    }
     let draining = view.member(&me).is_some_and(|m| m.state == ReplicaState::Draining);
     let running: BTreeSet<BuildId> = rows.iter().map(|row| row.build).collect();
     shared.ended.lock().retain(|build, _| !ended.contains_key(build) || running.contains(build));
@@ -596,6 +600,8 @@ async fn hear_peers(shared: Arc<Shared>) {
             Ok(PeerHint::Queue) => shared.hints.give(Hint::Schedule),
             Ok(PeerHint::Linked { .. }) => shared.hints.links(),
             Ok(PeerHint::Over { .. }) => {}
+            #[cfg(feature = "next")]
+            Ok(PeerHint::Next) => tracing::info!("a peer speaks as the next version does"),
             Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => shared.own.notify_one(),
             Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
         }

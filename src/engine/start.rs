@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use model::level::BEHAVIOUR;
 use model::{BuildResult, JobName};
 use pipeline::act::{Began, Earlier, Language, Outcome, Record};
 use store::{Build, Chunk, Effect, Executor, Progress, Running, Write};
@@ -15,8 +16,6 @@ use crate::texts;
 
 /// Format of the records that new journals get.
 const FORMAT: u32 = 1;
-/// Behaviour of the machine that new builds get, and the newest that this binary knows.
-pub const BEHAVIOUR: u32 = 1;
 
 /// Earlier builds that a script may look at.
 const EARLIER: u32 = 50;

@@ -5,6 +5,8 @@
 
 use sha2::{Digest, Sha256};
 
+use model::level::LEVEL;
+
 use crate::db::{Conn, args};
 use crate::open::OpenError;
 
@@ -16,12 +18,22 @@ struct Migration {
     postgres: &'static str,
 }
 
-const MIGRATIONS: [Migration; 1] = [Migration {
-    number: 1,
-    name: "first",
-    sqlite: include_str!("migrations/sqlite/0001_first.sql"),
-    postgres: include_str!("migrations/postgres/0001_first.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "first",
+        sqlite: include_str!("migrations/sqlite/0001_first.sql"),
+        postgres: include_str!("migrations/postgres/0001_first.sql"),
+    },
+    // What a version may do to a home that the one before goes on using.
+    #[cfg(feature = "next")]
+    Migration {
+        number: 2,
+        name: "next",
+        sqlite: include_str!("migrations/sqlite/next.sql"),
+        postgres: include_str!("migrations/postgres/next.sql"),
+    },
+];
 
 /// Both engines understand it. The row 0 is the lock.
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS migration (number BIGINT PRIMARY KEY, name TEXT NOT NULL, \
@@ -77,7 +89,7 @@ async fn apply(conn: &mut Conn, now: i64) -> Result<(), OpenError> {
     for row in &rows {
         applied.push((row.int(0)?, row.text(1)?));
     }
-    for migration in &MIGRATIONS {
+    for migration in MIGRATIONS {
         let sql = match conn {
             Conn::Sqlite(_) => migration.sqlite,
             Conn::Postgres(_) => migration.postgres,
@@ -97,8 +109,6 @@ async fn apply(conn: &mut Conn, now: i64) -> Result<(), OpenError> {
         }
     }
     let row = conn.row("SELECT level FROM meta", args![]).await?;
-    match row.map(|r| r.int(0)).transpose()? {
-        Some(level) if level > store::LEVEL => Err(OpenError::Level { home: level, known: store::LEVEL }),
-        _ => Ok(()),
-    }
+    let level = row.map(|r| r.int(0)).transpose()?.unwrap_or_default();
+    Ok(model::level::usable(level, LEVEL)?)
 }

@@ -51,10 +51,8 @@ pub enum OpenError {
     Password { address: String, user: String, why: String },
     #[error("the database server at {address} has no database “{database}”: create it, or name another one")]
     NoDatabase { address: String, database: String },
-    #[error(
-        "the home is at level {home} and this version knows {known} only: use a version at least as new as the one that raised it"
-    )]
-    Level { home: i64, known: i64 },
+    #[error(transparent)]
+    Level(#[from] model::level::LevelTooHigh),
     #[error("migration {number} of the home is not the one that this version has: use a released version")]
     Changed { number: i64 },
     #[error("the database says: {0}")]

@@ -164,6 +164,7 @@ fn answered(shared: &Shared, id: &ReplicaId, message: Peer, size: usize) {
             shared.routes.relayed(id.incarnation, node, report, size);
         }
         Peer::Hint(hint) => hinted(shared, hint),
+        Peer::Unknown => unknown(id),
         Peer::Iam(_)
         | Peer::Attach { .. }
         | Peer::Detach { .. }
@@ -180,6 +181,8 @@ fn hinted(shared: &Shared, hint: PeerHint) {
         }
         PeerHint::Over { build, fence } => shared.routes.over(*build, *fence),
         PeerHint::Queue | PeerHint::Running | PeerHint::Begun { .. } | PeerHint::Inbox(_) => {}
+        #[cfg(feature = "next")]
+        PeerHint::Next => {}
     }
     let _nobody_listens = shared.hints.send(hint);
 }
@@ -203,6 +206,7 @@ pub(crate) async fn serve(shared: &Arc<Shared>, stream: Stream) {
             let Ok(message) = Peer::decode(message) else { return };
             match message {
                 Peer::Iam(id) => newcomer(shared, &id),
+                Peer::Unknown => unknown(&"one that has dialled"),
                 Peer::Hint(hint) => hinted(shared, hint),
                 Peer::Attach { build, fence, node } => {
                     let Ok(room) = to.queue.reserve().await else { return };
@@ -223,6 +227,11 @@ pub(crate) async fn serve(shared: &Arc<Shared>, stream: Stream) {
     };
     tokio::select! { () = writing => {}, () = reading => {}, () = overflow.notified() => {} }
     shared.routes.connection_gone(connection);
+}
+
+/// Our levels are to keep a newer version from saying what we can't understand.
+fn unknown(peer: &dyn std::fmt::Display) {
+    tracing::warn!(%peer, "a peer says what this version does not know; it is passed over");
 }
 
 /// Somebody joined whom we may not know yet.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::controller::{HAController, LocalPlan, LocalStore, MAX_REPLICAS, local_plan};
+use config::controller::{HAController, LocalPlan, LocalRollout, LocalStore, MAX_REPLICAS, local_plan};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
@@ -79,7 +79,8 @@ pub(crate) struct Urls {
 
 /// What the file says, with the options over it.
 pub(crate) fn plan(options: &Options, say: &Say) -> Result<(LocalPlan, Wanted), Error> {
-    let default = LocalPlan { name: String::new(), replicas: 3, store: LocalStore::Sqlite };
+    let rollout = LocalRollout::default();
+    let default = LocalPlan { name: String::new(), replicas: 3, store: LocalStore::Sqlite, rollout };
     let (mut plan, name, place) = match &options.file {
         None => (default, None, String::new()),
         Some(file) => {

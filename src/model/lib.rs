@@ -4,10 +4,12 @@
 
 mod freestyle;
 mod job;
+pub mod level;
 mod names;
 mod time;
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -187,6 +189,10 @@ pub struct RolloutReport {
     pub failed: Option<String>,
     /// What happens now, for a person.
     pub message: String,
+    /// How long all replicas must have been ready with a new level before the home is raised to it; `None`: as long as is
+    /// usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bake: Option<Duration>,
 }
 
 /// What users ask of the replicas as a whole, for whoever starts them.

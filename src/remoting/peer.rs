@@ -50,6 +50,8 @@ pub enum Peer {
     },
     Ping(u64),
     Pong(u64),
+    /// Of a version that knows more than this one. Never sent: new messages wait for a level that all replicas know.
+    Unknown,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,20 +79,60 @@ pub enum PeerHint {
         node: NodeName,
         number: i64,
     },
+    /// What the version after this one says once the home is at its level.
+    #[cfg(feature = "next")]
+    Next,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "t")]
 enum Header {
-    Iam { me: ReplicaId },
-    Hint { hint: PeerHint },
-    Attach { build: BuildId, fence: Fence, node: NodeName },
-    Detach { build: BuildId, fence: Fence },
-    Up { build: BuildId, fence: Fence, node: NodeName, instance: String, link: i64 },
-    Down { build: BuildId, fence: Fence, node: NodeName, link: i64 },
-    Relay { node: NodeName },
-    Ping { n: u64 },
-    Pong { n: u64 },
+    Iam {
+        me: ReplicaId,
+    },
+    Hint {
+        hint: Known,
+    },
+    Attach {
+        build: BuildId,
+        fence: Fence,
+        node: NodeName,
+    },
+    Detach {
+        build: BuildId,
+        fence: Fence,
+    },
+    Up {
+        build: BuildId,
+        fence: Fence,
+        node: NodeName,
+        instance: String,
+        link: i64,
+    },
+    Down {
+        build: BuildId,
+        fence: Fence,
+        node: NodeName,
+        link: i64,
+    },
+    Relay {
+        node: NodeName,
+    },
+    Ping {
+        n: u64,
+    },
+    Pong {
+        n: u64,
+    },
+    #[serde(other)]
+    Unknown,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Known {
+    Hint(PeerHint),
+    Other(serde_json::Value),
 }
 
 impl Peer {
@@ -98,7 +140,7 @@ impl Peer {
         let mut content = Bytes::new();
         let header = match self {
             Peer::Iam(me) => Header::Iam { me },
-            Peer::Hint(hint) => Header::Hint { hint },
+            Peer::Hint(hint) => Header::Hint { hint: Known::Hint(hint) },
             Peer::Attach { build, fence, node } => Header::Attach { build, fence, node },
             Peer::Detach { build, fence } => Header::Detach { build, fence },
             Peer::Up { build, fence, node, instance, link } => {
@@ -111,6 +153,7 @@ impl Peer {
             }
             Peer::Ping(n) => Header::Ping { n },
             Peer::Pong(n) => Header::Pong { n },
+            Peer::Unknown => Header::Unknown,
         };
         pack(&header, &content)
     }
@@ -126,7 +169,8 @@ impl Peer {
         let header = serde_json::from_slice(&message[4..]).map_err(|e| FrameError::Header(e.to_string()))?;
         Ok(match header {
             Header::Iam { me } => Peer::Iam(me),
-            Header::Hint { hint } => Peer::Hint(hint),
+            Header::Hint { hint: Known::Hint(hint) } => Peer::Hint(hint),
+            Header::Hint { hint: Known::Other(_) } | Header::Unknown => Peer::Unknown,
             Header::Attach { build, fence, node } => Peer::Attach { build, fence, node },
             Header::Detach { build, fence } => Peer::Detach { build, fence },
             Header::Up { build, fence, node, instance, link } => {
@@ -164,6 +208,7 @@ mod tests {
             Peer::Relay { node, frame: Frame::Bye { reason: "x".into() } },
             Peer::Ping(1),
             Peer::Pong(1),
+            Peer::Unknown,
         ];
         for message in all {
             let bytes = message.clone().encode();
@@ -171,6 +216,19 @@ mod tests {
                 assert!(Peer::decode(bytes.slice(..cut)).is_err());
             }
             assert_eq!(Peer::decode(bytes), Ok(message));
+        }
+    }
+
+    #[test]
+    fn what_a_newer_version_says_breaks_no_connection() {
+        for header in [
+            r#"{"t":"later","n":[1,{}]}"#,
+            r#"{"t":"hint","hint":"later"}"#,
+            r#"{"t":"hint","hint":{"later":{"n":1}}}"#,
+        ] {
+            let mut message = u32::try_from(header.len()).unwrap().to_le_bytes().to_vec();
+            message.extend(header.bytes());
+            assert_eq!(Peer::decode(message.into()), Ok(Peer::Unknown), "{header}");
         }
     }
 }

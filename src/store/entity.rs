@@ -10,14 +10,12 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Newest home level that this binary knows. A home at a higher level is refused.
-pub const LEVEL: i64 = 1;
-
 /// What a home says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meta {
     /// Identity of the controller whose home this is; set by the first start, never changed. Empty before.
     pub controller: String,
+    /// Newest formats that it may contain (`model::level`).
     pub level: i64,
     /// Raised when the store was set back in time.
     pub epoch: u32,

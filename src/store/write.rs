@@ -14,6 +14,7 @@
 
 use std::collections::BTreeMap;
 
+use model::level::LevelTooHigh;
 use model::{
     BuildId, BuildResult, Cause, Fence, JobName, Millis, NodeName, ParamValue, QueueId, ReplicaId,
     ReplicaName, ReplicaState, RestartWhen, RolloutReport,
@@ -58,6 +59,9 @@ pub enum Write {
     /// The store was set back in time: new fences must be above `above`. The epoch becomes `above + 1` unless it is
     /// that high already. → `Answer::Epoch` (the epoch now); `Error::Limit` (above [`MAX_EPOCH`])
     RaiseEpoch { above: u32 },
+    /// The home may contain what `level` brings, if each live member knows it. → `Answer::Level` (the home's now, which
+    /// is never lowered)
+    RaiseLevel { level: i64 },
     /// With a reason no build leaves the queue; those that run go on. → `Answer::Unit`;
     /// `Error::Limit` (the reason is longer than [`MAX_REASON`])
     SetQuiet { reason: Option<String> },
@@ -108,7 +112,7 @@ pub enum Write {
     // -- membership and leases ---------------------------------------------------------------
     /// A new incarnation in state `waiting` with beat 0 and no load. → `Answer::Joined`. Takes the row of an older
     /// incarnation of the name; what that owned is adoptable at once. If that was live and owned builds, a failover
-    /// is noted. Done again it is one more incarnation.
+    /// is noted. Done again it is one more incarnation. `Error::Conflict` (the home is at a level that it does not know)
     Join(Join),
     /// Raises the member's beat and the home's tick by one. → `Answer::Unit`; `Error::Fenced` when the incarnation is
     /// stopped or replaced.
@@ -317,6 +321,7 @@ pub enum Answer {
     Id(i64),
     Controller(String),
     Epoch(u32),
+    Level(i64),
     Joined {
         incarnation: i64,
         epoch: u32,
@@ -359,6 +364,11 @@ impl QueueItem {
             Some(Left::Built { .. } | Left::Cancelled) => false,
         }
     }
+}
+
+/// Of a replica that wants to join a home at a higher level than it knows.
+pub fn too_high(home: i64, known: i64) -> Error {
+    Error::Conflict(LevelTooHigh { home, known }.to_string())
 }
 
 /// Refuses the reason of a quiet period that is too long.

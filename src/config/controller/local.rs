@@ -1,6 +1,8 @@
 //! What a run on one machine makes of a `HAController`.
 
-use super::spec::{HAController, Metadata, Objects, Postgres, Spec, Store};
+use std::time::Duration;
+
+use super::spec::{HAController, Metadata, Objects, Postgres, Rollout, Spec, Store};
 
 /// What `majordomo up` starts.
 #[derive(Debug, Clone, PartialEq)]
@@ -10,6 +12,18 @@ pub struct LocalPlan {
     /// 0 to 9; 0 means that the controller is to be stopped.
     pub replicas: u32,
     pub store: LocalStore,
+    pub rollout: LocalRollout,
+}
+
+/// How replicas are replaced. What is not set is as usual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LocalRollout {
+    /// Longest time in which one hands over what it does.
+    pub drain_timeout: Option<Duration>,
+    /// Longest time in which one becomes ready.
+    pub ready_timeout: Option<Duration>,
+    /// How long a new version runs before the one before can't be gone back to.
+    pub bake: Option<Duration>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -91,13 +105,13 @@ pub fn local_plan(controller: &HAController) -> (LocalPlan, Vec<Warning>) {
     warn(gateway.is_some(), "spec.gateway", KUBERNETES);
     warn(route.is_some(), "spec.route", KUBERNETES);
     warn(service.is_some(), "spec.service", KUBERNETES);
-    warn(rollout.is_some(), "spec.rollout", LATER);
+    let rollout = plan_rollout(rollout.as_ref(), &mut warn);
     warn(resources.is_some(), "spec.resources", KUBERNETES);
     warn(pod_template.is_some(), "spec.podTemplate", KUBERNETES);
     warn(security.is_some(), "spec.security", LATER);
     warn(monitoring.is_some(), "spec.monitoring", "it counts on Kubernetes only; every replica has /metrics");
     warn(network_policy.is_some(), "spec.networkPolicy", KUBERNETES);
-    (LocalPlan { name: name.clone(), replicas: *replicas, store }, warnings)
+    (LocalPlan { name: name.clone(), replicas: *replicas, store, rollout }, warnings)
 }
 
 fn plan_store(store: Option<&Store>, warn: &mut impl FnMut(bool, &'static str, &'static str)) -> LocalStore {
@@ -114,6 +128,22 @@ fn plan_store(store: Option<&Store>, warn: &mut impl FnMut(bool, &'static str, &
             warn(secret_ref.is_some(), "spec.store.postgres.secretRef", why);
             LocalStore::Sqlite
         }
+    }
+}
+
+fn plan_rollout(
+    rollout: Option<&Rollout>,
+    warn: &mut impl FnMut(bool, &'static str, &'static str),
+) -> LocalRollout {
+    let Some(Rollout { when, drain_timeout, ready_timeout, bake, paused }) = rollout else {
+        return LocalRollout::default();
+    };
+    warn(when.is_some(), "spec.rollout.when", "`majordomo restart --when` chooses");
+    warn(*paused == Some(true), "spec.rollout.paused", LATER);
+    LocalRollout {
+        drain_timeout: drain_timeout.map(|span| span.0),
+        ready_timeout: ready_timeout.map(|span| span.0),
+        bake: bake.map(|span| span.0),
     }
 }
 

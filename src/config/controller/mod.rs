@@ -6,7 +6,7 @@ mod spec;
 use serde::Deserialize;
 use serde_path_to_error::Segment;
 
-pub use local::{LocalPlan, LocalStore, Warning, local_plan};
+pub use local::{LocalPlan, LocalRollout, LocalStore, Warning, local_plan};
 pub use spec::*;
 
 use crate::ConfigError;

@@ -50,7 +50,12 @@ fn all_known_fields_are_read() {
     assert!(matches!(&rollout.when, Some(When::Window(w)) if w.from == "22:00"));
     let (plan, warnings) = local_plan(&controller);
     let store = LocalStore::Postgres("postgres://u:secret@db/x".to_owned());
-    assert_eq!(plan, LocalPlan { name: "acme".to_owned(), replicas: 5, store });
+    let rollout = LocalRollout {
+        drain_timeout: Some(Duration::from_secs(300)),
+        ready_timeout: None,
+        bake: Some(Duration::from_secs(5_400)),
+    };
+    assert_eq!(plan, LocalPlan { name: "acme".to_owned(), replicas: 5, store, rollout });
     let fields: Vec<_> = warnings.iter().map(|w| w.field).collect();
     assert_eq!(
         fields,
@@ -61,7 +66,7 @@ fn all_known_fields_are_read() {
             "spec.configurationAsCode",
             "spec.plugins",
             "spec.ingress",
-            "spec.rollout",
+            "spec.rollout.when",
             "spec.resources",
             "spec.podTemplate",
             "spec.security",
@@ -76,7 +81,15 @@ fn all_known_fields_are_read() {
 fn a_minimal_resource_has_the_defaults() {
     let controller = HAController::parse(&head("metadata: {name: a}\n")).unwrap();
     let (plan, warnings) = local_plan(&controller);
-    assert_eq!(plan, LocalPlan { name: "a".to_owned(), replicas: 3, store: LocalStore::Sqlite });
+    assert_eq!(
+        plan,
+        LocalPlan {
+            name: "a".to_owned(),
+            replicas: 3,
+            store: LocalStore::Sqlite,
+            rollout: LocalRollout::default()
+        }
+    );
     assert!(warnings.is_empty());
     let again =
         HAController::parse(&format!("---\n{}...\n", head("metadata: {name: a}\nspec: {}\n"))).unwrap();

@@ -39,6 +39,23 @@ pub(super) async fn raise_epoch(conn: &mut Conn, above: u32) -> Applied {
     Ok(Answer::Epoch(row.small(0)?))
 }
 
+pub(super) async fn raise_level(conn: &mut Conn, level: i64) -> Applied {
+    // The row is locked before members are looked at: whoever joins writes it, too.
+    let had = conn.locked(Lock::Change, "SELECT level FROM meta WHERE id = 1", args![]).await?;
+    let had = had.first().ok_or_else(no_meta)?.int(0)?;
+    if had >= level {
+        return Ok(Answer::Level(had));
+    }
+    let raised = conn
+        .run(
+            "UPDATE meta SET level = $1 WHERE id = 1 \
+             AND NOT EXISTS (SELECT 1 FROM member WHERE state <> 'stopped' AND level < $1)",
+            args![level],
+        )
+        .await?;
+    Ok(Answer::Level(if raised > 0 { level } else { had }))
+}
+
 pub(super) async fn set_quiet(conn: &mut Conn, reason: Option<&str>) -> Applied {
     store::check_reason(reason)?;
     conn.run("UPDATE meta SET quiet = $1 WHERE id = 1", args![reason]).await?;
@@ -70,20 +87,23 @@ pub(super) async fn join(conn: &mut Conn, join: &Join) -> Applied {
             args![join.name.as_str()],
         )
         .await?;
+    let joined = conn
+        .row(
+            "UPDATE meta SET incarnation = incarnation + 1 WHERE id = 1 AND level <= $1 RETURNING incarnation, epoch",
+            args![join.level],
+        )
+        .await?;
+    let Some(row) = joined else {
+        let row = conn.row("SELECT level FROM meta", args![]).await?.ok_or_else(no_meta)?;
+        return Err(store::too_high(row.int(0)?, join.level).into());
+    };
+    let (incarnation, epoch) = (row.int(0)?, row.small(1)?);
     if let Some(older) = older.first()
         && older.text(1)? != STOPPED
     {
         let who = ReplicaId { name: join.name.clone(), incarnation: older.int(0)? };
         note_loss(conn, &who, join.at).await?;
     }
-    let row = conn
-        .row(
-            "UPDATE meta SET incarnation = incarnation + 1 WHERE id = 1 RETURNING incarnation, epoch",
-            args![],
-        )
-        .await?
-        .ok_or_else(no_meta)?;
-    let (incarnation, epoch) = (row.int(0)?, row.small(1)?);
     conn.run(
         "INSERT INTO member (name, incarnation, ordinal, pid, address, state, since, revision, version, level, \
          behaviour, beat, load_builds, load_agents, load_busy) \

@@ -169,6 +169,7 @@ pub(crate) async fn tick(conn: &mut Conn) -> sqlx::Result<i64> {
 async fn one(conn: &mut Conn, write: &Write) -> Applied {
     match write {
         Write::Identify { controller } => cluster::identify(conn, controller).await,
+        Write::RaiseLevel { level } => cluster::raise_level(conn, *level).await,
         Write::RaiseEpoch { above } => cluster::raise_epoch(conn, *above).await,
         Write::SetQuiet { reason } => cluster::set_quiet(conn, reason.as_deref()).await,
         Write::AskRestart { seen, when, by } => cluster::ask_restart(conn, *seen, *when, by).await,

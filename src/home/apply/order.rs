@@ -62,6 +62,7 @@ fn rank(write: &Write) -> (u8, i64, &str) {
         Write::Join(join) => (8, 0, join.name.as_str()),
         Write::Identify { .. }
         | Write::RaiseEpoch { .. }
+        | Write::RaiseLevel { .. }
         | Write::SetQuiet { .. }
         | Write::AskRestart { .. }
         | Write::ReportRollout { .. } => (9, 0, ""),

@@ -106,6 +106,7 @@ impl Fleet {
             stop_agents: watch::Sender::new(Stop::No),
             events,
         };
+        fleet.roller.set(plan.rollout);
         for name in replica_names(&home.name, plan.replicas) {
             let process = found.adopt(&name);
             fleet.took_over |= process.is_some();
@@ -278,6 +279,7 @@ impl Fleet {
         home.agrees(&wanted)?;
         let names = replica_names(&home.name, plan.replicas);
         let revision = self.roller.reload(&options.program)?;
+        self.roller.set(plan.rollout);
         self.roller.cut(names.len());
         self.ready.retain(|name| names.contains(name));
         for name in names.iter().skip(self.roller.slots.len()) {

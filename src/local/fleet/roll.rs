@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use config::controller::LocalRollout;
 use model::{Clock, RolloutAsked, RolloutReport, SystemClock};
 use rollout::{Act, Observed, Phase, Policy, Revision, Rollout, State, step};
 use tokio::sync::{mpsc, watch};
@@ -45,6 +46,7 @@ pub(super) struct Roller {
     /// For links in builds and answers.
     public: Option<String>,
     revisions: Revisions,
+    settings: LocalRollout,
     rollout: Rollout,
     pub(super) slots: Vec<Slot>,
     clock: SystemClock,
@@ -71,6 +73,7 @@ impl Roller {
             paths,
             peers,
             public,
+            settings: LocalRollout::default(),
             rollout: revisions.rollout(),
             revisions,
             slots: Vec::new(),
@@ -128,6 +131,21 @@ impl Roller {
         Ok(self.revisions.wanted().clone())
     }
 
+    /// How replicas are to be replaced from now on.
+    pub(super) fn set(&mut self, settings: LocalRollout) {
+        self.settings = settings;
+    }
+
+    fn policy(&self) -> Policy {
+        let usual = Policy::default();
+        Policy {
+            when: self.revisions.when(),
+            drain: self.settings.drain_timeout.unwrap_or(usual.drain),
+            ready: self.settings.ready_timeout.unwrap_or(usual.ready),
+            ..usual
+        }
+    }
+
     fn want(&mut self) {
         self.rollout = self.rollout.clone().want(self.revisions.wanted().clone(), self.clock.elapsed());
     }
@@ -180,7 +198,7 @@ impl Roller {
         // Replicas that are ready and can't say what is wanted have no store: no new one would get ready either.
         let away =
             self.asked.borrow().is_none() && self.slots.iter().any(|slot| slot.seen.state == State::Ready);
-        let mut policy = Policy { when: self.revisions.when(), ..Policy::default() };
+        let mut policy = self.policy();
         if away {
             policy.ready = Duration::MAX;
         }
@@ -287,6 +305,7 @@ impl Roller {
             restart: self.revisions.last_restart(),
             failed,
             message,
+            bake: self.settings.bake,
         };
         self.report.send_if_modified(|last| {
             let new = last.as_ref() != Some(&report);

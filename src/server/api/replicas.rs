@@ -23,6 +23,10 @@ pub(super) async fn replicas(look: &Look<'_>, select: &Select) -> Result<Value, 
         }
         shape.set("replicas", shown);
     }
+    if shape.wants("level", ALWAYS).is_some() {
+        let level = look.meta().await?.level;
+        shape.set("level", level);
+    }
     if let Some(inner) = shape.wants("startupLock", ALWAYS) {
         shape.set("startupLock", lock(look, &inner).await?);
     }
@@ -56,6 +60,7 @@ async fn replica(look: &Look<'_>, member: &Member, select: &Select) -> Result<Va
     shape.put("since", ALWAYS, member.since.0);
     shape.put("revision", ALWAYS, member.revision.clone());
     shape.put("version", ALWAYS, member.version.clone());
+    shape.put("level", ALWAYS, member.level);
     if let Some(inner) = shape.wants("builds", ALWAYS) {
         shape.set("builds", builds(look, &member.id, &inner).await?);
     }

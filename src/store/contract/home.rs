@@ -1,9 +1,9 @@
 //! The home itself: identity, epoch.
 
 use super::support::*;
-use model::{RestartWhen, RolloutPhase, RolloutReport};
+use model::{Millis, ReplicaState, RestartWhen, RolloutPhase, RolloutReport};
 
-use crate::{Answer, MAX_EPOCH, MAX_REASON, MAX_REPORT, Restart, Store, Write};
+use crate::{Answer, Join, MAX_EPOCH, MAX_REASON, MAX_REPORT, Restart, Store, Write};
 
 pub async fn a_new_home_has_no_controller<S: Store>(store: &S) {
     let meta = store.meta().await.unwrap();
@@ -36,6 +36,29 @@ pub async fn an_epoch_that_no_fence_can_show_is_refused<S: Store>(store: &S) {
     refused(store, Write::RaiseEpoch { above: MAX_EPOCH }, "Limit").await;
     refused(store, Write::RaiseEpoch { above: u32::MAX }, "Limit").await;
     assert_eq!(ok(store, Write::RaiseEpoch { above: MAX_EPOCH - 1 }).await, Answer::Epoch(MAX_EPOCH));
+}
+
+pub async fn a_level_is_raised_once_every_live_member_knows_it_and_keeps_out_who_does_not<S: Store>(
+    store: &S,
+) {
+    let newer = |name: &str| Write::Join(Join { level: 7, ..join_as(name, 0) });
+    let raise = async |level: i64| ok(store, Write::RaiseLevel { level }).await;
+    let older = join(store, "r-0").await;
+    ok(store, newer("r-1")).await;
+    assert_eq!(raise(7).await, Answer::Level(1));
+    let stopped = Write::SetState { me: older, state: ReplicaState::Stopped, at: Millis(3) };
+    ok(store, stopped).await;
+    for (level, is) in [(8, 1), (6, 6), (7, 7), (2, 7), (7, 7), (9, 7)] {
+        assert_eq!((raise(level).await, store.meta().await.unwrap().level), (Answer::Level(is), is));
+    }
+    refused(store, Write::Join(join_as("r-0", 0)), "Conflict").await;
+    refused(store, Write::Join(join_as("r-1", 0)), "Conflict").await;
+    let members = store.members().await.unwrap();
+    assert!(
+        members.iter().any(|m| m.id.name.as_str() == "r-1" && m.live()),
+        "nothing was changed: {members:?}"
+    );
+    ok(store, newer("r-0")).await;
 }
 
 pub async fn a_quiet_period_has_a_reason<S: Store>(store: &S) {

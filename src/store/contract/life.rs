@@ -26,6 +26,7 @@ async fn member(write: &impl AsyncFn(Write) -> Answer, replica: &str) -> Replica
 async fn found(write: &impl AsyncFn(Write) -> Answer) -> (ReplicaId, ReplicaId) {
     write(Write::Identify { controller: "acme".into() }).await;
     write(Write::RaiseEpoch { above: 1 }).await;
+    write(Write::RaiseLevel { level: 1 }).await;
     write(Write::SetQuiet { reason: Some("maintenance".into()) }).await;
     write(Write::AskRestart { seen: 0, when: RestartWhen::Idle, by: "ann".into() }).await;
     write(Write::ReportRollout { report: a_report() }).await;
@@ -156,6 +157,7 @@ pub fn kind(write: &Write) -> &'static str {
         Write::SetQuiet { .. } => "SetQuiet",
         Write::AskRestart { .. } => "AskRestart",
         Write::ReportRollout { .. } => "ReportRollout",
+        Write::RaiseLevel { .. } => "RaiseLevel",
         Write::RaiseEpoch { .. } => "RaiseEpoch",
         Write::CreateFirstUser { .. } => "CreateFirstUser",
         Write::CreateUser(_) => "CreateUser",
@@ -205,4 +207,4 @@ pub fn kind(write: &Write) -> &'static str {
 }
 
 /// How many variants [`kind`] knows.
-pub const KINDS: usize = 49;
+pub const KINDS: usize = 50;

@@ -39,6 +39,7 @@ macro_rules! contract_suite {
                 the_first_identity_stays,
                 the_epoch_only_rises,
                 an_epoch_that_no_fence_can_show_is_refused,
+                a_level_is_raised_once_every_live_member_knows_it_and_keeps_out_who_does_not,
                 a_quiet_period_has_a_reason,
                 each_restart_that_is_asked_for_has_a_number,
                 the_last_report_of_a_rollout_is_kept,

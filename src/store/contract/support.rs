@@ -359,5 +359,6 @@ pub(crate) fn a_report() -> RolloutReport {
         restart: 3,
         failed: None,
         message: "all replicas run it".into(),
+        bake: Some(std::time::Duration::from_millis(1_500)),
     }
 }

@@ -5,7 +5,7 @@ use model::{Fence, Millis, ReplicaId, ReplicaState, RestartWhen, RolloutReport};
 use super::{State, next};
 use crate::{
     Answer, Error, Failover, Join, Lease, Load, MAX_EPOCH, Member, Restart, Result, check_reason, first_id,
-    report_json,
+    report_json, too_high,
 };
 
 impl State {
@@ -29,6 +29,13 @@ impl State {
         Ok(Answer::Epoch(self.meta.epoch))
     }
 
+    pub(super) fn raise_level(&mut self, level: i64) -> Answer {
+        if self.members.values().filter(|m| m.live()).all(|m| m.level >= level) {
+            self.meta.level = self.meta.level.max(level);
+        }
+        Answer::Level(self.meta.level)
+    }
+
     pub(super) fn set_quiet(&mut self, reason: Option<&str>) -> Result<Answer> {
         check_reason(reason)?;
         self.meta.quiet = reason.map(str::to_owned);
@@ -49,7 +56,10 @@ impl State {
         Ok(Answer::Unit)
     }
 
-    pub(super) fn join(&mut self, join: &Join) -> Answer {
+    pub(super) fn join(&mut self, join: &Join) -> Result<Answer> {
+        if self.meta.level > join.level {
+            return Err(too_high(self.meta.level, join.level));
+        }
         if let Some(old) = self.members.get(&join.name).filter(|m| m.live()) {
             self.note_loss(old.id.clone(), join.at);
         }
@@ -70,7 +80,7 @@ impl State {
             load: Load::default(),
         };
         self.members.insert(join.name.clone(), member);
-        Answer::Joined { incarnation, epoch: self.meta.epoch }
+        Ok(Answer::Joined { incarnation, epoch: self.meta.epoch })
     }
 
     fn member(&mut self, id: &ReplicaId) -> Option<&mut Member> {

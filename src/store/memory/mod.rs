@@ -161,6 +161,7 @@ impl State {
     pub fn apply(&mut self, write: &Write) -> Result<Answer> {
         match write {
             Write::Identify { controller } => Ok(self.identify(controller)),
+            Write::RaiseLevel { level } => Ok(self.raise_level(*level)),
             Write::RaiseEpoch { above } => self.raise_epoch(*above),
             Write::SetQuiet { reason } => self.set_quiet(reason.as_deref()),
             Write::AskRestart { seen, when, by } => Ok(self.ask_restart(*seen, *when, by)),
@@ -183,7 +184,7 @@ impl State {
                 self.anonymous_read = *allowed;
                 Ok(Answer::Unit)
             }
-            Write::Join(join) => Ok(self.join(join)),
+            Write::Join(join) => self.join(join),
             Write::Beat { me, load } => self.beat(me, *load),
             Write::SetState { me, state, at } => self.set_state(me, *state, *at),
             Write::Lapse { who, beat, at } => Ok(self.lapse(who, *beat, *at)),

@@ -220,6 +220,8 @@ fn plain_step(vm: &mut Vm, name: &str, given: &Given) -> Result<(), Fault> {
     match name {
         "echo" => {
             let text = given.text(vm, "message").unwrap_or_else(|| "null".into());
+            #[cfg(feature = "next")]
+            let text = if vm.began.behaviour >= 2 { format!("[next] {text}") } else { text };
             vm.want(ActKind::Echo { text })
         }
         "error" => Err(Fault::abort(given.text(vm, "message").unwrap_or_default())),

@@ -11,6 +11,7 @@ mod logs;
 mod restore;
 mod rolling;
 mod up;
+mod upgrade;
 mod zombies;
 
 #[path = "../support/mod.rs"]

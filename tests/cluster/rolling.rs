@@ -21,14 +21,14 @@ const PATHS: [&str; 4] = [
 ];
 
 /// Clients that ask all the time and never ask twice.
-struct Clients {
+pub(crate) struct Clients {
     stop: Arc<AtomicBool>,
     answers: Arc<AtomicU64>,
     threads: Vec<JoinHandle<Vec<String>>>,
 }
 
 impl Clients {
-    fn start(controller: &Controller) -> Clients {
+    pub(crate) fn start(controller: &Controller) -> Clients {
         let mut clients = Clients { stop: Arc::default(), answers: Arc::default(), threads: Vec::new() };
         for _ in 0..2 {
             let client = controller.client();
@@ -103,7 +103,7 @@ pub(crate) fn roll(name: &'static str, store: Option<String>) -> (Controller, Lo
     (controller, load, agents)
 }
 
-fn finish(mut controller: Controller, load: &Load, clients: Clients) {
+pub(crate) fn finish(mut controller: Controller, load: &Load, clients: Clients) {
     let builds = load.finish(LONG);
     let answers = clients.finish();
     let refused = load.asked.iter().filter(|asked| asked.queue.is_none()).count();

@@ -84,12 +84,31 @@ impl Controller {
 
     /// The same of a program of its own, which can be replaced.
     pub(crate) fn start_own(options: Options) -> Controller {
-        let mut controller = Controller::prepare(options);
-        let program = controller.root.join("majordomo");
+        Controller::prepare(options).start_copy()
+    }
+
+    /// As `start_own`, of a `HAController`.
+    pub(crate) fn start_described(options: Options, description: &str) -> Controller {
+        let controller = Controller::prepare(options);
+        controller.describe(description);
+        controller.start_copy()
+    }
+
+    fn start_copy(mut self) -> Controller {
+        let program = self.root.join("majordomo");
         std::fs::copy(PROGRAM, &program).unwrap();
-        controller.program = program;
-        controller.start_up();
-        controller
+        self.program = program;
+        self.start_up();
+        self
+    }
+
+    /// What `up` is told with `-f`, from its next start or reload on.
+    pub(crate) fn describe(&self, description: &str) {
+        std::fs::write(self.description(), description).unwrap();
+    }
+
+    fn description(&self) -> PathBuf {
+        self.root.join("controller.yaml")
     }
 
     fn prepare(options: Options) -> Controller {
@@ -126,6 +145,10 @@ impl Controller {
         up.arg("up").arg("--home").arg(&self.home).arg("--no-example");
         up.args(["--listen", &listen.to_string(), "--replicas", &self.options.replicas.to_string()]);
         up.args(["--agents", &self.options.agents.to_string()]);
+        let description = self.description();
+        if description.exists() {
+            up.arg("-f").arg(description);
+        }
         up.env_remove("MAJORDOMO_STORE").env_remove("MAJORDOMO_LOG");
         if let Some(store) = &self.options.store {
             up.env("MAJORDOMO_STORE", store);

@@ -1,0 +1,165 @@
+//! From one version to the next, back, forth again, and past the point of no return, with builds in flight all the time.
+//!
+//! The next version is this one built with the feature `next`: a migration of the busiest table, a pipeline machine whose
+//! `echo` differs, and a message to peers that this version does not know.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::load::Load;
+use crate::logs;
+use crate::rolling::{Clients, finish, incarnations, said, under_load};
+use crate::support::controller::{Controller, FarAgent, LONG, Options, wait};
+use crate::support::postgres::Server;
+
+/// Goes on until it is told to end.
+const TURNS: &str = r#"
+node('work') {
+    int turn = 0
+    while (sh(script: 'test -e FOLDER/end', returnStatus: true) != 0) {
+        echo "turn ${turn++}"
+        sh 'sleep 0.3'
+    }
+}
+"#;
+
+fn next_version() -> PathBuf {
+    let this = Path::new(env!("CARGO_BIN_EXE_majordomo"));
+    let target = this.ancestors().nth(2).unwrap();
+    let folder = target.join("next");
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--locked", "--quiet", "--workspace", "--bin", "majordomo"]);
+    build.args(["--features", "majordomo/next", "--target-dir"]).arg(&folder);
+    // What both versions have in common is compiled once.
+    build.env("CARGO_BUILD_BUILD_DIR", target).current_dir(env!("CARGO_MANIFEST_DIR"));
+    // What cargo tells a test of its package would have dependencies whose build scripts look at it compiled anew.
+    let told = std::env::vars_os().map(|(name, _)| name);
+    let told = told.filter(|name| {
+        let name = name.to_string_lossy();
+        name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+    });
+    told.for_each(|name| drop(build.env_remove(name)));
+    if !cfg!(debug_assertions) {
+        build.arg("--release");
+    }
+    let built = build.output().unwrap();
+    assert!(built.status.success(), "{}", said(&built));
+    folder.join(this.parent().unwrap().file_name().unwrap()).join("majordomo")
+}
+
+fn describe(bake: &str) -> String {
+    format!(
+        "apiVersion: majordomo.dev/v1alpha1\nkind: HAController\nmetadata: {{name: up}}\n\
+         spec: {{rollout: {{bake: {bake}}}}}\n"
+    )
+}
+
+struct Upgrade {
+    controller: Controller,
+    load: Load,
+    next: PathBuf,
+}
+
+impl Upgrade {
+    fn reload(&mut self, program: &Path) -> Output {
+        self.controller.install(|aside| {
+            std::fs::copy(program, aside).unwrap();
+        });
+        under_load(&self.controller, &mut self.load, &["reload"])
+    }
+
+    /// All replicas are others afterwards.
+    fn rolls_to(&mut self, program: &Path) {
+        let before = incarnations(&self.controller);
+        let reload = self.reload(program);
+        assert!(reload.status.success(), "{}", said(&reload));
+        let after = incarnations(&self.controller);
+        assert!(after.len() == 3 && before.is_disjoint(&after), "{before:?} {after:?}");
+    }
+
+    /// Of the home, and those that its replicas know.
+    fn levels(&self) -> (i64, Vec<i64>) {
+        let seen = self.controller.client().json("/replicas/api/json?tree=level,replicas[level,state]");
+        let replicas = seen["replicas"].as_array().unwrap().iter().filter(|r| r["state"] == "ready");
+        (seen["level"].as_i64().unwrap(), replicas.map(|r| r["level"].as_i64().unwrap()).collect())
+    }
+
+    /// One more build that goes on until the end.
+    fn begin_turns(&self, number: u64) {
+        let client = self.controller.client();
+        assert_eq!(client.post("/job/turns/buildWithParameters?ID=turns&delay=0sec").unwrap().status, 201);
+        let path = format!("/job/turns/{number}/consoleText");
+        wait(LONG, "the build says something", || {
+            let reply = client.try_get(&path).ok()?;
+            reply.text().contains("turn 0").then_some(())
+        });
+    }
+
+    fn turns(&self, number: u64) -> Vec<String> {
+        let reply = self.controller.client().get(&format!("/job/turns/{number}/consoleText"));
+        let said = reply.text();
+        assert!(said.contains("Finished: SUCCESS"), "{said}");
+        said.lines().filter(|line| line.contains("turn ")).map(str::to_owned).collect()
+    }
+}
+
+fn upgrade(name: &'static str, store: Option<String>) {
+    let (this, next) = (Path::new(env!("CARGO_BIN_EXE_majordomo")), next_version());
+    let options = Options { name, store, replicas: 3, agents: 0 };
+    let controller = Controller::start_described(options, &describe("1h"));
+    let _agents: Vec<_> =
+        (1..=3).map(|n| FarAgent::start(&controller, &format!("far-{n}"), 5, "work")).collect();
+    let load = Load::new(&controller, "u");
+    controller.create_job("turns", &TURNS.replace("FOLDER", &load.folder().display().to_string()));
+    let clients = Clients::start(&controller);
+    let mut story = Upgrade { controller, load, next };
+    let next = story.next.clone();
+
+    story.begin_turns(1);
+    story.rolls_to(&next);
+    assert_eq!(story.levels(), (1, vec![2, 2, 2]));
+    story.begin_turns(2);
+    story.rolls_to(this);
+    assert_eq!(story.levels(), (1, vec![1, 1, 1]));
+    story.rolls_to(&next);
+    assert_eq!(story.levels(), (1, vec![2, 2, 2]), "it bakes for an hour");
+
+    story.controller.describe(&describe("1s"));
+    let reload = under_load(&story.controller, &mut story.load, &["reload"]);
+    assert!(reload.status.success(), "{}", said(&reload));
+    wait(LONG, "the level is raised", || (story.levels() == (2, vec![2, 2, 2])).then_some(()));
+    story.begin_turns(3);
+
+    let kept = incarnations(&story.controller);
+    let refused = story.reload(this);
+    let sentence = "the home is at level 2 and this version knows 1 only";
+    assert!(!refused.status.success() && said(&refused).contains(sentence), "{}", said(&refused));
+    wait(LONG, "all are back", || (incarnations(&story.controller).len() == 3).then_some(()));
+    assert_eq!(incarnations(&story.controller).intersection(&kept).count(), 2, "only one slot was touched");
+
+    std::fs::write(story.load.folder().join("end"), "").unwrap();
+    let client = story.controller.client();
+    wait(LONG, "the long builds end", || {
+        let seen = client.json("/job/turns/api/json?tree=builds[building]");
+        seen["builds"].as_array().unwrap().iter().all(|b| b["building"] == false).then_some(())
+    });
+    for number in 1..=3 {
+        let behaviour = if number == 3 { "[next] " } else { "" };
+        for (turn, line) in story.turns(number).iter().enumerate() {
+            assert_eq!(*line, format!("{behaviour}turn {turn}"), "build {number}");
+        }
+    }
+    assert!(logs::count(&story.controller, "a peer speaks as the next version does") > 0);
+    finish(story.controller, &story.load, clients);
+}
+
+#[test]
+fn versions_are_rolled_forth_and_back_until_the_level_is_raised() {
+    upgrade("upgrade", None);
+}
+
+#[test]
+fn versions_are_rolled_forth_and_back_until_the_level_is_raised_on_postgres() {
+    let Some(server) = Server::start() else { panic!("PostgreSQL is not installed: see tests/run") };
+    upgrade("upgrade-pg", Some(server.database()));
+}

@@ -3,12 +3,15 @@
 //!
 //! Files expand first and contract a release later (DESIGN D13), so a home that a newer binary has expanded is served.
 
+use std::time::{Duration, Instant};
+
 use sha2::{Digest, Sha256};
 
 use model::level::LEVEL;
 
 use crate::db::{Conn, args};
 use crate::open::OpenError;
+use crate::trouble::Trouble;
 
 /// One step; its file never changes once it is released.
 struct Migration {
@@ -41,6 +44,10 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS migration (number BIGINT PRIMARY
 const LOCK_ROW: &str = "INSERT INTO migration (number, name, checksum, applied_at) VALUES (0, 'lock', '', 0) \
                         ON CONFLICT (number) DO NOTHING";
 
+/// How long others may be in the way, and how long it is before the next try.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// How often two processes may create the table at the same moment; PostgreSQL refuses one of them then.
 const TRIES: u32 = 5;
 
@@ -52,24 +59,34 @@ pub(crate) async fn migrate(conn: &mut Conn, now: i64) -> Result<(), OpenError> 
             return Err(error.into());
         }
     }
-    conn.run(begin(conn), args![]).await?;
-    match apply(conn, now).await {
-        Ok(()) => {
-            conn.run("COMMIT", args![]).await?;
-            Ok(())
-        }
-        Err(error) => {
-            // The error that is told is the first one; a connection that cannot roll back is closed by the caller.
-            let _ = conn.run("ROLLBACK", args![]).await;
-            Err(error)
+    let until = Instant::now() + PATIENCE;
+    loop {
+        conn.script(begin(conn)).await?;
+        let error = match apply(conn, now).await {
+            Ok(()) => return Ok(conn.run("COMMIT", args![]).await.map(drop)?),
+            Err(error) => error,
+        };
+        // The error that is told is the first one; a connection that cannot roll back is closed by the caller.
+        let _ = conn.run("ROLLBACK", args![]).await;
+        match error {
+            OpenError::Database(error) if matches!(Trouble::of(&error), Trouble::Again(_)) => {
+                if Instant::now() > until {
+                    return Err(OpenError::Busy(error));
+                }
+                tracing::warn!(%error, "expand the schema; others are in the way, and it is tried again");
+                tokio::time::sleep(PAUSE).await;
+            }
+            error => return Err(error),
         }
     }
 }
 
+/// A change of a table waits until nobody reads it, and all who come later wait behind it: so it waits but shortly, and lets
+/// them go on before it tries again.
 fn begin(conn: &Conn) -> &'static str {
     match conn {
         Conn::Sqlite(_) => "BEGIN IMMEDIATE",
-        Conn::Postgres(_) => "BEGIN",
+        Conn::Postgres(_) => "BEGIN; SET LOCAL lock_timeout = '500ms'",
     }
 }
 

@@ -55,6 +55,10 @@ pub enum OpenError {
     Level(#[from] model::level::LevelTooHigh),
     #[error("migration {number} of the home is not the one that this version has: use a released version")]
     Changed { number: i64 },
+    #[error(
+        "the schema of the home can't be expanded because others use it ({0}): end what reads it for long, a backup perhaps"
+    )]
+    Busy(#[source] sqlx::Error),
     #[error("the database says: {0}")]
     Database(#[source] sqlx::Error),
 }

@@ -66,6 +66,30 @@ async fn a_home_of_a_newer_level_is_refused_and_one_expanded_by_a_newer_version_
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_expands_the_schema_lets_others_go_on_and_tries_again() {
+    let Some(url) = database().await else { return };
+    open(&url).await.close().await;
+    let mut other = sqlx::PgConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("BEGIN; SELECT 1 FROM migration WHERE number = 0 FOR UPDATE")
+        .execute(&mut other)
+        .await
+        .unwrap();
+    let opening = tokio::spawn({
+        let url = url.clone();
+        async move { home::open(&url, None).await.map(drop) }
+    });
+    let gave_way = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                    AND application_name = 'majordomo' AND query = 'ROLLBACK'";
+    let mut looks = sqlx::PgConnection::connect(&url).await.unwrap();
+    while sqlx::query_scalar::<_, i64>(gave_way).fetch_one(&mut looks).await.unwrap() == 0 {
+        assert!(!opening.is_finished());
+        tokio::task::yield_now().await;
+    }
+    sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    opening.await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn a_server_that_refuses_is_told_in_a_sentence() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

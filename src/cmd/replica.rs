@@ -20,7 +20,7 @@ use local::{Administrator, Bootstrap, Paths, ReplicaRecord, ReplicaWait};
 use model::level::{BEHAVIOUR, LEVEL};
 use model::{Clock, JobName, ReplicaName, ReplicaState, SystemClock};
 use security::{Accounts, Keys};
-use server::{App, Limits, LogChecks, Settings};
+use server::{App, Limits, LogChecks, Proxies, Settings};
 use store::{ApiToken, Hidden, Join, Store, User, Write};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -66,6 +66,10 @@ pub(crate) struct ReplicaArgs {
     /// The same for builds alone, when there is no --url: answers then name the address that was asked
     #[arg(long, value_name = "URL")]
     build_url: Option<String>,
+    /// Reverse proxies in front: their addresses and networks (10.0.0.0/8), with commas; what they say in X-Forwarded-For of
+    /// their clients is believed [default: this machine]
+    #[arg(long, value_name = "NETWORKS", env = "MAJORDOMO_TRUSTED_PROXIES")]
+    trusted_proxies: Option<Proxies>,
     /// What this replica runs: changes when a restart is needed
     #[arg(long, default_value = "1")]
     revision: String,
@@ -138,7 +142,11 @@ async fn serve(args: ReplicaArgs) -> Result<ExitCode> {
             links: links.clone(),
         }),
         log_checks: LogChecks::default(),
-        settings: Settings { root_url: url, ..Settings::default() },
+        settings: Settings {
+            root_url: url,
+            proxies: args.trusted_proxies.clone().unwrap_or_default(),
+            ..Settings::default()
+        },
         tasks: TaskTracker::new(),
     };
     let router = server::router(app);

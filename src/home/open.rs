@@ -1,6 +1,8 @@
 //! Opening a home: where it is, whether it may be used, and a clear sentence when it may not.
 
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -118,6 +120,9 @@ async fn open_sqlite(path: &Path, home_dir: Option<&Path>) -> Result<Home, OpenE
 
 /// The file with its schema. The turnstile is held: changing the journal mode waits for nobody by itself.
 async fn make_sqlite(path: &Path) -> Result<(), OpenError> {
+    // Hashes of passwords and values of parameters are in it. SQLite makes its other files like this one, and says better why
+    // it can't be made.
+    let _said_later = File::options().create(true).truncate(false).write(true).mode(0o600).open(path);
     let mut conn = Conn::Sqlite(sqlite::connect(path, Use::Make)?);
     let migrated = migrate::migrate(&mut conn, now()).await;
     conn.close().await;

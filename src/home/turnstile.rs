@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
@@ -20,7 +21,8 @@ impl Files {
         let open = |suffix: &str| {
             let mut path = database.as_os_str().to_owned();
             path.push(suffix);
-            File::options().create(true).truncate(false).write(true).open(PathBuf::from(path))
+            // Whoever may lock them may keep all others from writing.
+            File::options().create(true).truncate(false).write(true).mode(0o600).open(PathBuf::from(path))
         };
         Ok(Files { next: open(".next")?, turn: open(".turn")? })
     }

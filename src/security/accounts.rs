@@ -17,7 +17,7 @@ use store::{ApiToken, Hidden, Session, Store, User, Write, user_key};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::attempts::{Attempts, Source};
+use crate::attempts::{Attempts, Begun, Source};
 use crate::keys::mac;
 use crate::known::Known;
 use crate::password::{self, MAX_PASSWORD, Password};
@@ -31,6 +31,9 @@ const REMEMBERED: Duration = Duration::from_secs(60);
 const PAIRS: usize = 10_000;
 /// Verifications at once: each takes 19 MiB and a processor.
 const AT_ONCE: usize = 2;
+/// Verifications that are under way or wait for that; when to come again if there are more.
+const PLACES: usize = 128;
+const FULL: Duration = Duration::from_secs(5);
 /// Longest user id that is looked at, in bytes.
 const MAX_ID: usize = 200;
 /// A wrong answer is not given sooner: a hash of another kind takes another time, which would tell whose it is.
@@ -93,6 +96,8 @@ struct Inner {
     /// Of this process; what is remembered says nothing to anybody else.
     key: [u8; 32],
     slots: Arc<Semaphore>,
+    /// Of those who wait for a slot.
+    places: Arc<Semaphore>,
     remembered: Mutex<HashMap<[u8; 32], Remembered>>,
     attempts: Mutex<Attempts>,
     users: Known<User>,
@@ -125,6 +130,7 @@ impl Accounts {
             clock,
             key,
             slots: Arc::new(Semaphore::new(AT_ONCE)),
+            places: Arc::new(Semaphore::new(PLACES)),
             remembered: Mutex::default(),
             attempts: Mutex::default(),
             users: Known::default(),
@@ -266,23 +272,17 @@ fn checked(user: &str, secret: &str) -> Result<String, Denied> {
     Ok(user_key(user))
 }
 
-/// The log names the address only: a password may have been typed where the name belongs.
-fn busy(source: Source<'_>, wait: Duration) -> Denied {
-    let from = source.from.map(|from| from.to_string()).unwrap_or_default();
-    tracing::info!(from, seconds = wait.as_secs(), "an attempt to sign in is refused: too many have failed");
-    Denied::Busy(wait)
-}
-
 /// One attempt under way; it ends also when its caller goes.
 struct Attempt<'a> {
     inner: &'a Inner,
     source: Source<'a>,
+    begun: Begun,
     failed: Option<bool>,
 }
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        self.inner.attempts.lock().end(self.source, self.failed, self.inner.clock.elapsed());
+        self.inner.attempts.lock().end(self.source, self.begun, self.failed, self.inner.clock.elapsed());
     }
 }
 
@@ -301,7 +301,8 @@ impl Inner {
             None => None,
         };
         let (Some(token), Some(user)) = (token, user) else {
-            self.attempts.lock().admit(source, now).map_err(|wait| busy(source, wait))?;
+            let admitted = self.attempts.lock().admit_token(source, now);
+            admitted.map_err(|wait| self.busy(source, wait))?;
             self.attempts.lock().bad_token(source, now);
             return Err(Denied::Wrong);
         };
@@ -331,11 +332,11 @@ impl Inner {
             }
         }
         let began = Instant::now();
-        let delay =
-            self.attempts.lock().begin(source, self.clock.elapsed()).map_err(|wait| busy(source, wait))?;
-        let mut attempt = Attempt { inner: self, source, failed: None };
-        if delay > Duration::ZERO {
-            sleep(delay).await;
+        let begun = self.attempts.lock().begin(source, self.clock.elapsed());
+        let begun = begun.map_err(|wait| self.busy(source, wait))?;
+        let mut attempt = Attempt { inner: self, source, begun, failed: None };
+        if begun.wait > Duration::ZERO {
+            sleep(begun.wait).await;
         }
         let result = self.verify(source.user, password).await;
         attempt.failed = match &result {
@@ -345,11 +346,25 @@ impl Inner {
         };
         drop(attempt);
         if result == Err(Denied::Wrong) {
-            sleep_until(began + delay + WRONG_AFTER).await;
+            sleep_until(began + begun.wait + WRONG_AFTER).await;
         }
         let user = result?;
         self.remember(pair, user.password.clone());
         Ok(user)
+    }
+
+    /// The log names the address only, and not each time: a password may have been typed where the name belongs, and whoever
+    /// tries may try often.
+    fn busy(&self, source: Source<'_>, wait: Duration) -> Denied {
+        if let Some(refused) = self.attempts.lock().refused(self.clock.elapsed()) {
+            let from = source.from.map(|from| from.to_string()).unwrap_or_default();
+            tracing::info!(
+                from,
+                refused,
+                "attempts to sign in are refused: too many have failed, or are under way"
+            );
+        }
+        Denied::Busy(wait)
     }
 
     async fn verify(&self, user: &str, password: &str) -> Result<User, Denied> {
@@ -369,10 +384,11 @@ impl Inner {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Denied> {
         let gone = |_| Denied::Store(store::Error::Unavailable("this replica stops".to_owned()));
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return Err(Denied::Busy(FULL)) };
         let slot = Arc::clone(&self.slots).acquire_owned().await.map_err(|_| gone(()))?;
         let work = tokio::task::spawn_blocking(move || {
             let done = work();
-            drop(slot);
+            drop((slot, place));
             done
         });
         work.await.map_err(|_| gone(()))
@@ -380,7 +396,8 @@ impl Inner {
 
     /// Gives a password whose hash was imported one of ours. When that fails, the next time will do.
     async fn renewed(&self, user: User, password: &str) -> User {
-        if !password::outdated(&user.password.0) {
+        // Of a longer one bcrypt has looked at the beginning only: what follows may be wrong.
+        if !password::outdated(&user.password.0) || password.len() > password::BCRYPT_LOOKS {
             return user;
         }
         let secret = Password::new(password);

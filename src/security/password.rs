@@ -9,6 +9,8 @@ use crate::token::is_token;
 
 /// Longest password that is looked at, in bytes.
 pub(crate) const MAX_PASSWORD: usize = 1024;
+/// Bytes of a password that bcrypt looks at.
+pub(crate) const BCRYPT_LOOKS: usize = 72;
 /// 19 MiB, two passes, one lane: OWASP's first choice; about 20 ms a verification.
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;

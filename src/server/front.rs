@@ -12,7 +12,7 @@ use model::ReplicaState;
 use security::Proof;
 use tokio::time::timeout;
 
-use crate::caller::{Caller, caller};
+use crate::caller::{Caller, address, caller};
 use crate::dispatch::dispatch;
 use crate::error::Error;
 use crate::path::{Action, Route, Thing, parse};
@@ -136,7 +136,8 @@ impl Front {
         let accounts = &self.app.accounts;
         let patience = self.app.settings.patience;
         let remote = head.extensions.get::<Remote>().map(|r| r.0);
-        let caller = again(patience, || caller(accounts, &head.headers, remote, &self.cookie)).await?;
+        let from = address(&head.headers, remote, &self.app.settings.proxies);
+        let caller = again(patience, || caller(accounts, &head.headers, from, &self.cookie)).await?;
         let anonymous_read = match caller.user {
             Some(_) => false,
             None => again(patience, async || Ok(accounts.anonymous_read().await?)).await?,

@@ -30,6 +30,7 @@ mod socket;
 mod tests;
 mod verify;
 
+pub use caller::Proxies;
 pub use front::{JENKINS_VERSION, router};
 pub use ports::{
     AgentSockets, App, Arrival, MetricsSource, PeerSockets, Replica, Secrets, Settings, Upgraded,

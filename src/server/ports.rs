@@ -10,6 +10,7 @@ use security::{Accounts, Keys};
 use store::Objects;
 use tokio_util::task::TaskTracker;
 
+use crate::caller::Proxies;
 use crate::verify::LogChecks;
 
 /// A connection after its `101`: bytes that came early are read first.
@@ -37,6 +38,8 @@ pub struct App {
 pub struct Settings {
     /// Where users reach the controller; without it, each request says so itself (`Host`, `X-Forwarded-*`).
     pub root_url: Option<String>,
+    /// Whose word on the addresses of clients is believed.
+    pub proxies: Proxies,
     /// How long a request waits for a store that is away.
     pub patience: Duration,
     /// Most time for one request, its streamed answer not counted.
@@ -51,6 +54,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             root_url: None,
+            proxies: Proxies::default(),
             patience: Duration::from_secs(10),
             request_timeout: Duration::from_secs(60),
             body_pause: Duration::from_secs(10),

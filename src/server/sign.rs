@@ -59,7 +59,7 @@ pub(crate) async fn sign_in(app: &App, base: &Base, cookie: &str, request: Reque
     let password = Password::new(form.get("j_password").unwrap_or_default());
     let remember = param("remember_me").is_some_and(|text| matches!(text, "true" | "on" | "yes" | "1"));
     let remote = head.extensions.get::<Remote>().map(|r| r.0);
-    let client = address(&head.headers, remote);
+    let client = address(&head.headers, remote, &app.settings.proxies);
     let attempt = async || match app.accounts.sign_in(user, &password, client, remember).await {
         Err(Denied::Wrong) => Ok(None),
         other => Ok(Some(other?)),

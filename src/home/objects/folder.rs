@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path as FsPath, PathBuf};
 
 use bytes::{Bytes, BytesMut};
@@ -25,7 +26,7 @@ pub(crate) struct Folder {
 impl Folder {
     /// Creates the folder if need be.
     pub(crate) fn open(path: &FsPath) -> io::Result<Folder> {
-        std::fs::create_dir_all(path)?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         let files = LocalFileSystem::new_with_prefix(path).map_err(io::Error::other)?;
         Ok(Folder { files: files.with_fsync(true).with_automatic_cleanup(true), root: path.to_owned() })
     }

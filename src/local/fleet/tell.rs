@@ -1,6 +1,7 @@
 //! What `up` shows.
 
 use std::collections::BTreeSet;
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use crate::home::Home;
@@ -32,7 +33,8 @@ pub(super) fn ready(home: &Home, url: &str, count: usize, took: Duration) -> Str
         format!("  user         {}", home.admin),
     ];
     match home.password() {
-        Some(password) if home.untold => {
+        // In a file or a journal it would stay.
+        Some(password) if home.untold && std::io::stdout().is_terminal() => {
             lines.push(format!("  password     {}   (also in {})", password.expose(), file.display()));
         }
         Some(_) => lines.push(format!("  password     in {}", file.display())),

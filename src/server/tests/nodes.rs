@@ -134,8 +134,8 @@ async fn replicas_are_shown_exactly_so() {
         shown,
         format!(
             "{{\"replicas\":[{{\"name\":\"acme-0\",\"ordinal\":0,\"incarnation\":1,\"pid\":42,\"address\":\"10.0.0.1:1\",\
-             \"state\":\"ready\",\"since\":2000,\"revision\":\"r1\",\"version\":\"0.1.0\",\
-             \"builds\":[{{\"job\":\"hello\",\"number\":1}}],\"agents\":[\"n1\"]}}],\
+             \"state\":\"ready\",\"since\":2000,\"revision\":\"r1\",\"version\":\"0.1.0\",\"level\":1,\
+             \"builds\":[{{\"job\":\"hello\",\"number\":1}}],\"agents\":[\"n1\"]}}],\"level\":1,\
              \"startupLock\":{{\"holder\":\"acme-0\",\"fence\":{fence},\"since\":9}},\"failovers\":[],\
              \"rollout\":null,\"restart\":{{\"number\":0,\"when\":\"immediately\",\"by\":\"\"}}}}"
         )

@@ -39,6 +39,22 @@ async fn a_file_that_is_no_database_is_refused() {
 }
 
 #[tokio::test]
+async fn what_a_home_holds_is_for_its_user_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = TempDir::new().unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let home = open(&sqlite_url(dir.path())).await;
+    home.write(create("a")).await.unwrap();
+    let mut found = 0;
+    for entry in std::fs::read_dir(dir.path()).unwrap().flatten() {
+        found += 1;
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o077, 0, "{entry:?}");
+    }
+    assert!(found >= 5, "the database, its log, what is shared of it, two of the turnstile: {found}");
+    home.close().await;
+}
+
+#[tokio::test]
 async fn a_folder_that_is_a_file_is_refused() {
     let dir = TempDir::new().unwrap();
     std::fs::write(dir.path().join("file"), "").unwrap();

@@ -186,6 +186,11 @@ async fn a_quiet_period_has_the_reason_that_was_given() {
     assert_eq!(site.admin().post(&long).await.status, 400);
     assert_eq!(site.admin().post("/cancelQuietDown").await.status, 302);
     assert_eq!(seen().await, (false, None));
+    // as the Java client sends them
+    assert_eq!(site.admin().post("/quietDown//api/json").await.status, 302);
+    assert!(seen().await.0);
+    assert_eq!(site.admin().post("/cancelQuietDown/api/json").await.status, 302);
+    assert!(!seen().await.0);
 }
 
 #[tokio::test]

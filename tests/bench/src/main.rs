@@ -3,12 +3,20 @@
 //! `cargo run --release -p majordomo-bench` builds the bench; the product must have been built before with
 //! `cargo build --release`. Everything listens on loopback, is bounded in time, and stops by itself.
 
+mod agents;
+mod bare;
+mod clients;
 mod controller;
+mod copy;
 mod failover;
 mod limits;
+mod load;
+mod log;
 #[path = "../../support/postgres.rs"]
 mod postgres;
 mod rolling;
+mod sim;
+mod system;
 mod table;
 mod trigger;
 mod trivial;
@@ -19,7 +27,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 
-use controller::{Controller, Store};
+use controller::{Controller, Shape, Store};
 use table::Table;
 
 /// Measure Majordomo beside the bare limits of this machine
@@ -36,8 +44,8 @@ struct Args {
     /// Only on this store; both when not given
     #[arg(long, value_parser = ["sqlite", "postgres"])]
     store: Option<String>,
-    /// Only these: limits, trivial, trigger, rolling, failover
-    #[arg(long, value_delimiter = ',', default_value = "limits,trivial,trigger,rolling,failover")]
+    /// Only these rows
+    #[arg(long, value_delimiter = ',', value_parser = ROWS, default_values = ROWS)]
     only: Vec<String>,
     /// Trivial builds
     #[arg(long, default_value_t = 2000)]
@@ -51,18 +59,35 @@ struct Args {
     /// Builds that run when their owner is killed
     #[arg(long, default_value_t = 500)]
     running: usize,
+    /// Agents that are connected at rest, one measurement for each number
+    #[arg(long, value_delimiter = ',', default_values_t = [1_000, 5_000, 20_000])]
+    agents: Vec<usize>,
+    /// Agents that print while replicas go
+    #[arg(long, default_value_t = 1_000)]
+    printing: usize,
+    /// Megabytes that each build prints whose log is timed
+    #[arg(long, default_value_t = 512)]
+    log: u64,
 }
+
+/// What is measured, in this order.
+const ROWS: [&str; 8] = ["limits", "trivial", "trigger", "rolling", "failover", "agents", "load", "log"];
 
 #[derive(Subcommand)]
 enum Command {
     /// Prints a numbered line every so many milliseconds while a process lives; what measured steps run
     Print { millis: u64, pid: u32 },
+    /// Accepts WebSockets and pings them, nothing more: a limit
+    #[command(hide = true)]
+    Bare,
 }
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    if let Some(Command::Print { millis, pid }) = args.command {
-        return print(Duration::from_millis(millis), pid);
+    match args.command {
+        Some(Command::Print { millis, pid }) => return print(Duration::from_millis(millis), pid),
+        Some(Command::Bare) => return bare::serve(),
+        None => {}
     }
     if !args.binary.exists() {
         bail!("{} is not there: run cargo build --release first, or use --binary", args.binary.display());
@@ -95,7 +120,7 @@ fn main() -> Result<()> {
 
 fn measure(args: &Args, store: &Store<'_>, wanted: &dyn Fn(&str) -> bool, table: &mut Table) -> Result<()> {
     if wanted("trivial") || wanted("trigger") {
-        let controller = Controller::start(&args.binary, store, 64)?;
+        let controller = Controller::start(&args.binary, store, three(64))?;
         if wanted("trigger") {
             trigger::measure(&controller, args.triggers, table).context("time triggers")?;
         }
@@ -105,17 +130,31 @@ fn measure(args: &Args, store: &Store<'_>, wanted: &dyn Fn(&str) -> bool, table:
         controller.stop()?;
     }
     if wanted("rolling") {
-        let controller = Controller::start(&args.binary, store, 16)?;
+        let controller = Controller::start(&args.binary, store, three(16))?;
         rolling::measure(&controller, table).context("restart all replicas")?;
         controller.stop()?;
     }
     if wanted("failover") {
         let executors = args.running.div_ceil(2);
-        let controller = Controller::start(&args.binary, store, executors)?;
+        let controller = Controller::start(&args.binary, store, three(executors))?;
         failover::measure(&controller, args.running, table).context("kill an owner")?;
         controller.stop()?;
     }
+    if wanted("agents") {
+        agents::measure(&args.binary, store, &args.agents, table).context("connect agents")?;
+    }
+    if wanted("load") {
+        load::measure(&args.binary, store, args.printing, table).context("let agents print")?;
+    }
+    if wanted("log") {
+        log::measure(&args.binary, store, args.log, table).context("print a long log")?;
+    }
     Ok(())
+}
+
+/// Three replicas and two agents with so many executors each.
+fn three(executors: usize) -> Shape {
+    Shape { replicas: 3, agents: 2, executors }
 }
 
 /// Steps outlive all of the product, as they should; they end with the bench.

@@ -28,8 +28,12 @@ pub(crate) struct Shape {
 }
 
 pub(crate) struct Controller {
-    up: Child,
-    home: tempfile::TempDir,
+    /// `None`: only a client of what somebody else started.
+    up: Option<Child>,
+    home: Option<tempfile::TempDir>,
+    folder: PathBuf,
+    /// Of the database, when it is not in the home.
+    database: Option<String>,
     pub(crate) store: &'static str,
     pub(crate) shape: Shape,
     url: String,
@@ -64,27 +68,23 @@ impl Controller {
         command.args(["--replicas", &shape.replicas.to_string()]);
         command.args(["--listen", &format!("127.0.0.1:{port}"), "--home"]);
         command.arg(&folder).stdout(Stdio::null()).stdin(Stdio::null()).env("MAJORDOMO_LOG", "warn");
-        if let Some(server) = store.server {
-            command.env("MAJORDOMO_STORE", server.database());
+        let database = store.server.map(Server::database);
+        if let Some(url) = &database {
+            command.env("MAJORDOMO_STORE", url);
         }
-        let up = command.spawn().context("start up")?;
-        let agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(60)))
-            .max_redirects(0)
-            .max_idle_connections_per_host(64)
-            .build()
-            .into();
+        let up = Some(command.spawn().context("start up")?);
         let url = format!("http://127.0.0.1:{port}");
         let authorization = String::new();
-        let mut controller = Controller { up, home, store: store.name, shape, url, authorization, agent };
+        let (home, agent) = (Some(home), client());
+        let mut controller =
+            Controller { up, home, folder, database, store: store.name, shape, url, authorization, agent };
         controller.wait_ready()?;
         Ok(controller)
     }
 
     /// The folder with everything that the controller keeps.
     pub(crate) fn folder(&self) -> PathBuf {
-        self.home.path().join("home")
+        self.folder.clone()
     }
 
     /// Where users and agents connect.
@@ -99,7 +99,7 @@ impl Controller {
             if Instant::now() > deadline {
                 bail!("the controller is not ready after a minute");
             }
-            if let Some(status) = self.up.try_wait()? {
+            if let Some(status) = self.up.as_mut().map(Child::try_wait).transpose()?.flatten() {
                 bail!("`majordomo up` has ended: {status}");
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -253,12 +253,62 @@ impl Controller {
         Ok(())
     }
 
-    fn end(&mut self) {
-        if matches!(self.up.try_wait(), Ok(None)) {
-            let _gone = Command::new("kill").args(["-INT", &self.up.id().to_string()]).status();
-        }
-        let _reaped = self.up.wait();
+    /// Stops all of it, and keeps what it has written.
+    pub(crate) fn stop_and_keep(mut self) -> Result<Kept> {
+        self.end();
+        let home = self.home.take().context("the home of somebody else")?;
+        let (folder, url) = (self.folder.clone(), self.database.take());
+        Ok(Kept { _home: home, folder, url, store: self.store, authorization: self.authorization.clone() })
     }
+
+    fn end(&mut self) {
+        let Some(mut up) = self.up.take() else { return };
+        if matches!(up.try_wait(), Ok(None)) {
+            let _gone = Command::new("kill").args(["-INT", &up.id().to_string()]).status();
+        }
+        let _reaped = up.wait();
+    }
+}
+
+/// What is left of a controller that was stopped.
+pub(crate) struct Kept {
+    _home: tempfile::TempDir,
+    folder: PathBuf,
+    /// Of the database, when it is not in the home.
+    pub(crate) url: Option<String>,
+    store: &'static str,
+    authorization: String,
+}
+
+impl Kept {
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.folder.clone()
+    }
+
+    /// A client of a replica that serves the home now.
+    pub(crate) fn client(&self, address: SocketAddr) -> Controller {
+        Controller {
+            up: None,
+            home: None,
+            folder: self.folder.clone(),
+            database: self.url.clone(),
+            store: self.store,
+            shape: Shape { replicas: 1, agents: 0, executors: 0 },
+            url: format!("http://{address}"),
+            authorization: self.authorization.clone(),
+            agent: client(),
+        }
+    }
+}
+
+fn client() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(Duration::from_secs(60)))
+        .max_redirects(0)
+        .max_idle_connections_per_host(64)
+        .build()
+        .into()
 }
 
 impl Drop for Controller {

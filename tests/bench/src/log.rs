@@ -30,7 +30,8 @@ pub(crate) fn measure(binary: &Path, store: &Store<'_>, megabytes: u64, table: &
         let what = format!("log of {builds} builds at once, agent to store to reader");
         let seen = run(&controller, number + 1..number + 1 + builds, times * FILE)?;
         number += builds;
-        let rate = float((builds * usize::try_from(times * FILE)?) >> 20) * 1.048_576 / seen.took.as_secs_f64();
+        let rate =
+            float((builds * usize::try_from(times * FILE)?) >> 20) * 1.048_576 / seen.took.as_secs_f64();
         let value = format!("{rate:.0} MB/s; {:.0} KiB a commit", seen.commit / 1024.0);
         table.row(controller.store, &what, value, "goal ≥ 100 MB/s");
         let value = format!(

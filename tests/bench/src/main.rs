@@ -9,12 +9,14 @@ mod clients;
 mod controller;
 mod copy;
 mod failover;
+mod home;
 mod limits;
 mod load;
 mod log;
 #[path = "../../support/postgres.rs"]
 mod postgres;
 mod rolling;
+mod seed;
 mod sim;
 mod system;
 mod table;
@@ -68,10 +70,17 @@ struct Args {
     /// Megabytes that each build prints whose log is timed
     #[arg(long, default_value_t = 512)]
     log: u64,
+    /// Jobs of the large home
+    #[arg(long, default_value_t = 10_000)]
+    jobs: usize,
+    /// Builds of the large home, in all
+    #[arg(long, default_value_t = 1_000_000)]
+    history: usize,
 }
 
 /// What is measured, in this order.
-const ROWS: [&str; 8] = ["limits", "trivial", "trigger", "rolling", "failover", "agents", "load", "log"];
+const ROWS: [&str; 9] =
+    ["limits", "trivial", "trigger", "rolling", "failover", "agents", "load", "log", "home"];
 
 #[derive(Subcommand)]
 enum Command {
@@ -148,6 +157,10 @@ fn measure(args: &Args, store: &Store<'_>, wanted: &dyn Fn(&str) -> bool, table:
     }
     if wanted("log") {
         log::measure(&args.binary, store, args.log, table).context("print a long log")?;
+    }
+    if wanted("home") {
+        home::measure(&args.binary, store, (args.jobs, args.history), table)
+            .context("start on a large home")?;
     }
     Ok(())
 }

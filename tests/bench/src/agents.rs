@@ -45,8 +45,9 @@ pub(crate) fn measure(
 }
 
 /// Nodes, and what an agent of each shows.
-pub(crate) fn nodes(controller: &Controller, count: usize) -> Result<Vec<Node>> {
-    share(CLIENTS, count, |n| controller.create_node(&format!("sim-{n}"), 1)).context("create nodes")?;
+pub(crate) fn nodes(controller: &Controller, count: usize, executors: usize) -> Result<Vec<Node>> {
+    let create = |n| controller.create_node(&format!("sim-{n}"), executors);
+    share(CLIENTS, count, create).context("create nodes")?;
     let keys = Keys::read(&controller.folder().join("secrets/master.key"))?;
     let node = |n| {
         let name = format!("sim-{n}");
@@ -58,7 +59,7 @@ pub(crate) fn nodes(controller: &Controller, count: usize) -> Result<Vec<Node>> 
 
 fn row(controller: &Controller, count: usize, table: &mut Table) -> Result<()> {
     let pid = controller.replicas()?.first().context("there is no replica")?.pid;
-    let nodes = nodes(controller, count)?;
+    let nodes = nodes(controller, count, 1)?;
     let mut agents = Agents::new(controller.address()?)?;
     let empty = system::memory(pid);
     let (began, worked) = (Instant::now(), system::busy(pid));

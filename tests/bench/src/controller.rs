@@ -175,11 +175,16 @@ impl Controller {
 
     /// A Pipeline job with one text parameter `N`, so that no two queue items are equal.
     pub(crate) fn create(&self, job: &str, script: &str) -> Result<()> {
+        self.create_with(job, "", script)
+    }
+
+    /// The same with more properties, as XML.
+    pub(crate) fn create_with(&self, job: &str, properties: &str, script: &str) -> Result<()> {
         let escaped = script.replace('&', "&amp;").replace('<', "&lt;");
         let xml = format!(
             "<flow-definition><properties><hudson.model.ParametersDefinitionProperty><parameterDefinitions>\
              <hudson.model.StringParameterDefinition><name>N</name></hudson.model.StringParameterDefinition>\
-             </parameterDefinitions></hudson.model.ParametersDefinitionProperty></properties>\
+             </parameterDefinitions></hudson.model.ParametersDefinitionProperty>{properties}</properties>\
              <definition class=\"org.jenkinsci.plugins.workflow.cps.CpsFlowDefinition\"><script>{escaped}</script>\
              <sandbox>true</sandbox></definition></flow-definition>"
         );
@@ -190,9 +195,18 @@ impl Controller {
         self.ask("POST", &format!("/job/{job}/buildWithParameters?N={n}"), None).map(|_| ())
     }
 
-    /// A node for an agent with so many executors.
+    /// The same, once and whatever the answer: its status.
+    pub(crate) fn try_build(&self, job: &str, n: usize) -> Result<u16> {
+        let url = format!("{}/job/{job}/buildWithParameters?N={n}", self.url);
+        let answer = self.agent.post(&url).header("Authorization", &self.authorization).send_empty()?;
+        Ok(answer.status().as_u16())
+    }
+
+    /// A node with the label `sim` for an agent with so many executors.
     pub(crate) fn create_node(&self, name: &str, executors: usize) -> Result<()> {
-        let json = format!(r#"{{"numExecutors":"{executors}","remoteFS":"/nowhere","mode":"EXCLUSIVE"}}"#);
+        let json = format!(
+            r#"{{"numExecutors":"{executors}","remoteFS":"/nowhere","labelString":"sim","mode":"EXCLUSIVE"}}"#
+        );
         let json: String = json.bytes().map(|byte| format!("%{byte:02x}")).collect();
         let path = format!("/computer/doCreateItem?name={name}&json={json}");
         self.ask("POST", &path, None).map(|_| ())

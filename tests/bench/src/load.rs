@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_millis(500);
 pub(crate) fn measure(binary: &Path, store: &Store<'_>, count: usize, table: &mut Table) -> Result<()> {
     let controller = Controller::start(binary, store, Shape { replicas: 3, agents: 0, executors: 0 })?;
     let mut agents = Agents::new(controller.address()?)?;
-    agents.add(agents::nodes(&controller, count)?);
+    agents.add(agents::nodes(&controller, count, 1)?);
     agents.wait("signed in", Duration::from_secs(120), |seen| &seen.linked)?;
     let script = format!("node(\"sim-${{params.N}}\") {{ sh 'print {RATE} {SECONDS}' }}");
     controller.create(JOB, &script)?;

@@ -15,9 +15,13 @@ mod load;
 mod log;
 #[path = "../../support/postgres.rs"]
 mod postgres;
+#[path = "../../support/random.rs"]
+mod random;
+mod replicas;
 mod rolling;
 mod seed;
 mod sim;
+mod soak;
 mod system;
 mod table;
 mod trigger;
@@ -46,6 +50,9 @@ struct Args {
     /// Only on this store; both when not given
     #[arg(long, value_parser = ["sqlite", "postgres"])]
     store: Option<String>,
+    /// Measure nothing: keep a controller busy so long (90s, 2m, 1h), kill replicas, fill its disk, and look what grows or is lost
+    #[arg(long, value_name = "TIME", value_parser = soak::time)]
+    soak: Option<Duration>,
     /// Only these rows
     #[arg(long, value_delimiter = ',', value_parser = ROWS, default_values = ROWS)]
     only: Vec<String>,
@@ -76,11 +83,14 @@ struct Args {
     /// Builds of the large home, in all
     #[arg(long, default_value_t = 1_000_000)]
     history: usize,
+    /// Replicas of the controllers that are compared
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 3, 5, 7, 9])]
+    replicas: Vec<usize>,
 }
 
 /// What is measured, in this order.
-const ROWS: [&str; 9] =
-    ["limits", "trivial", "trigger", "rolling", "failover", "agents", "load", "log", "home"];
+const ROWS: [&str; 10] =
+    ["limits", "trivial", "trigger", "rolling", "failover", "agents", "load", "log", "home", "replicas"];
 
 #[derive(Subcommand)]
 enum Command {
@@ -100,6 +110,9 @@ fn main() -> Result<()> {
     }
     if !args.binary.exists() {
         bail!("{} is not there: run cargo build --release first, or use --binary", args.binary.display());
+    }
+    if let Some(time) = args.soak {
+        return soak::run(&args.binary, time);
     }
     let wanted = |name: &str| args.only.iter().any(|only| only == name);
     let mut table = Table::default();
@@ -161,6 +174,10 @@ fn measure(args: &Args, store: &Store<'_>, wanted: &dyn Fn(&str) -> bool, table:
     if wanted("home") {
         home::measure(&args.binary, store, (args.jobs, args.history), table)
             .context("start on a large home")?;
+    }
+    if wanted("replicas") {
+        replicas::measure(&args.binary, store, &args.replicas, args.builds, table)
+            .context("compare replicas")?;
     }
     Ok(())
 }

@@ -56,6 +56,18 @@ pub(crate) fn raise_file_limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
+/// Processes on whose command line all these words stand, or begin one.
+pub(crate) fn processes(words: &[&str]) -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let all = |pid: &u32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        words.iter().all(|word| line.split('\0').any(|said| said.starts_with(word)))
+    };
+    pids.filter(all).collect()
+}
+
 /// Bytes of all files below a folder.
 pub(crate) fn size(folder: PathBuf) -> u64 {
     let mut sum = 0;

@@ -144,9 +144,11 @@ impl Agents {
         }
     }
 
-    /// From now on each agent pings the controller so often; the answers are timed anew.
+    /// From now on each agent pings the controller so often, or not at all; when it does, the answers are timed anew.
     pub(crate) fn ask(&self, every: Option<Duration>) {
-        self.fleet.answers.lock().clear();
+        if every.is_some() {
+            self.fleet.answers.lock().clear();
+        }
         self.fleet.asks.send_replace(every);
     }
 

@@ -1,6 +1,7 @@
 //! Agents at rest on one replica: each signed in, pinged, and each has run a build. What one costs, beside a bare WebSocket.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use security::Keys;
 
 use crate::clients::{float, share};
-use crate::controller::{Controller, Shape, Store};
+use crate::controller::{Controller, Kept, Shape, Store};
 use crate::sim::{Agents, Node};
 use crate::system;
 use crate::table::{Table, percentile};
@@ -24,12 +25,7 @@ const REST: Duration = Duration::from_secs(30);
 const OTHER_FILES: u64 = 100;
 
 /// One replica for each number of agents.
-pub(crate) fn measure(
-    binary: &std::path::Path,
-    store: &Store<'_>,
-    counts: &[usize],
-    table: &mut Table,
-) -> Result<()> {
+pub(crate) fn measure(binary: &Path, store: &Store<'_>, counts: &[usize], table: &mut Table) -> Result<()> {
     let most = usize::try_from(system::raise_file_limit().saturating_sub(OTHER_FILES))?;
     for count in counts {
         if *count > most {
@@ -41,6 +37,21 @@ pub(crate) fn measure(
         row(&controller, count, table)?;
         controller.stop()?;
     }
+    Ok(())
+}
+
+/// Connects agents to a controller that runs, for whoever looks at it meanwhile.
+pub(crate) fn simulate(home: &Path, address: SocketAddr, count: usize) -> Result<()> {
+    let controller = Kept::of(home)?.client(address);
+    let mut agents = Agents::new(address)?;
+    agents.add(nodes(&controller, count, 1)?);
+    agents.wait("signed in", Duration::from_secs(300), |seen| &seen.linked)?;
+    println!("{count} agents are signed in; Enter lets each run a build");
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line)?;
+    let took = builds(&controller, &agents, count)?;
+    println!("each has run a build after {:.1} s; Enter ends them", took.as_secs_f64());
+    std::io::stdin().read_line(&mut line)?;
     Ok(())
 }
 

@@ -104,8 +104,7 @@ impl Controller {
             }
             std::thread::sleep(Duration::from_millis(20));
             let Ok(token) = std::fs::read_to_string(folder.join("admin-token")) else { continue };
-            let pair = format!("admin:{}", token.trim());
-            self.authorization = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
+            self.authorization = basic(&token);
             let ready = self.replicas().is_ok_and(|all| all.len() == replicas)
                 && self
                     .get("/replicas/api/json")
@@ -270,7 +269,7 @@ impl Controller {
     /// Stops all of it, and keeps what it has written.
     pub(crate) fn stop_and_keep(mut self) -> Result<Kept> {
         self.end();
-        let home = self.home.take().context("the home of somebody else")?;
+        let home = Some(self.home.take().context("the home of somebody else")?);
         let (folder, url) = (self.folder.clone(), self.database.take());
         Ok(Kept { _home: home, folder, url, store: self.store, authorization: self.authorization.clone() })
     }
@@ -286,7 +285,7 @@ impl Controller {
 
 /// What is left of a controller that was stopped.
 pub(crate) struct Kept {
-    _home: tempfile::TempDir,
+    _home: Option<tempfile::TempDir>,
     folder: PathBuf,
     /// Of the database, when it is not in the home.
     pub(crate) url: Option<String>,
@@ -295,6 +294,14 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
+    /// The home of a controller that somebody else started.
+    pub(crate) fn of(folder: &Path) -> Result<Kept> {
+        let token =
+            std::fs::read_to_string(folder.join("admin-token")).context("read the administrator's token")?;
+        let (folder, authorization) = (folder.to_owned(), basic(&token));
+        Ok(Kept { _home: None, folder, url: None, store: "-", authorization })
+    }
+
     pub(crate) fn folder(&self) -> PathBuf {
         self.folder.clone()
     }
@@ -313,6 +320,12 @@ impl Kept {
             agent: client(),
         }
     }
+}
+
+/// The header of the administrator's requests.
+fn basic(token: &str) -> String {
+    let pair = format!("admin:{}", token.trim());
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
 }
 
 fn client() -> ureq::Agent {

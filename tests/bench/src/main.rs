@@ -27,6 +27,7 @@ mod table;
 mod trigger;
 mod trivial;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -96,6 +97,15 @@ const ROWS: [&str; 10] =
 enum Command {
     /// Prints a numbered line every so many milliseconds while a process lives; what measured steps run
     Print { millis: u64, pid: u32 },
+    /// Connects simulated agents to a running controller of this machine until Enter is pressed; for a look with a profiler
+    Simulate {
+        /// Folder of the controller
+        home: PathBuf,
+        /// Where it listens
+        address: SocketAddr,
+        /// How many agents
+        count: usize,
+    },
     /// Accepts WebSockets and pings them, nothing more: a limit
     #[command(hide = true)]
     Bare,
@@ -106,6 +116,7 @@ fn main() -> Result<()> {
     match args.command {
         Some(Command::Print { millis, pid }) => return print(Duration::from_millis(millis), pid),
         Some(Command::Bare) => return bare::serve(),
+        Some(Command::Simulate { home, address, count }) => return agents::simulate(&home, address, count),
         None => {}
     }
     if !args.binary.exists() {

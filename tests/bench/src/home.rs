@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::clients::share;
+use crate::clients::{float, share};
 use crate::controller::{Controller, Shape, Store};
 use crate::seed::{ORIGINAL, Rows, copy};
 use crate::system;
@@ -56,7 +56,7 @@ pub(crate) fn measure(
     let value = format!("{} MiB, {:.1} % of a core", system::memory(replica.child.id()) >> 20, busy * 100.0);
     table.row(store.name, "  at rest", value, "goal ≤ 40 MB");
     equal(&stopped.client(replica.address), each)?;
-    pages(&stopped.client(replica.address), each, table)?;
+    pages(&stopped.client(replica.address), replica.child.id(), each, table)?;
     let value = format!("{} MiB", system::memory(replica.child.id()) >> 20);
     table.row(store.name, "  memory after all these pages", value, "-");
     replica.stop()
@@ -92,7 +92,7 @@ fn equal(client: &Controller, each: usize) -> Result<()> {
     Ok(())
 }
 
-fn pages(client: &Controller, each: usize, table: &mut Table) -> Result<()> {
+fn pages(client: &Controller, pid: u32, each: usize, table: &mut Table) -> Result<()> {
     let json = [
         ("all jobs", "/api/json".to_owned()),
         ("names and colours of all jobs", "/api/json?tree=jobs[name,color]".to_owned()),
@@ -113,6 +113,7 @@ fn pages(client: &Controller, each: usize, table: &mut Table) -> Result<()> {
     ];
     for (what, path) in json.into_iter().chain(html) {
         let (mut millis, mut size) = (Vec::new(), 0);
+        let busy = system::busy(pid);
         for _ in 0..READS {
             let began = Instant::now();
             match client.ask("GET", &path, None) {
@@ -127,10 +128,15 @@ fn pages(client: &Controller, each: usize, table: &mut Table) -> Result<()> {
         if millis.is_empty() {
             continue;
         }
+        // that of its neighbours is not in it
+        let busy = (system::busy(pid) - busy).as_secs_f64() * 1000.0 / float(millis.len());
         let first = millis[0];
         millis.sort_by(f64::total_cmp);
-        let value =
-            format!("first {first:.1} ms, p50 {:.1} ms, {} KiB", percentile(&millis, 0.5), size / 1024);
+        let value = format!(
+            "first {first:.1} ms, p50 {:.1} ms, {busy:.1} ms of a core, {} KiB",
+            percentile(&millis, 0.5),
+            size / 1024
+        );
         table.row(client.store, &format!("  {what}: {path}"), value, "goal ≤ 50 ms");
     }
     Ok(())

@@ -32,6 +32,8 @@ pub struct Free<'a> {
     left: usize,
     /// Which of them suit a label.
     suitable: HashMap<String, Vec<usize>>,
+    /// Which of them have a name or label, once one was asked for: thousands of nodes may each be waited for by name.
+    named: Option<HashMap<&'a str, Vec<usize>>>,
 }
 
 impl<'a> Free<'a> {
@@ -52,7 +54,7 @@ impl<'a> Free<'a> {
             .filter(|(_, free): &(_, BTreeSet<u32>)| !free.is_empty())
             .collect();
         let left = nodes.iter().map(|(_, free)| free.len()).sum();
-        Free { nodes, left, suitable: HashMap::new() }
+        Free { nodes, left, suitable: HashMap::new(), named: None }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -61,16 +63,16 @@ impl<'a> Free<'a> {
 
     /// How many suit this label (empty: none is named). No more `node` steps of it have to be looked at.
     pub fn count(&mut self, label: &str) -> u32 {
+        self.know(label);
         let free = |at: &usize| self.nodes.get(*at).map_or(0, |(_, free)| free.len());
-        let suitable = Self::suitable(&mut self.suitable, &self.nodes, label);
-        suitable.iter().map(free).sum::<usize>().try_into().unwrap_or(u32::MAX)
+        self.suitable(label).iter().map(free).sum::<usize>().try_into().unwrap_or(u32::MAX)
     }
 
     /// Takes one of the node with most of them; the first by name among equals.
     pub(crate) fn take(&mut self, label: &str) -> Option<(NodeName, u32)> {
+        self.know(label);
         let free = |at: &usize| self.nodes.get(*at).map_or(0, |(_, free)| free.len());
-        let suitable = Self::suitable(&mut self.suitable, &self.nodes, label);
-        let best = suitable.iter().copied().max_by_key(|at| {
+        let best = self.suitable(label).iter().copied().max_by_key(|at| {
             (free(at), std::cmp::Reverse(self.nodes.get(*at).map(|(node, _)| &node.name)))
         })?;
         let (node, free) = self.nodes.get_mut(best)?;
@@ -79,21 +81,42 @@ impl<'a> Free<'a> {
         Some((node.name.clone(), slot))
     }
 
-    fn suitable<'s>(
-        known: &'s mut HashMap<String, Vec<usize>>,
-        nodes: &[(&Node, BTreeSet<u32>)],
-        label: &str,
-    ) -> &'s [usize] {
-        if !known.contains_key(label) {
-            let all = nodes.iter().enumerate();
-            let suit = match suitable(Some(label)) {
-                Ok(suits) => all.filter(|(_, (node, _))| suits(node)).map(|(at, _)| at).collect(),
-                // The step was told that its label says nothing.
-                Err(_) => Vec::new(),
-            };
-            known.insert(label.to_owned(), suit);
+    /// Which suit a label that is known.
+    fn suitable(&self, label: &str) -> &[usize] {
+        self.suitable.get(label).map_or(&[], Vec::as_slice)
+    }
+
+    /// Finds out which suit a label.
+    fn know(&mut self, label: &str) {
+        if self.suitable.contains_key(label) {
+            return;
         }
-        known.get(label).map_or(&[], Vec::as_slice)
+        let suit = match Label::parse(label) {
+            Ok(Label::Name(name)) => self.named().get(name.as_str()).cloned().unwrap_or_default(),
+            _ => {
+                let all = self.nodes.iter().enumerate();
+                match suitable(Some(label)) {
+                    Ok(suits) => all.filter(|(_, (node, _))| suits(node)).map(|(at, _)| at).collect(),
+                    // The step was told that its label says nothing.
+                    Err(_) => Vec::new(),
+                }
+            }
+        };
+        self.suitable.insert(label.to_owned(), suit);
+    }
+
+    fn named(&mut self) -> &HashMap<&'a str, Vec<usize>> {
+        let nodes = &self.nodes;
+        self.named.get_or_insert_with(|| {
+            let mut named: HashMap<&'a str, Vec<usize>> = HashMap::new();
+            for (at, (node, _)) in nodes.iter().enumerate() {
+                let node: &'a Node = node;
+                let names: BTreeSet<&'a str> =
+                    node.labels.iter().map(String::as_str).chain([node.name.as_str()]).collect();
+                names.into_iter().for_each(|name| named.entry(name).or_default().push(at));
+            }
+            named
+        })
     }
 }
 
@@ -217,6 +240,20 @@ mod tests {
         assert_eq!(given(&seen, &[]), [(2, "only".into(), 0)]);
         let mut free = Free::of(&seen.nodes, &seen.links, &[]);
         assert_eq!(["gpu", "only", "", "mac"].map(|label| free.count(label)), [2, 2, 0, 0]);
+    }
+
+    #[test]
+    fn a_name_and_the_expression_of_it_mean_the_same_nodes() {
+        let seen = Seen {
+            waits: Vec::new(),
+            nodes: vec![node("a", 1, &["linux", "a"]), node("b", 2, &["linux"]), node("linux", 3, &[])],
+            links: vec![link("a"), link("b"), link("linux")],
+        };
+        let mut free = Free::of(&seen.nodes, &seen.links, &[]);
+        for name in ["a", "b", "linux", "mac"] {
+            assert_eq!(free.count(name), free.count(&format!("!!{name}")), "{name}");
+        }
+        assert_eq!(["a", " linux "].map(|label| free.count(label)), [1, 6]);
     }
 
     #[test]

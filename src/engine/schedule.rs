@@ -2,14 +2,14 @@
 //!
 //! Every replica runs it; rows with unique keys decide who did it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use cluster::assign::Loads;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use model::level::behaviour;
-use model::{BuildId, JobName, QueueId, ReplicaId};
+use model::{BuildId, JobName, NodeName, QueueId, ReplicaId};
 use pipeline::act::Granted;
 use remoting::peer::PeerHint;
 use store::{Answer, Executor, ItemKind, QueueItem, Running, Taken, Write};
@@ -198,10 +198,17 @@ impl Scheduler {
         let before = std::mem::replace(&mut self.waits, waits.iter().map(|wait| wait.id).collect());
         waits.retain(|wait| ours || before.contains(&wait.id));
         let mut granting = FuturesUnordered::new();
-        for allocation in allocate(waits, free) {
-            let node = nodes.iter().find(|n| n.name == allocation.node);
-            let link = links.iter().find(|l| l.node == allocation.node);
-            let (Some(node), Some(link)) = (node, link) else { continue };
+        let allocations = allocate(waits, free);
+        let wanted: HashSet<&NodeName> = allocations.iter().map(|allocation| &allocation.node).collect();
+        let of = |node: &NodeName| wanted.contains(node);
+        let nodes: HashMap<_, _> =
+            nodes.iter().filter(|n| of(&n.name)).map(|n| (n.name.clone(), n)).collect();
+        let links: HashMap<_, _> =
+            links.iter().filter(|l| of(&l.node)).map(|l| (l.node.clone(), l)).collect();
+        for allocation in allocations.iter().cloned() {
+            let (Some(node), Some(link)) = (nodes.get(&allocation.node), links.get(&allocation.node)) else {
+                continue;
+            };
             let granted = granted(&allocation.wait.job, allocation.slot, node, link, None);
             granting.push(grant_one(shared, allocation, granted));
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use model::{BuildId, Fence, NodeName, ReplicaId};
+use model::{BuildId, NodeName, ReplicaId};
 use remoting::native::{AgentInfo, Frame, MAX_MESSAGE, Welcome};
 use remoting::ops::{Command, ToAgent};
 use remoting::peer::{Peer, PeerHint};
@@ -14,6 +14,7 @@ use store::{Answer, Write};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::protocol::Message;
 
+use crate::mail::Mail;
 use crate::routes::{Outgoing, Pulse, TOO_MUCH};
 use crate::socket::{self, Stream};
 use crate::{Shared, ToSocket};
@@ -32,8 +33,6 @@ const MAX_INFO: usize = 64 * 1024;
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Frames that wait for a socket.
 const QUEUE: usize = 4096;
-/// Lists of kept builds that wait to be looked up. One that finds no room is said again some minutes later.
-const LISTS: usize = 4;
 
 /// Why there is no link.
 enum Turned {
@@ -163,9 +162,7 @@ async fn carry(
     pulse: &Pulse,
 ) -> String {
     let (mut sink, mut source) = socket.split();
-    let (pong_to, mut pongs) = mpsc::channel::<u64>(8);
-    let (beat_to, beats) = mpsc::channel::<Frame>(8);
-    let (list_to, lists) = mpsc::channel(LISTS);
+    let mail = Mail::default();
     let reading = async {
         loop {
             let message = match socket::next(&mut source).await {
@@ -179,15 +176,9 @@ async fn carry(
                         return TOO_MUCH.to_owned();
                     }
                 }
-                Ok(Frame::Pong(n)) => {
-                    let _late = pong_to.try_send(n);
-                }
-                Ok(Frame::Ping(n)) => {
-                    let _full = beat_to.try_send(Frame::Pong(n));
-                }
-                Ok(Frame::Builds { builds }) => {
-                    let _said_again = list_to.try_send(builds);
-                }
+                Ok(Frame::Pong(n)) => mail.answered(n),
+                Ok(Frame::Ping(n)) => mail.pong(n),
+                Ok(Frame::Builds { builds }) => mail.list(builds),
                 Ok(Frame::Bye { reason }) => return format!("the agent left: {reason}"),
                 Ok(other) => return format!("protocol error: an agent may not send {}", kind(&other)),
                 Err(error) => return format!("protocol error: {error}"),
@@ -196,11 +187,11 @@ async fn carry(
     };
     let writing = async {
         // First what is first in the queue: the welcome.
-        let (mut beats, mut welcomed) = (beats, false);
+        let mut welcomed = false;
         loop {
             let frame = tokio::select! {
                 biased;
-                Some(beat) = beats.recv(), if welcomed => beat,
+                beat = mail.frame(), if welcomed => beat,
                 next = queue.recv() => match next {
                     Some(ToSocket::Frame(frame)) => *frame,
                     Some(ToSocket::Close(why)) => {
@@ -221,12 +212,11 @@ async fn carry(
             }
         }
     };
-    let pinging = ping(shared, node, (&beat_to, &mut pongs), pulse);
     tokio::select! {
         why = reading => why,
         why = writing => why,
-        why = pinging => why,
-        why = forget_over(shared, lists, &to) => why,
+        why = ping(shared, node, &mail, pulse) => why,
+        () = forget_over(shared, &mail, &to) => "this replica ends".to_owned(),
     }
 }
 
@@ -242,12 +232,9 @@ async fn carry(
 ///   (a standby, a backup, that was behind), so it is left alone. Once newer builds have passed its id, that time never
 ///   comes back: nobody will own the build again.
 /// - When the store is away, nothing is said; the agent tells us again.
-async fn forget_over(
-    shared: &Shared,
-    mut lists: mpsc::Receiver<Vec<(BuildId, Fence)>>,
-    to: &Outgoing<ToSocket>,
-) -> String {
-    while let Some(kept) = lists.recv().await {
+async fn forget_over(shared: &Shared, mail: &Mail, to: &Outgoing<ToSocket>) {
+    loop {
+        let kept = mail.kept().await;
         let ids: Vec<BuildId> = kept.iter().map(|(build, _)| *build).collect();
         let over: BTreeSet<BuildId> = match shared.store.over(&ids).await {
             Ok(over) => over.into_iter().collect(),
@@ -261,16 +248,10 @@ async fn forget_over(
             let _gone = to.queue.send(ToSocket::Frame(Box::new(forget))).await;
         }
     }
-    "this replica ends".to_owned()
 }
 
 /// Pings; ends when three intervals passed without an answer.
-async fn ping(
-    shared: &Arc<Shared>,
-    node: &NodeName,
-    (beats, pongs): (&mpsc::Sender<Frame>, &mut mpsc::Receiver<u64>),
-    pulse: &Pulse,
-) -> String {
+async fn ping(shared: &Arc<Shared>, node: &NodeName, mail: &Mail, pulse: &Pulse) -> String {
     let (mut number, mut told) = (0u64, IDLE_PING);
     let mut heard = shared.clock.elapsed();
     loop {
@@ -279,35 +260,34 @@ async fn ping(
             told = interval;
             heard = shared.clock.elapsed();
             pulse.heard(heard, told);
-            let millis = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
-            let _full = beats.try_send(Frame::Interval { millis });
+            mail.interval(u64::try_from(interval.as_millis()).unwrap_or(u64::MAX));
         }
         number += 1;
-        let _full = beats.try_send(Frame::Ping(number));
+        mail.ping(number);
         let asked = shared.clock.elapsed();
         let until = asked + interval;
-        // A build may attach meanwhile: look again at least every busy interval.
         loop {
-            let left = until.saturating_sub(shared.clock.elapsed()).min(BUSY_PING);
-            match tokio::time::timeout(left, pongs.recv()).await {
-                Ok(Some(n)) => {
+            let now = shared.clock.elapsed();
+            let silent = heard + told * INTERVALS;
+            if now >= silent {
+                return format!("ping unanswered for {} s", (told * INTERVALS).as_secs());
+            }
+            if now >= until {
+                break;
+            }
+            tokio::select! {
+                answer = mail.answer() => {
                     heard = shared.clock.elapsed();
                     pulse.heard(heard, told);
-                    if n == number {
+                    if answer == number {
                         let micros = u64::try_from((heard - asked).as_micros()).unwrap_or(u64::MAX);
                         shared.metrics.ping_micros.fetch_add(micros, Ordering::Relaxed);
                         shared.metrics.pings.fetch_add(1, Ordering::Relaxed);
                     }
                 }
-                Ok(None) => return "this replica ends".to_owned(),
-                Err(_) => {}
-            }
-            let now = shared.clock.elapsed();
-            if now.saturating_sub(heard) >= told * INTERVALS {
-                return format!("ping unanswered for {} s", (told * INTERVALS).as_secs());
-            }
-            if now >= until || (told == IDLE_PING && shared.routes.busy(node)) {
-                break;
+                () = tokio::time::sleep(until.min(silent) - now) => {}
+                // It is pinged more often from now on.
+                () = pulse.wanted.notified(), if told == IDLE_PING => break,
             }
         }
     }

@@ -5,6 +5,7 @@
 //! of a build no more than its id and fence. Nothing here survives a restart, and nothing needs to.
 
 mod agent;
+mod mail;
 mod peers;
 mod routes;
 mod socket;

@@ -35,6 +35,8 @@ struct Table {
     ours: HashMap<Owner, Interest>,
     /// What builds of peers want of our links, by the connection they came over.
     theirs: HashMap<(Owner, NodeName), Remote>,
+    /// How many builds want each agent, ours and theirs.
+    wanted: HashMap<NodeName, usize>,
     /// What waits for our builds, of each agent that reported to one.
     waiting: HashMap<NodeName, Waiting>,
     /// Connections that we have dialled, by incarnation.
@@ -51,6 +53,8 @@ struct Local {
 /// Until when an agent that was heard counts as there: a little longer than to the answer of the next ping.
 #[derive(Debug, Default)]
 pub(crate) struct Pulse {
+    /// A build has begun to want an agent that none wanted.
+    pub(crate) wanted: Notify,
     /// Milliseconds of the process's clock.
     until: AtomicU64,
 }
@@ -141,6 +145,7 @@ impl Routes {
         let mut table = self.table.lock();
         if let Some(interest) = table.ours.remove(&(build, fence)) {
             for node in interest.nodes.keys() {
+                table.unwant(node);
                 if table.waiting.get(node).is_some_and(|w| w.scales.empty()) {
                     table.waiting.remove(node);
                 }
@@ -233,8 +238,7 @@ impl Routes {
 
     /// Whether a build wants the agent: then it is pinged more often.
     pub(crate) fn busy(&self, node: &NodeName) -> bool {
-        let table = self.table.lock();
-        table.ours.values().any(|i| i.nodes.contains_key(node)) || table.theirs.keys().any(|(_, n)| n == node)
+        self.table.lock().wanted.contains_key(node)
     }
 
     /// Whether the agent of another machine that is connected here under the name was heard of lately; nothing when none is.
@@ -357,7 +361,9 @@ impl Routes {
         room: mpsc::Permit<'_, Peer>,
     ) {
         let mut table = self.table.lock();
-        table.theirs.insert((owner, node.clone()), Remote { connection, to: to.clone() });
+        if table.theirs.insert((owner, node.clone()), Remote { connection, to: to.clone() }).is_none() {
+            table.want(node);
+        }
         if let Some(local) = table.local.get(node) {
             let (build, fence) = owner;
             let (instance, link) = (local.instance.clone(), local.link);
@@ -366,11 +372,11 @@ impl Routes {
     }
 
     pub(crate) fn detach_remote(&self, owner: Owner, connection: u64) {
-        self.table.lock().theirs.retain(|(o, _), remote| *o != owner || remote.connection != connection);
+        self.table.lock().unwanted(|o, remote| *o == owner && remote.connection == connection);
     }
 
     pub(crate) fn connection_gone(&self, connection: u64) {
-        self.table.lock().theirs.retain(|_, remote| remote.connection != connection);
+        self.table.lock().unwanted(|_, remote| remote.connection == connection);
     }
 
     /// A command of a peer's build for an agent of ours.
@@ -387,6 +393,33 @@ fn to_agent(local: &Local, frame: Frame) {
 }
 
 impl Table {
+    fn want(&mut self, node: &NodeName) {
+        if let Some(builds) = self.wanted.get_mut(node) {
+            *builds += 1;
+            return;
+        }
+        self.wanted.insert(node.clone(), 1);
+        if let Some(local) = self.local.get(node) {
+            local.pulse.wanted.notify_one();
+        }
+    }
+
+    fn unwant(&mut self, node: &NodeName) {
+        if let Some(builds) = self.wanted.get_mut(node) {
+            *builds -= 1;
+            if *builds == 0 {
+                self.wanted.remove(node);
+            }
+        }
+    }
+
+    /// Forgets what builds of peers wanted.
+    fn unwanted(&mut self, gone: impl Fn(&Owner, &Remote) -> bool) {
+        let gone = self.theirs.extract_if(|(owner, _), remote| gone(owner, remote));
+        let nodes: Vec<NodeName> = gone.map(|((_, node), _)| node).collect();
+        nodes.iter().for_each(|node| self.unwant(node));
+    }
+
     fn weigh(&mut self, node: &NodeName, bytes: usize) -> Option<Weight> {
         if !self.waiting.contains_key(node) {
             self.waiting.insert(node.clone(), Waiting::default());
@@ -420,7 +453,12 @@ impl Table {
     fn seek(&mut self, owner: Owner, node: &NodeName) {
         let Some(interest) = self.ours.get_mut(&owner) else { return };
         let local = self.local.get(node);
-        interest.nodes.insert(node.clone(), local.map(|l| Path { link: l.link, peer: None }));
+        let path = local.map(|l| Path { link: l.link, peer: None });
+        if interest.nodes.insert(node.clone(), path).is_none() {
+            self.want(node);
+        }
+        let Some(interest) = self.ours.get(&owner) else { return };
+        let local = self.local.get(node);
         let node = node.clone();
         match local {
             Some(local) => tell(&interest.to, AgentEvent::Up { node, instance: local.instance.clone() }),
@@ -464,6 +502,38 @@ mod tests {
             assert_eq!(from, node("mac"));
         }
         assert!(heard.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn an_agent_is_busy_while_a_build_wants_it_here_or_at_a_peer() {
+        let (routes, mac, fence) = (Routes::default(), node("mac"), Fence::first(1));
+        let (to, _heard) = mpsc::unbounded_channel();
+        let (peer, queue) = Outgoing::new(4);
+        let room = || peer.queue.try_reserve().unwrap();
+        routes.attach(BuildId(1), fence, &mac, &to);
+        routes.attach(BuildId(1), fence, &mac, &to);
+        for (build, connection) in [(2, 1), (2, 1), (3, 2)] {
+            routes.attach_remote((BuildId(build), fence), &mac, connection, &peer, room());
+        }
+        assert!(routes.busy(&mac) && !routes.busy(&node("linux")));
+        routes.detach(BuildId(1), fence);
+        routes.detach_remote((BuildId(2), fence), 1);
+        assert!(routes.busy(&mac));
+        routes.connection_gone(2);
+        assert!(!routes.busy(&mac));
+        routes.detach(BuildId(1), fence);
+        assert!(routes.table.lock().wanted.is_empty());
+        drop(queue);
+    }
+
+    #[tokio::test]
+    async fn the_link_of_an_agent_is_woken_when_a_first_build_wants_it() {
+        let (routes, mac, pulse) = (Routes::default(), node("mac"), Arc::new(Pulse::default()));
+        let (socket, _frames) = Outgoing::new(4);
+        routes.link_up(&mac, 3, "i", socket, Arc::clone(&pulse));
+        let (to, _heard) = mpsc::unbounded_channel();
+        routes.attach(BuildId(1), Fence::first(1), &mac, &to);
+        pulse.wanted.notified().await;
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! A controller under measurement: `majordomo up` with a home of its own, and a client for it.
 
-use std::net::TcpListener;
-use std::path::Path;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,10 +17,25 @@ pub(crate) struct Store<'a> {
     pub(crate) server: Option<&'a Server>,
 }
 
+/// What a controller consists of.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) replicas: usize,
+    /// Real agents on this machine.
+    pub(crate) agents: usize,
+    /// Of each of them.
+    pub(crate) executors: usize,
+}
+
 pub(crate) struct Controller {
-    up: Child,
-    _home: tempfile::TempDir,
+    /// `None`: only a client of what somebody else started.
+    up: Option<Child>,
+    home: Option<tempfile::TempDir>,
+    folder: PathBuf,
+    /// Of the database, when it is not in the home.
+    database: Option<String>,
     pub(crate) store: &'static str,
+    pub(crate) shape: Shape,
     url: String,
     authorization: String,
     agent: ureq::Agent,
@@ -34,63 +49,72 @@ pub(crate) struct Replica {
 }
 
 impl Controller {
-    /// Three replicas and two agents with so many executors each, on an empty home.
-    pub(crate) fn start(binary: &Path, store: &Store<'_>, executors: usize) -> Result<Controller> {
-        let home = tempfile::tempdir()?;
+    /// On an empty home.
+    pub(crate) fn start(binary: &Path, store: &Store<'_>, shape: Shape) -> Result<Controller> {
+        Self::start_in(tempfile::tempdir()?, binary, store, shape)
+    }
+
+    /// On the home in a folder's folder `home`, which may be there already.
+    pub(crate) fn start_in(
+        home: tempfile::TempDir,
+        binary: &Path,
+        store: &Store<'_>,
+        shape: Shape,
+    ) -> Result<Controller> {
         let folder = home.path().join("home");
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let mut command = Command::new(binary);
-        command.args([
-            "up",
-            "--no-example",
-            "--agents",
-            "2",
-            "--listen",
-            &format!("127.0.0.1:{port}"),
-            "--home",
-        ]);
+        command.args(["up", "--no-example", "--agents", &shape.agents.to_string()]);
+        command.args(["--replicas", &shape.replicas.to_string()]);
+        command.args(["--listen", &format!("127.0.0.1:{port}"), "--home"]);
         command.arg(&folder).stdout(Stdio::null()).stdin(Stdio::null()).env("MAJORDOMO_LOG", "warn");
-        if let Some(server) = store.server {
-            command.env("MAJORDOMO_STORE", server.database());
+        let database = store.server.map(Server::database);
+        if let Some(url) = &database {
+            command.env("MAJORDOMO_STORE", url);
         }
-        let up = command.spawn().context("start up")?;
-        let agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(60)))
-            .max_redirects(0)
-            .max_idle_connections_per_host(64)
-            .build()
-            .into();
+        let up = Some(command.spawn().context("start up")?);
         let url = format!("http://127.0.0.1:{port}");
+        let authorization = String::new();
+        let (home, agent) = (Some(home), client());
         let mut controller =
-            Controller { up, _home: home, store: store.name, url, authorization: String::new(), agent };
-        controller.wait_ready(&folder, executors)?;
+            Controller { up, home, folder, database, store: store.name, shape, url, authorization, agent };
+        controller.wait_ready()?;
         Ok(controller)
     }
 
-    fn wait_ready(&mut self, folder: &Path, executors: usize) -> Result<()> {
+    /// The folder with everything that the controller keeps.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.folder.clone()
+    }
+
+    /// Where users and agents connect.
+    pub(crate) fn address(&self) -> Result<SocketAddr> {
+        Ok(self.url.trim_start_matches("http://").parse()?)
+    }
+
+    fn wait_ready(&mut self) -> Result<()> {
+        let (folder, Shape { replicas, agents, executors }) = (self.folder(), self.shape);
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             if Instant::now() > deadline {
                 bail!("the controller is not ready after a minute");
             }
-            if let Some(status) = self.up.try_wait()? {
+            if let Some(status) = self.up.as_mut().map(Child::try_wait).transpose()?.flatten() {
                 bail!("`majordomo up` has ended: {status}");
             }
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::sleep(Duration::from_millis(20));
             let Ok(token) = std::fs::read_to_string(folder.join("admin-token")) else { continue };
-            let pair = format!("admin:{}", token.trim());
-            self.authorization = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair));
-            let ready = self.replicas().is_ok_and(|all| all.len() == 3)
+            self.authorization = basic(&token);
+            let ready = self.replicas().is_ok_and(|all| all.len() == replicas)
                 && self
                     .get("/replicas/api/json")
-                    .is_ok_and(|v| v["replicas"].to_string().matches("\"ready\"").count() == 3);
+                    .is_ok_and(|v| v["replicas"].to_string().matches("\"ready\"").count() == replicas);
             let nodes = self.get("/computer/api/json?tree=computer[displayName,offline]").unwrap_or_default();
-            if ready && nodes.to_string().matches("\"offline\":false").count() >= 2 {
+            if ready && nodes.to_string().matches("\"offline\":false").count() > agents {
                 break;
             }
         }
-        for node in ["agent-1", "agent-2"] {
+        for node in (1..=agents).map(|n| format!("agent-{n}")) {
             let path = format!("/computer/{node}/config.xml");
             let (_, xml) = self.ask("GET", &path, None)?;
             let (before, after) =
@@ -134,13 +158,14 @@ impl Controller {
         Ok((status, text))
     }
 
-    /// Reads the log of a build from an offset, once; gives where it ends.
-    pub(crate) fn progress(&self, job: &str, n: usize, from: u64) -> Result<u64> {
+    /// Reads the log of a build from an offset, once; gives where it ends now, and whether there will be more.
+    pub(crate) fn progress(&self, job: &str, n: usize, from: u64) -> Result<(u64, bool)> {
         let url = format!("{}/job/{job}/{n}/logText/progressiveText?start={from}", self.url);
         let mut answer = self.agent.get(&url).header("Authorization", &self.authorization).call()?;
         let end = answer.headers().get("x-text-size").and_then(|size| size.to_str().ok()?.parse().ok());
+        let more = answer.headers().contains_key("x-more-data");
         answer.body_mut().with_config().limit(256 << 20).read_to_vec()?;
-        end.with_context(|| format!("{url} was answered {}", answer.status()))
+        end.map(|end| (end, more)).with_context(|| format!("{url} was answered {}", answer.status()))
     }
 
     pub(crate) fn get(&self, path: &str) -> Result<Value> {
@@ -149,11 +174,16 @@ impl Controller {
 
     /// A Pipeline job with one text parameter `N`, so that no two queue items are equal.
     pub(crate) fn create(&self, job: &str, script: &str) -> Result<()> {
+        self.create_with(job, "", script)
+    }
+
+    /// The same with more properties, as XML.
+    pub(crate) fn create_with(&self, job: &str, properties: &str, script: &str) -> Result<()> {
         let escaped = script.replace('&', "&amp;").replace('<', "&lt;");
         let xml = format!(
             "<flow-definition><properties><hudson.model.ParametersDefinitionProperty><parameterDefinitions>\
              <hudson.model.StringParameterDefinition><name>N</name></hudson.model.StringParameterDefinition>\
-             </parameterDefinitions></hudson.model.ParametersDefinitionProperty></properties>\
+             </parameterDefinitions></hudson.model.ParametersDefinitionProperty>{properties}</properties>\
              <definition class=\"org.jenkinsci.plugins.workflow.cps.CpsFlowDefinition\"><script>{escaped}</script>\
              <sandbox>true</sandbox></definition></flow-definition>"
         );
@@ -162,6 +192,23 @@ impl Controller {
 
     pub(crate) fn build(&self, job: &str, n: usize) -> Result<()> {
         self.ask("POST", &format!("/job/{job}/buildWithParameters?N={n}"), None).map(|_| ())
+    }
+
+    /// The same, once and whatever the answer: its status.
+    pub(crate) fn try_build(&self, job: &str, n: usize) -> Result<u16> {
+        let url = format!("{}/job/{job}/buildWithParameters?N={n}", self.url);
+        let answer = self.agent.post(&url).header("Authorization", &self.authorization).send_empty()?;
+        Ok(answer.status().as_u16())
+    }
+
+    /// A node with the label `sim` for an agent with so many executors.
+    pub(crate) fn create_node(&self, name: &str, executors: usize) -> Result<()> {
+        let json = format!(
+            r#"{{"numExecutors":"{executors}","remoteFS":"/nowhere","labelString":"sim","mode":"EXCLUSIVE"}}"#
+        );
+        let json: String = json.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let path = format!("/computer/doCreateItem?name={name}&json={json}");
+        self.ask("POST", &path, None).map(|_| ())
     }
 
     pub(crate) fn replicas(&self) -> Result<Vec<Replica>> {
@@ -219,12 +266,76 @@ impl Controller {
         Ok(())
     }
 
-    fn end(&mut self) {
-        if matches!(self.up.try_wait(), Ok(None)) {
-            let _gone = Command::new("kill").args(["-INT", &self.up.id().to_string()]).status();
-        }
-        let _reaped = self.up.wait();
+    /// Stops all of it, and keeps what it has written.
+    pub(crate) fn stop_and_keep(mut self) -> Result<Kept> {
+        self.end();
+        let home = Some(self.home.take().context("the home of somebody else")?);
+        let (folder, url) = (self.folder.clone(), self.database.take());
+        Ok(Kept { _home: home, folder, url, store: self.store, authorization: self.authorization.clone() })
     }
+
+    fn end(&mut self) {
+        let Some(mut up) = self.up.take() else { return };
+        if matches!(up.try_wait(), Ok(None)) {
+            let _gone = Command::new("kill").args(["-INT", &up.id().to_string()]).status();
+        }
+        let _reaped = up.wait();
+    }
+}
+
+/// What is left of a controller that was stopped.
+pub(crate) struct Kept {
+    _home: Option<tempfile::TempDir>,
+    folder: PathBuf,
+    /// Of the database, when it is not in the home.
+    pub(crate) url: Option<String>,
+    store: &'static str,
+    authorization: String,
+}
+
+impl Kept {
+    /// The home of a controller that somebody else started.
+    pub(crate) fn of(folder: &Path) -> Result<Kept> {
+        let token =
+            std::fs::read_to_string(folder.join("admin-token")).context("read the administrator's token")?;
+        let (folder, authorization) = (folder.to_owned(), basic(&token));
+        Ok(Kept { _home: None, folder, url: None, store: "-", authorization })
+    }
+
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.folder.clone()
+    }
+
+    /// A client of a replica that serves the home now.
+    pub(crate) fn client(&self, address: SocketAddr) -> Controller {
+        Controller {
+            up: None,
+            home: None,
+            folder: self.folder.clone(),
+            database: self.url.clone(),
+            store: self.store,
+            shape: Shape { replicas: 1, agents: 0, executors: 0 },
+            url: format!("http://{address}"),
+            authorization: self.authorization.clone(),
+            agent: client(),
+        }
+    }
+}
+
+/// The header of the administrator's requests.
+fn basic(token: &str) -> String {
+    let pair = format!("admin:{}", token.trim());
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))
+}
+
+fn client() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(Duration::from_secs(60)))
+        .max_redirects(0)
+        .max_idle_connections_per_host(64)
+        .build()
+        .into()
 }
 
 impl Drop for Controller {

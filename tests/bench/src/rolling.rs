@@ -95,7 +95,7 @@ fn read(controller: &Controller, n: usize, stop: &AtomicBool, seen: &Seen) {
     let (mut offset, mut grown) = (0, None::<Instant>);
     while !stop.load(Ordering::Relaxed) {
         match controller.progress("ticker", n, offset) {
-            Ok(size) => {
+            Ok((size, _)) => {
                 seen.answered.fetch_add(1, Ordering::Relaxed);
                 if size > offset {
                     offset = size;

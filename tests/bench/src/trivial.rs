@@ -1,10 +1,10 @@
 //! Trivial builds (one `sh 'true'`), end to end through two agents, read back over HTTP.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use crate::clients::{float as count, share};
 use crate::controller::Controller;
 use crate::table::Table;
 
@@ -16,21 +16,8 @@ pub(crate) fn measure(
 ) -> Result<()> {
     controller.create("trivial", "node { sh 'true' }")?;
     let (commits, writes) = counters(controller)?;
-    let (next, started) = (AtomicUsize::new(0), Instant::now());
-    std::thread::scope(|scope| {
-        let client = || -> Result<()> {
-            loop {
-                let n = next.fetch_add(1, Ordering::Relaxed);
-                if n >= builds {
-                    return Ok(());
-                }
-                controller.build("trivial", n)?;
-            }
-        };
-        let all: Vec<_> = (0..clients).map(|_| scope.spawn(client)).collect();
-        all.into_iter()
-            .try_for_each(|t| t.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a client stopped"))))
-    })?;
+    let started = Instant::now();
+    share(clients, builds, |n| controller.build("trivial", n))?;
     let triggered = started.elapsed();
     controller.until("all trivial builds end", Duration::from_secs(300), || {
         let job = controller.get(
@@ -41,7 +28,7 @@ pub(crate) fn measure(
     })?;
     let took = started.elapsed();
     let (commits_after, writes_after) = counters(controller)?;
-    let succeeded = read_back(controller, builds)?;
+    let succeeded = read_back(controller, "trivial", builds)?;
     let rate = count(succeeded) / took.as_secs_f64();
     table.row(controller.store, "trivial builds, end to end", format!("{rate:.0}/s"), "goal ≥ 500/s");
     let note = format!("{succeeded} of {builds} succeeded, triggered in {:.1} s", triggered.as_secs_f64());
@@ -56,10 +43,6 @@ pub(crate) fn measure(
     Ok(())
 }
 
-fn count(n: usize) -> f64 {
-    u32::try_from(n).map_or(f64::MAX, f64::from)
-}
-
 fn running(controller: &Controller) -> Result<usize> {
     Ok(controller.replicas()?.iter().map(|r| r.builds).sum())
 }
@@ -71,10 +54,11 @@ fn counters(controller: &Controller) -> Result<(f64, f64)> {
     ))
 }
 
-fn read_back(controller: &Controller, builds: usize) -> Result<usize> {
+/// How many of a job's builds have succeeded.
+pub(crate) fn read_back(controller: &Controller, job: &str, builds: usize) -> Result<usize> {
     let mut succeeded = 0;
     for from in (0..builds).step_by(500) {
-        let path = format!("/job/trivial/api/json?tree=allBuilds[number,result]{{{from},{}}}", from + 500);
+        let path = format!("/job/{job}/api/json?tree=allBuilds[number,result]{{{from},{}}}", from + 500);
         let page = controller.get(&path)?;
         succeeded += page["allBuilds"].to_string().matches("\"SUCCESS\"").count();
     }

@@ -102,6 +102,19 @@ pub(crate) async fn standing(record: &ReplicaRecord) -> Standing {
     }
 }
 
+/// Asks the replica at the address where its peers reach it to hand over what it has, and does not wait for that.
+/// `Err` is a sentence.
+pub async fn begin_drain(address: &str, keys: &Keys) -> Result<(), String> {
+    let authorization = Some(format!("Bearer {}", keys.peer_token()));
+    let body = Some(json!({"wait": false}).to_string());
+    let ask_for = Ask { method: Method::POST, address, path: "/admin/drain", authorization, body };
+    match ask(ask_for, TELL).await {
+        Some(answer) if answer.status == 200 => Ok(()),
+        Some(answer) => Err(format!("it answers with status {}", answer.status)),
+        None => Err("it does not answer".to_owned()),
+    }
+}
+
 /// What `up` tells replicas.
 #[derive(Clone)]
 pub(crate) struct Peers {

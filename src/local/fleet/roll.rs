@@ -1,6 +1,6 @@
 //! The replicas, slot by slot, on their way to what is wanted of them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use model::{Clock, RolloutAsked, RolloutReport, SystemClock};
@@ -42,6 +42,8 @@ pub(super) struct Slot {
 pub(super) struct Roller {
     paths: Paths,
     peers: Peers,
+    /// Where a new program is put.
+    program: PathBuf,
     /// For links in builds and answers.
     public: Option<String>,
     revisions: Revisions,
@@ -59,6 +61,7 @@ impl Roller {
     pub(super) fn new(
         paths: Paths,
         peers: Peers,
+        program: PathBuf,
         public: Option<String>,
         revisions: Revisions,
         events: mpsc::Sender<Event>,
@@ -70,6 +73,7 @@ impl Roller {
         Roller {
             paths,
             peers,
+            program,
             public,
             rollout: revisions.rollout(),
             revisions,
@@ -208,7 +212,8 @@ impl Roller {
     /// Users may have asked for a restart.
     fn hear(&mut self) -> Result<(), Error> {
         let Some(asked) = self.asked.borrow().clone() else { return Ok(()) };
-        if self.revisions.restart(&self.paths, asked.restart, asked.when, &asked.by)? {
+        let installed = asked.reload.then_some(self.program.as_path());
+        if self.revisions.restart(&self.paths, asked.restart, asked.when, &asked.by, installed)? {
             self.want();
         }
         Ok(())

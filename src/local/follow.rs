@@ -85,12 +85,10 @@ async fn post(whom: &Whom, path: &str) -> Result<(), Error> {
     match answer.status {
         302 => Ok(()),
         401 => Err(Error::Refused(format!("{} does not know the user or the password", whom.url))),
-        status => {
-            let said = String::from_utf8_lossy(&answer.body);
-            let said = said.lines().next().unwrap_or_default().trim();
-            let said = if said.is_empty() || said.starts_with('<') { "" } else { said };
-            Err(Error::Refused(format!("{} answers with status {status}: {said}", whom.url)))
-        }
+        status => Err(Error::Refused(match answer.error {
+            Some(why) => why,
+            None => format!("{} answers with status {status}", whom.url),
+        })),
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Roller {
     policy: Policy,
     memory: Memory,
     held: Option<Held>,
+    /// The last that was said.
+    said: Option<RolloutReport>,
 }
 
 /// The lease, held.
@@ -31,7 +33,8 @@ struct Held {
 
 impl Roller {
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, cluster: cluster::Handle) -> Roller {
-        Roller { store, clock, cluster, policy: Policy::default(), memory: Memory::default(), held: None }
+        let (policy, memory) = (Policy::default(), Memory::default());
+        Roller { store, clock, cluster, policy, memory, held: None, said: None }
     }
 
     /// Runs until the process ends.
@@ -138,11 +141,13 @@ impl Roller {
         Ok(())
     }
 
-    async fn report(&self, view: &View, report: RolloutReport) -> Result<(), store::Error> {
+    async fn report(&mut self, view: &View, report: RolloutReport) -> Result<(), store::Error> {
         if view.meta.rollout.as_ref() == Some(&report) {
             return Ok(());
         }
-        tracing::info!(revision = report.revision, phase = report.phase.as_str(), "{}", report.message);
+        if self.said.replace(report.clone()).as_ref() != Some(&report) {
+            tracing::info!(revision = report.revision, phase = report.phase.as_str(), "{}", report.message);
+        }
         self.store.write(Write::ReportRollout { report }).await?;
         self.cluster.look();
         Ok(())

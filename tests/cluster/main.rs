@@ -8,6 +8,7 @@ mod drill;
 mod faults;
 mod load;
 mod logs;
+mod machines;
 mod restore;
 mod rolling;
 mod up;

@@ -2,7 +2,10 @@
 
 pub(crate) mod controller;
 pub(crate) mod http;
+pub(crate) mod machines;
+pub(crate) mod nginx;
 pub(crate) mod postgres;
 pub(crate) mod processes;
 pub(crate) mod proxy;
 pub(crate) mod random;
+pub(crate) mod unit;

@@ -8,8 +8,10 @@ use local::{Initialised, STORE_ENV, StoreUrl};
 
 /// Make what all machines of a controller share: its key, its identity, its first administrator
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  majordomo init --to /etc/majordomo --name ci --store @/root/database-url\n\n\
-    Once, on one machine; copy the folder to the others then. Whoever has the key has the controller.")]
+#[command(
+    after_help = "Example:\n  majordomo init --to /etc/majordomo --name ci --store @/root/database-url\n\n\
+    Once, on one machine; copy the folder to the others then. Whoever has the key has the controller."
+)]
 pub(crate) struct InitArgs {
     /// Folder that is made
     #[arg(long, value_name = "DIR", default_value = "/etc/majordomo")]
@@ -25,7 +27,10 @@ pub(crate) struct InitArgs {
 pub(crate) fn run(args: InitArgs) -> Result<ExitCode> {
     let store = args.store.as_deref().filter(|s| !s.is_empty()).map(StoreUrl::parse).transpose()?;
     let Initialised { folder, password, store_missing } = local::init(&args.to, &args.name, store.as_ref())?;
-    super::say(&format!("{} holds the controller's key: keep a copy of it, and of nothing less.", folder.display()));
+    super::say(&format!(
+        "{} holds the controller's key: keep a copy of it, and of nothing less.",
+        folder.display()
+    ));
     if let Some(store) = store_missing {
         super::say(&format!("Write the address of the database (postgres://…) to {}.", store.display()));
     }

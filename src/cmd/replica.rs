@@ -20,10 +20,10 @@ use link::Links;
 use local::{Administrator, Bootstrap, Paths, ReplicaRecord, ReplicaWait, StoreUrl};
 use machines::{Notifier, Programs};
 use model::{Clock, JobName, ReplicaName, ReplicaState, SystemClock};
+use parking_lot::Mutex;
 use security::{Accounts, Keys};
 use server::{App, Limits, LogChecks, Settings};
 use store::{ApiToken, Hidden, Join, Store, User, Write};
-use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -179,10 +179,16 @@ async fn serve(args: ReplicaArgs, notifier: &Notifier) -> Result<ExitCode> {
     let (public_stop, all_stop) = (CancellationToken::new(), CancellationToken::new());
     let peers = server::serve(peer_listener, router.clone(), all_stop.clone(), Limits::default());
     let serve_on = if reserved.is_some() { SERVE_ON } else { Duration::ZERO };
-    let door = Door { inherited, reserved: Mutex::new(reserved), stop: public_stop, closed: CancellationToken::new() };
+    let door = Door {
+        inherited,
+        reserved: Mutex::new(reserved),
+        stop: public_stop,
+        closed: CancellationToken::new(),
+    };
     let public = public(&door, &paths, &name, router, &this);
     let starting = start(&cluster, &store, &shared.bootstrap, &this);
-    let machine = machine::Machine { store: &store, clock: &clock, cluster: &cluster, programs: programs.as_ref() };
+    let machine =
+        machine::Machine { store: &store, clock: &clock, cluster: &cluster, programs: programs.as_ref() };
 
     let code = tokio::select! {
         lost = membership.run() => {
@@ -284,12 +290,7 @@ async fn join_patiently(
 }
 
 /// Starts under the startup lock.
-async fn start(
-    cluster: &cluster::Handle,
-    store: &Arc<dyn Store>,
-    wanted: &Path,
-    this: &This,
-) -> Result<()> {
+async fn start(cluster: &cluster::Handle, store: &Arc<dyn Store>, wanted: &Path, this: &This) -> Result<()> {
     tokio::select! {
         started = cluster.start(|| bootstrap(store, wanted)) => started.context("start")?,
         // Whoever is to go does not become ready any more.
@@ -376,7 +377,8 @@ async fn public(
     if let Some(listener) = &door.inherited {
         let socket = paths.replica_socket(name.as_str());
         let shared = listener.try_clone().context("share the inherited socket")?;
-        let listener = TcpListener::from_std(listener.try_clone().context("share the inherited socket")?).context("use the inherited socket")?;
+        let listener = TcpListener::from_std(listener.try_clone().context("share the inherited socket")?)
+            .context("use the inherited socket")?;
         tokio::select! {
             () = server::serve(listener, router, stop.clone(), Limits::default()) => {}
             failed = local::share(&shared, &socket) => failed.context("hand out the socket")?,

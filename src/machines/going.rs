@@ -36,7 +36,12 @@ pub(crate) fn said(view: &View) -> BTreeMap<ReplicaName, GaveUp> {
 }
 
 /// Tells whoever replaces replicas that this one could not start a revision. Waits for the store.
-pub async fn announce(store: &Arc<dyn Store>, clock: &Arc<dyn Clock>, cluster: &cluster::Handle, gave_up: &GaveUp) {
+pub async fn announce(
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+    cluster: &cluster::Handle,
+    gave_up: &GaveUp,
+) {
     let lease = format!("{GAVE_UP}{}", cluster.me().name);
     loop {
         match leave(store, clock, cluster, &lease, gave_up).await {

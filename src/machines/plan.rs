@@ -110,6 +110,14 @@ impl Plan {
         if self.failed.is_some() { &self.good } else { &self.wanted }
     }
 
+    /// What a replica that runs this is taken for: one that was restarted already when the restart of all was given up has
+    /// the program that is gone back to.
+    fn counts_as(&self, runs: &Revision) -> Revision {
+        let program = |revision| Number::of(revision).map(|number| number.program);
+        let same = program(runs).is_some() && program(runs) == program(&self.good);
+        if self.failed.is_some() && same { self.good.clone() } else { runs.clone() }
+    }
+
     /// Whether this replica is the one that goes now.
     pub(crate) fn names(&self, me: &ReplicaName) -> bool {
         self.turn.as_ref().is_some_and(|turn| turn.name == *me)
@@ -119,7 +127,7 @@ impl Plan {
     /// could not start what is wanted stays as it is.
     pub fn order(&self, me: &ReplicaName, runs: &Revision, gave_up: Option<&Revision>) -> Option<Order> {
         let target = self.target();
-        if !self.names(me) || runs == target || gave_up == Some(target) {
+        if !self.names(me) || self.counts_as(runs) == *target || gave_up == Some(target) {
             return None;
         }
         let fresh = self.failed.is_none() && Number::of(target).is_some_and(|number| number.restart == 0);
@@ -207,7 +215,7 @@ impl Plan {
     }
 
     fn live(&self, member: &Member, seen: &Seen<'_>) -> Slot {
-        let revision = Revision(member.revision.clone());
+        let revision = self.counts_as(&Revision(member.revision.clone()));
         let gave_up = seen.gave_up.get(&member.id.name);
         if let Some(gave_up) = gave_up.filter(|g| self.failed.is_none() && g.revision == self.wanted) {
             // It was to run that, and came back as it was: that revision can't be started here.
@@ -226,12 +234,13 @@ impl Plan {
 
     /// `None`: the others go on without it.
     fn lost(&self, member: &Member, live: usize, seen: &Seen<'_>, memory: &Memory) -> Option<Slot> {
-        let slot = |revision: &Revision, state| Some(Slot { revision: revision.clone(), state, broken: None });
+        let slot =
+            |revision: &Revision, state| Some(Slot { revision: revision.clone(), state, broken: None });
         match self.turn.as_ref().filter(|turn| turn.name == member.id.name) {
             // It has ended, as it was told.
             Some(Turn { stage: Stage::Start, .. }) => slot(self.target(), State::Starting),
             Some(Turn { stage: Stage::Drain, .. }) => {
-                slot(&Revision(member.revision.clone()), State::Starting)
+                slot(&self.counts_as(&Revision(member.revision.clone())), State::Starting)
             }
             // Nobody goes while one is away, and it can't be given a turn itself: it is told what to run when it is back.
             None => {
@@ -247,9 +256,17 @@ impl Plan {
         let (wanted, good, reason) = (&self.wanted, &self.good, &self.reason);
         let why = self.failed.clone().unwrap_or_default();
         let target = self.target();
+        let given_up = match &self.failed {
+            Some(why) => format!("; {wanted} was given up: {why}"),
+            None => String::new(),
+        };
         let message = match (&self.turn, phase) {
-            (Some(Turn { name, stage: Stage::Drain }), _) => format!("{name} hands over what it does"),
-            (Some(Turn { name, stage: Stage::Start }), _) => format!("{name} starts with revision {target}"),
+            (Some(Turn { name, stage: Stage::Drain }), _) => {
+                format!("{name} hands over what it does{given_up}")
+            }
+            (Some(Turn { name, stage: Stage::Start }), _) => {
+                format!("{name} starts with revision {target}{given_up}")
+            }
             (None, Phase::Settled) => settled(wanted, of),
             (None, Phase::Waiting) => {
                 format!("revision {wanted} waits until no step of a build is at work: {reason}")
@@ -258,14 +275,14 @@ impl Plan {
                 let unready = |m: &&&Member| m.state != ReplicaState::Ready;
                 let names: BTreeSet<_> = of.iter().filter(unready).map(|m| m.id.name.as_str()).collect();
                 let names = names.into_iter().collect::<Vec<_>>().join(", ");
-                format!("revision {target} waits until all others are ready: {names}")
+                format!("revision {target} waits until all others are ready: {names}{given_up}")
             }
             (None, Phase::Rolling) => format!("rolling out revision {wanted}: {reason}"),
             (None, Phase::GoingBack) => {
                 format!("revision {wanted} is given up: {why}; going back to revision {good}")
             }
             (None, Phase::Halted) => {
-                format!("revision {good} runs everywhere again; {wanted} was given up: {why}")
+                format!("revision {good} runs everywhere again{given_up}")
             }
         };
         RolloutReport {
@@ -298,8 +315,7 @@ impl Memory {
     fn notice(&mut self, seen: &Seen<'_>) {
         let lost = seen.members.iter().filter(|m| !m.live());
         let before = std::mem::take(&mut self.away);
-        self.away =
-            lost.map(|m| (m.id.clone(), before.get(&m.id).copied().unwrap_or(seen.now))).collect();
+        self.away = lost.map(|m| (m.id.clone(), before.get(&m.id).copied().unwrap_or(seen.now))).collect();
     }
 
     fn since(&self, turn: &Turn, now: Duration) -> Duration {

@@ -176,8 +176,10 @@ impl Programs {
     fn kept(&self, revision: &Revision) -> Option<PathBuf> {
         let program = Number::of(revision)?.program;
         let folders = fs::read_dir(self.root.join("revisions")).ok()?.flatten();
-        let mut found: Vec<Number> =
-            folders.filter_map(|f| Number::parse(f.file_name().to_str()?)).filter(|n| n.program == program).collect();
+        let mut found: Vec<Number> = folders
+            .filter_map(|f| Number::parse(f.file_name().to_str()?))
+            .filter(|n| n.program == program)
+            .collect();
         found.sort();
         let paths = found.into_iter().rev().map(|number| self.folder(&number.revision()).join(PROGRAM));
         paths.into_iter().find(|path| path.exists())
@@ -190,7 +192,9 @@ impl Programs {
             return Ok(());
         }
         remove(&aside)?;
-        if !from.starts_with(&self.root) || fs::hard_link(fs::canonicalize(from).unwrap_or(from.to_owned()), &aside).is_err() {
+        if !from.starts_with(&self.root)
+            || fs::hard_link(fs::canonicalize(from).unwrap_or(from.to_owned()), &aside).is_err()
+        {
             fs::copy(from, &aside).map_err(Error::io("copy the program to", &aside))?;
             let whole = fs::File::open(&aside).and_then(|file| {
                 file.set_permissions(fs::Permissions::from_mode(0o755))?;
@@ -243,7 +247,12 @@ fn remove(path: &Path) -> Result<(), Error> {
 async fn runs(program: &Path) -> Result<(), Error> {
     let does_not = |why: String| Error::DoesNotRun { path: program.to_owned(), why };
     let mut command = tokio::process::Command::new(program);
-    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    command
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
     match tokio::time::timeout(CHECK, command.status()).await {
         Ok(Ok(status)) if status.success() => Ok(()),
         Ok(Ok(status)) => Err(does_not(format!("asked for its version, it ends with {status}"))),

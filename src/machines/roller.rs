@@ -155,8 +155,7 @@ impl Roller {
 
     /// Acts in flight. Those of builds that nobody drives are not known: each counts.
     async fn busy(&self, view: &View) -> Result<Option<u64>, store::Error> {
-        let mut busy: u64 =
-            view.members.iter().filter(|m| m.live()).map(|m| u64::from(m.load.busy)).sum();
+        let mut busy: u64 = view.members.iter().filter(|m| m.live()).map(|m| u64::from(m.load.busy)).sum();
         if view.meta.restart.when == RestartWhen::Idle {
             let running = self.store.running(None).await?;
             busy += running.iter().filter(|row| !view.live(row.owner)).count() as u64;

@@ -9,7 +9,8 @@ use crate::support::controller::{FarAgent, LONG, wait};
 use crate::support::machines::{Machines, path};
 
 /// What this harness does on purpose.
-const ON_PURPOSE: &[(&str, &str)] = &[];
+const ON_PURPOSE: &[(&str, &str)] =
+    &[("does not run: Exec format error", "what was installed is no program")];
 
 struct Story {
     machines: Machines,
@@ -67,7 +68,11 @@ fn machines_restart_each_other_without_a_proxy() {
     assert!(incarnations(&machines.controller).len() == 2);
     let unknown = machines.controller.command(&["drain", "nobody"]);
     assert_eq!(unknown.status.code(), Some(2), "{}", said(&unknown));
-    assert!(said(&unknown).contains("there is no replica nobody; there are ci-0, ci-1, ci-2"), "{}", said(&unknown));
+    assert!(
+        said(&unknown).contains("there is no replica nobody; there are ci-0, ci-1, ci-2"),
+        "{}",
+        said(&unknown)
+    );
     let idle = machines.controller.command(&["restart", "--when", "idle"]);
     assert!(idle.status.success(), "{}", said(&idle));
     assert!(replaced(&second, &incarnations(&machines.controller)), "{}", said(&idle));
@@ -97,7 +102,11 @@ fn a_new_program_is_taken_and_one_that_can_not_start_is_gone_back_from() {
     });
     let broken = story.command(&["reload"]);
     assert!(!broken.status.success(), "{}", said(&broken));
-    assert!(said(&broken).contains("ci-0 can't start it") && said(&broken).contains("exited 2"), "{}", said(&broken));
+    assert!(
+        said(&broken).contains("ci-0 can't start it") && said(&broken).contains("exited 2"),
+        "{}",
+        said(&broken)
+    );
     wait(LONG, "the former program is back", || (story.machines.ready() == 3).then_some(()));
     let kept: Vec<_> = incarnations(&story.machines.controller).intersection(&first).copied().collect();
     assert_eq!(kept.len(), 2, "only the first was touched");
@@ -124,4 +133,57 @@ fn a_new_program_is_taken_and_one_that_can_not_start_is_gone_back_from() {
         assert_eq!(unit.status(), "ready revision 4.0");
     }
     story.end();
+}
+
+#[test]
+fn another_one_goes_on_when_the_holder_of_the_rollout_is_killed() {
+    let mut story = Story::begin("machines-holder");
+    // what a killed replica was answering fails: this story asks only for builds
+    let _answers = story.clients.take().map(Clients::finish);
+    let controller = &story.machines.controller;
+    let first = incarnations(controller);
+    assert_eq!(controller.client().post("/restart").unwrap().status, 302);
+    let machines = &story.machines;
+    let mut killed = None;
+    story.load.keep_going(6, |_| {
+        let rollout = machines.rollout();
+        let holder = rollout["holder"].as_str();
+        let goes_on = rollout["phase"] == "rolling" && incarnations(controller).len() == 2;
+        if let (None, Some(holder), true) = (&killed, holder, goes_on) {
+            let unit = machines.units.iter().find(|unit| unit.machine().name == holder).unwrap();
+            unit.kill();
+            killed = Some(holder.to_owned());
+        }
+        killed.is_some() && rollout["phase"] == "settled" && replaced(&first, &incarnations(controller))
+    });
+    eprintln!("{} was killed", killed.unwrap());
+    assert_eq!(machines.revisions(), ["1.1"; 3]);
+    let builds = story.load.finish(LONG);
+    eprintln!("{:?}", story.load.check(&builds));
+}
+
+#[test]
+fn builds_go_on_when_a_machine_is_lost_and_it_is_told_what_to_run_when_it_is_back() {
+    let mut story = Story::begin("machines-lost");
+    let _answers = story.clients.take().map(Clients::finish);
+    let ended = story.load.acknowledged() + 4;
+    story.load.keep_going(6, |done| done >= ended);
+    story.machines.units[1].power_off();
+    // builds begin and end without it
+    let ended = story.load.acknowledged() + 4;
+    story.load.keep_going(6, |done| done >= ended);
+    assert_eq!(incarnations(&story.machines.controller).len(), 2);
+    // a restart waits for it
+    assert_eq!(story.machines.controller.client().post("/restart").unwrap().status, 302);
+    let machines = &story.machines;
+    story.load.keep_going(6, |_| {
+        machines.rollout()["message"] == "revision 1.1 waits until all others are ready: ci-1"
+    });
+    story.machines.units[1].power_on();
+    let machines = &story.machines;
+    story.load.keep_going(6, |_| machines.rollout()["phase"] == "settled");
+    story.machines.wait_ready();
+    assert_eq!(story.machines.revisions(), ["1.1"; 3]);
+    let builds = story.load.finish(LONG);
+    eprintln!("{:?}", story.load.check(&builds));
 }

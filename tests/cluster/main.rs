@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod chaos;
+mod deployed;
 mod drill;
 mod faults;
 mod load;

@@ -102,7 +102,12 @@ impl Controller {
     }
 
     /// One whose replicas run without `up`, at this address: whoever starts them knows how. `home` is what `init` has made.
-    pub(crate) fn of_machines(root: PathBuf, home: PathBuf, address: SocketAddr, options: Options) -> Controller {
+    pub(crate) fn of_machines(
+        root: PathBuf,
+        home: PathBuf,
+        address: SocketAddr,
+        options: Options,
+    ) -> Controller {
         let token = std::fs::read_to_string(home.join("admin-token")).unwrap();
         let client = Some(Client::new(address, "admin", token.trim()));
         let (program, address) = (PathBuf::from(PROGRAM), Some(address));

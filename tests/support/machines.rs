@@ -94,7 +94,12 @@ impl Machines {
             }
         });
         for unit in &self.units {
-            assert_eq!(unit.killed(), Vec::<&str>::new(), "{} was killed by its service manager", unit.machine().name);
+            assert_eq!(
+                unit.killed(),
+                Vec::<&str>::new(),
+                "{} was killed by its service manager",
+                unit.machine().name
+            );
         }
     }
 }
@@ -103,7 +108,10 @@ fn init(root: &Path, secrets: &Path, store: &str) {
     let url = root.join("database-url");
     std::fs::write(&url, store).unwrap();
     let mut init = Command::new(PROGRAM);
-    init.args(["init", "--name", "ci", "--to"]).arg(secrets).arg("--store").arg(format!("@{}", url.display()));
+    init.args(["init", "--name", "ci", "--to"])
+        .arg(secrets)
+        .arg("--store")
+        .arg(format!("@{}", url.display()));
     let made = init.env_remove("MAJORDOMO_STORE").stdin(Stdio::null()).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }

@@ -76,9 +76,13 @@ impl Said {
     fn read() -> Said {
         let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/systemd");
         let text = std::fs::read_to_string(deploy.join("majordomo.service")).unwrap();
-        let values: BTreeMap<&str, &str> =
-            text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('=')).collect();
-        for (key, value) in [("Type", "notify"), ("NotifyAccess", "main"), ("Restart", "always"), ("KillMode", "process")]
+        let values: BTreeMap<&str, &str> = text
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| line.split_once('='))
+            .collect();
+        for (key, value) in
+            [("Type", "notify"), ("NotifyAccess", "main"), ("Restart", "always"), ("KillMode", "process")]
         {
             assert_eq!(values.get(key), Some(&value), "{key}: this service manager does nothing else");
         }
@@ -231,7 +235,12 @@ fn manage(machine: &Machine, shared: &Shared, said: &Said) {
 }
 
 /// One life of the process.
-fn watch(mut child: Child, shared: &Shared, said: &Said, notify: &UnixDatagram) -> (ExitStatus, &'static str) {
+fn watch(
+    mut child: Child,
+    shared: &Shared,
+    said: &Said,
+    notify: &UnixDatagram,
+) -> (ExitStatus, &'static str) {
     let now = Instant::now();
     let (mut ready, mut alive) = (false, now);
     let mut deadline = Some((now + said.start_timeout, "timeout"));

@@ -151,7 +151,8 @@ pub(super) async fn tell(notifier: &Notifier, this: &This, programs: Option<&Pro
                 if let Some(Err(error)) = programs.map(Programs::ready) {
                     tracing::warn!("{error}; this program would be gone back from after some more starts");
                 }
-                let runs = programs.map(|programs| format!("revision {}", programs.runs())).unwrap_or_default();
+                let runs =
+                    programs.map(|programs| format!("revision {}", programs.runs())).unwrap_or_default();
                 notifier.tell(Tell::Ready(format!("ready {runs}").trim_end().to_owned()));
             }
             ReplicaState::Draining if this.ends() => notifier.tell(Tell::Stopping),

@@ -69,13 +69,7 @@ pub(super) async fn release(conn: &mut Conn, lease: &str, me: &ReplicaId, fence:
     Ok(Answer::Bool(held > 0))
 }
 
-pub(super) async fn note(
-    conn: &mut Conn,
-    lease: &str,
-    me: &ReplicaId,
-    fence: Fence,
-    note: &str,
-) -> Applied {
+pub(super) async fn note(conn: &mut Conn, lease: &str, me: &ReplicaId, fence: Fence, note: &str) -> Applied {
     store::check_note(note)?;
     let noted = conn
         .run(

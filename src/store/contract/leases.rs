@@ -41,7 +41,8 @@ pub async fn only_one_live_member_holds_a_lease<S: Store>(store: &S) {
     assert_eq!(fence, Fence::first(1));
     not_acquired(store, &b, None).await;
     not_acquired(store, &b, Some(fence)).await;
-    let expected = Lease { name: "startup".into(), holder: Some(a), fence, since: Millis(100), note: String::new() };
+    let expected =
+        Lease { name: "startup".into(), holder: Some(a), fence, since: Millis(100), note: String::new() };
     assert_eq!(store.leases().await.unwrap(), [expected]);
 }
 
@@ -85,7 +86,8 @@ pub async fn a_released_lease_can_be_taken_under_the_next_fence<S: Store>(store:
     let (a, b) = (join(store, "r-0").await, join(store, "r-1").await);
     let first = acquired(store, &a, None).await.unwrap();
     assert!(claim(store, release(&a, first)).await);
-    let free = Lease { name: "startup".into(), holder: None, fence: first, since: Millis(100), note: String::new() };
+    let free =
+        Lease { name: "startup".into(), holder: None, fence: first, since: Millis(100), note: String::new() };
     assert_eq!(store.leases().await.unwrap(), [free]);
     declined(store, release(&a, first)).await;
     assert_eq!(acquired(store, &b, Some(first)).await, Some(first.next(1)));

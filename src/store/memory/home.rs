@@ -4,8 +4,8 @@ use model::{Fence, Millis, ReplicaId, ReplicaState, RestartWhen, RolloutReport};
 
 use super::{State, next};
 use crate::{
-    Answer, Error, Failover, Join, Lease, Load, MAX_EPOCH, Member, Restart, Result, check_note, check_reason, first_id,
-    report_json,
+    Answer, Error, Failover, Join, Lease, Load, MAX_EPOCH, Member, Restart, Result, check_note, check_reason,
+    first_id, report_json,
 };
 
 impl State {

@@ -148,15 +148,15 @@ impl Error {
             }
             Error::Away(_) | Error::Later(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(2));
-                headers.insert(HeaderName::from_static("x-error"), header_text(&sentence));
-            }
-            Error::NotFound(_) | Error::Conflict(_) => {
-                headers.insert(HeaderName::from_static("x-error"), header_text(&sentence));
             }
             Error::Slow | Error::TooLarge { .. } => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            Error::Forbidden(_) | Error::NotServed(_) | Error::Internal(_) => {}
+            Error::Forbidden(_)
+            | Error::NotFound(_)
+            | Error::Conflict(_)
+            | Error::NotServed(_)
+            | Error::Internal(_) => {}
         }
         response
     }

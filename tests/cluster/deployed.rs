@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use crate::support::nginx;
+use crate::support::front::Kind;
 use crate::support::processes::folder;
 
 fn deploy(name: &str) -> PathBuf {
@@ -15,21 +15,14 @@ fn text(output: &Output) -> String {
 }
 
 #[test]
-fn nginx_understands_its_configuration() {
-    let root = folder("nginx-check");
-    let address = |port: u16| std::net::SocketAddr::from(([127, 0, 0, 1], port));
-    let file = nginx::configuration(&root, address(1), &[address(2), address(3), address(4)]);
-    nginx::check(&file).unwrap();
-    std::fs::remove_dir_all(root).unwrap();
-}
-
-#[test]
-fn haproxy_understands_its_configuration() {
-    let checked =
-        Command::new("/usr/sbin/haproxy").arg("-c").arg("-f").arg(deploy("haproxy/haproxy.cfg")).output();
-    let checked = checked.expect("HAProxy is not installed: see tests/run");
-    assert!(checked.status.success(), "{}", text(&checked));
-    assert!(!text(&checked).contains("WARNING"), "{}", text(&checked));
+fn proxies_understand_their_configurations() {
+    for kind in [Kind::Nginx, Kind::Haproxy] {
+        let root = folder("front-check");
+        let address = |port: u16| std::net::SocketAddr::from(([127, 0, 0, 1], port));
+        let file = kind.configuration(&root, address(1), &[address(2), address(3), address(4)]);
+        kind.check(&file).unwrap();
+        std::fs::remove_dir_all(root).unwrap();
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::load::Load;
 use crate::logs;
 use crate::rolling::{Clients, incarnations, said, under_load};
 use crate::support::controller::{FarAgent, LONG, wait};
+use crate::support::front::Kind;
 use crate::support::machines::{Machines, path};
 
 /// What this harness does on purpose.
@@ -20,9 +21,9 @@ struct Story {
 }
 
 impl Story {
-    /// Agents, builds, and clients that never ask twice, all through nginx.
-    fn begin(name: &'static str) -> Story {
-        let machines = Machines::start(name, true);
+    /// Agents, builds, and clients that never ask twice, all through the proxy.
+    fn begin(name: &'static str, kind: Kind) -> Story {
+        let machines = Machines::start(name, Some(kind));
         let controller = &machines.controller;
         let agents = (1..=3).map(|n| FarAgent::start(controller, &format!("far-{n}"), 4, "work")).collect();
         let load = Load::new(controller, "m");
@@ -37,10 +38,10 @@ impl Story {
     /// No request has failed, no byte is lost, and nothing unexpected was logged.
     fn end(mut self) {
         let builds = self.load.finish(LONG);
-        let nginx = self.machines.nginx_log();
+        let front = self.machines.front_log();
         let answers = self.clients.take().map(Clients::finish);
         let refused: Vec<_> = self.load.asked.iter().filter(|asked| asked.queue.is_none()).collect();
-        assert!(refused.is_empty(), "builds that nobody has acknowledged: {refused:?}\n{nginx}");
+        assert!(refused.is_empty(), "builds that nobody has acknowledged: {refused:?}\n{front}");
         eprintln!("{:?}, {answers:?} requests answered", self.load.check(&builds));
         drop(self.agents);
         self.machines.stop();
@@ -54,7 +55,7 @@ fn replaced(before: &BTreeSet<i64>, after: &BTreeSet<i64>) -> bool {
 
 #[test]
 fn machines_restart_each_other_without_a_proxy() {
-    let mut machines = Machines::start("machines-bare", false);
+    let mut machines = Machines::start("machines-bare", None);
     let first = incarnations(&machines.controller);
     // asked at the second one: while that is away itself, it is asked again
     let restart = machines.controller.command(&["restart"]);
@@ -81,8 +82,16 @@ fn machines_restart_each_other_without_a_proxy() {
 }
 
 #[test]
-fn a_rolling_restart_of_machines_fails_no_request_and_loses_no_byte() {
-    let mut story = Story::begin("machines-roll");
+fn a_rolling_restart_behind_nginx_fails_no_request_and_loses_no_byte() {
+    rolling_restart(Story::begin("machines-nginx", Kind::Nginx));
+}
+
+#[test]
+fn a_rolling_restart_behind_haproxy_fails_no_request_and_loses_no_byte() {
+    rolling_restart(Story::begin("machines-haproxy", Kind::Haproxy));
+}
+
+fn rolling_restart(mut story: Story) {
     let first = incarnations(&story.machines.controller);
     let restart = story.command(&["restart"]);
     assert!(restart.status.success(), "{}", said(&restart));
@@ -93,7 +102,7 @@ fn a_rolling_restart_of_machines_fails_no_request_and_loses_no_byte() {
 
 #[test]
 fn a_new_program_is_taken_and_one_that_can_not_start_is_gone_back_from() {
-    let mut story = Story::begin("machines-new");
+    let mut story = Story::begin("machines-new", Kind::Nginx);
     let first = incarnations(&story.machines.controller);
     // It says its version, so it is tried; and it does not start.
     story.machines.install(|aside| {
@@ -137,7 +146,7 @@ fn a_new_program_is_taken_and_one_that_can_not_start_is_gone_back_from() {
 
 #[test]
 fn another_one_goes_on_when_the_holder_of_the_rollout_is_killed() {
-    let mut story = Story::begin("machines-holder");
+    let mut story = Story::begin("machines-holder", Kind::Nginx);
     // what a killed replica was answering fails: this story asks only for builds
     let _answers = story.clients.take().map(Clients::finish);
     let controller = &story.machines.controller;
@@ -164,7 +173,7 @@ fn another_one_goes_on_when_the_holder_of_the_rollout_is_killed() {
 
 #[test]
 fn builds_go_on_when_a_machine_is_lost_and_it_is_told_what_to_run_when_it_is_back() {
-    let mut story = Story::begin("machines-lost");
+    let mut story = Story::begin("machines-lost", Kind::Nginx);
     let _answers = story.clients.take().map(Clients::finish);
     let ended = story.load.acknowledged() + 4;
     story.load.keep_going(6, |done| done >= ended);

@@ -1,4 +1,4 @@
-//! Three machines of one controller: PostgreSQL between them, nginx in front, each with a unit of `deploy/systemd`.
+//! Three machines of one controller: PostgreSQL between them, nginx or HAProxy in front, each with a unit of `deploy/systemd`.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic, reason = "test support; no test uses all of it")]
 
 use std::net::SocketAddr;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::controller::{Controller, LONG, Options, quiet_address, wait};
-use super::nginx::Nginx;
+use super::front::{Front, Kind};
 use super::postgres::Server;
 use super::processes;
 use super::unit::{Machine, Unit};
@@ -16,27 +16,27 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_majordomo");
 /// Dropped in this order.
 pub(crate) struct Machines {
     pub(crate) units: Vec<Unit>,
-    nginx: Option<Nginx>,
+    front: Option<Front>,
     pub(crate) controller: Controller,
     _server: Server,
 }
 
 impl Machines {
     /// Starts three, and waits until all replicas are ready.
-    pub(crate) fn start(name: &'static str, nginx: bool) -> Machines {
+    pub(crate) fn start(name: &'static str, kind: Option<Kind>) -> Machines {
         let server = Server::start().expect("PostgreSQL is not installed: see tests/run");
         let root = processes::folder(name);
         let secrets = root.join("etc");
         init(&root, &secrets, &server.database());
         let addresses: Vec<SocketAddr> = (0..3).map(|_| quiet_address()).collect();
-        let front = if nginx { quiet_address() } else { addresses[1] };
+        let address = if kind.is_some() { quiet_address() } else { addresses[1] };
         let units = addresses.iter().enumerate().map(|(at, listen)| {
             let environment = [
                 ("MAJORDOMO_NAME", format!("ci-{at}")),
                 ("MAJORDOMO_ORDINAL", at.to_string()),
                 ("MAJORDOMO_LISTEN", listen.to_string()),
                 ("MAJORDOMO_PEER_LISTEN", "127.0.0.1:0".to_owned()),
-                ("MAJORDOMO_URL", format!("http://{front}/")),
+                ("MAJORDOMO_URL", format!("http://{address}/")),
             ];
             let environment = environment.map(|(name, value)| (name.to_owned(), value)).to_vec();
             let installed = root.join(format!("ci-{at}.installed"));
@@ -45,10 +45,10 @@ impl Machines {
             Unit::start(Machine { root, name, environment, credentials, installed })
         });
         let units: Vec<Unit> = units.collect();
-        let nginx = nginx.then(|| Nginx::start(&root, front, &addresses));
+        let front = kind.map(|kind| Front::start(kind, &root, address, &addresses));
         let options = Options { name, store: None, replicas: 3, agents: 0 };
-        let controller = Controller::of_machines(root, secrets, front, options);
-        let machines = Machines { units, nginx, controller, _server: server };
+        let controller = Controller::of_machines(root, secrets, address, options);
+        let machines = Machines { units, front, controller, _server: server };
         machines.wait_ready();
         machines
     }
@@ -82,8 +82,8 @@ impl Machines {
         self.controller.client().json("/replicas/api/json")["rollout"].clone()
     }
 
-    pub(crate) fn nginx_log(&self) -> String {
-        self.nginx.as_ref().map(Nginx::log).unwrap_or_default()
+    pub(crate) fn front_log(&self) -> String {
+        self.front.as_ref().map(Front::log).unwrap_or_default()
     }
 
     /// All end in order.

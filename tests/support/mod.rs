@@ -1,9 +1,9 @@
 //! Harness of tests with real processes. A test crate takes it in by `#[path = "../support/mod.rs"] mod support;`.
 
 pub(crate) mod controller;
+pub(crate) mod front;
 pub(crate) mod http;
 pub(crate) mod machines;
-pub(crate) mod nginx;
 pub(crate) mod postgres;
 pub(crate) mod processes;
 pub(crate) mod proxy;

@@ -28,10 +28,10 @@ pub(crate) async fn drain(look: &Look<'_>, name: &str) -> Reply {
     let members = look.members().await?;
     let Some(member) = members.iter().find(|m| m.id.name.as_str() == name) else {
         let names = members.iter().map(|m| m.id.name.as_str()).collect::<Vec<_>>().join(", ");
-        return Err(Error::NotFound(format!("there is no replica {name}; there are {names}")));
+        return Err(Error::bad(format!("there is no replica {name}; there are {names}")));
     };
     if !member.live() {
-        return Err(Error::Conflict(format!("{name} does not run")));
+        return Err(Error::bad(format!("{name} does not run")));
     }
     match look.app.replica.drain_other(&member.id, &member.address).await {
         Ok(()) => reply::to(StatusCode::FOUND, look.base.root()),

@@ -20,6 +20,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Up(cmd::up::UpArgs),
+    Init(cmd::init::InitArgs),
     Replica(Box<cmd::replica::ReplicaArgs>),
     Replicas(cmd::replicas::ReplicasArgs),
     Restart(cmd::restart::RestartArgs),
@@ -35,6 +36,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Up(args) => cmd::up::run(args),
+        Command::Init(args) => cmd::init::run(args),
         Command::Replica(args) => cmd::replica::run(*args),
         Command::Replicas(args) => cmd::replicas::run(args),
         Command::Restart(args) => cmd::restart::run(args),

@@ -49,7 +49,13 @@ mod tests {
     fn the_lock_of_a_dead_holder_passes_on_and_that_of_a_live_one_does_not() {
         let (one, two) = (member(1, ReplicaState::Starting), member(2, ReplicaState::Waiting));
         let fence = Fence::first(1);
-        let held = Lease { name: "startup".into(), holder: Some(one.id.clone()), fence, since: Millis(0) };
+        let held = Lease {
+            name: "startup".into(),
+            holder: Some(one.id.clone()),
+            fence,
+            since: Millis(0),
+            note: String::new(),
+        };
         assert_eq!(step(None, &[], &two.id), Step::Acquire { seen: None });
         assert_eq!(
             step(Some(&held), &[one.clone(), two.clone()], &two.id),

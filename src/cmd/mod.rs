@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod drain;
 pub(crate) mod failover_test;
+pub(crate) mod init;
 pub(crate) mod reload;
 pub(crate) mod replica;
 pub(crate) mod replicas;

@@ -1,11 +1,12 @@
 //! `majordomo replica`: one replica of a controller. The only place where its parts are wired together.
 
 mod doors;
+mod machine;
 mod metrics;
 mod this;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,16 +17,19 @@ use cluster::assign::MOVES;
 use config::NodeConfig;
 use engine::{Engine, Hints, Parts};
 use link::Links;
-use local::{Administrator, Bootstrap, Paths, ReplicaRecord, ReplicaWait};
+use local::{Administrator, Bootstrap, Paths, ReplicaRecord, ReplicaWait, StoreUrl};
+use machines::{Notifier, Programs};
 use model::level::{BEHAVIOUR, LEVEL};
 use model::{Clock, JobName, ReplicaName, ReplicaState, SystemClock};
+use parking_lot::Mutex;
 use security::{Accounts, Keys};
 use server::{App, Limits, LogChecks, Proxies, Settings};
 use store::{ApiToken, Hidden, Join, Store, User, Write};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use machine::Shared;
 use this::This;
 
 /// A replica whose membership was taken away ends with this status; whoever started it starts it again.
@@ -33,31 +37,43 @@ const FENCED: u8 = 75;
 /// A replica with a listener of its own goes on accepting for so long after it has said that it is not ready: whoever
 /// balances connections before it looks only now and then. A shared socket needs no such time.
 const SERVE_ON: Duration = Duration::from_secs(5);
-/// Time for builds and links to move when a replica stops.
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
+/// Time for builds and links to move when a replica stops, and for answers that are on their way.
 const DRAIN: Duration = Duration::from_secs(30);
 
-/// Run one replica of a controller; `up` starts them by itself, on plain machines a service manager does
+/// Run one replica of a controller; `up` starts them by itself, on machines of their own a service manager does
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  MAJORDOMO_STORE=postgres://ci@db/ci majordomo replica --home /var/lib/majordomo --name ci-0 --ordinal 0 --listen 0.0.0.0:8080"
+    after_help = "Example, on the first of three machines, after `majordomo init --to /etc/majordomo`:\n  \
+    majordomo replica --home /var/lib/majordomo --secrets /etc/majordomo --name ci-0 --ordinal 0 \\\n    \
+    --listen 10.0.0.1:8080 --peer-listen 10.0.0.1:8081 --url https://ci.example.com/\n\n\
+    With --listen the replicas restart each other: see `majordomo restart`, `reload` and `drain` with --url. A service\n\
+    manager must start this one again whenever it ends; the units in deploy/systemd do."
 )]
 pub(crate) struct ReplicaArgs {
-    /// Folder with the keys and, for SQLite, the database
+    /// Folder for what is this replica's own; without --secrets and --store, with the keys and a SQLite database
     #[arg(long, value_name = "DIR")]
     home: PathBuf,
+    /// Folder that `majordomo init` has made, the same on all machines: `master.key`, `bootstrap.json`, `store`
+    #[arg(long, value_name = "DIR", env = "MAJORDOMO_SECRETS")]
+    secrets: Option<PathBuf>,
     /// Name of this replica: a DNS label, unique in the controller
-    #[arg(long)]
+    #[arg(long, env = "MAJORDOMO_NAME")]
     name: String,
     /// Place in the order of restarts, from 0
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, env = "MAJORDOMO_ORDINAL")]
     ordinal: u32,
     /// Address for users and agents; a socket inherited from `up` is used instead when there is one
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", env = "MAJORDOMO_LISTEN")]
     listen: Option<SocketAddr>,
     /// Address at which the other replicas reach this one; on several machines, one that they can reach
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0", env = "MAJORDOMO_PEER_LISTEN")]
     peer_listen: SocketAddr,
-    /// `sqlite:PATH` or `postgres://…`; without it, a SQLite database in the home
+    /// HOST:PORT at which they reach it, when that is not what --peer-listen says
+    #[arg(long, value_name = "HOST:PORT", env = "MAJORDOMO_PEER_ADDRESS")]
+    peer_address: Option<String>,
+    /// sqlite:PATH, postgres://…, or @FILE with one in it [default: the file `store` in --secrets, else SQLite in the home]
     #[arg(long, value_name = "URL", env = local::STORE_ENV, hide_env_values = true)]
     store: Option<String>,
     /// Where users reach the controller, for links in builds and answers
@@ -70,37 +86,55 @@ pub(crate) struct ReplicaArgs {
     /// their clients is believed [default: this machine]
     #[arg(long, value_name = "NETWORKS", env = "MAJORDOMO_TRUSTED_PROXIES")]
     trusted_proxies: Option<Proxies>,
-    /// What this replica runs: changes when a restart is needed
-    #[arg(long, default_value = "1")]
-    revision: String,
+    /// What this replica runs, said by whoever starts and restarts it [default: with --listen it knows that itself]
+    #[arg(long)]
+    revision: Option<String>,
 }
 
 pub(crate) fn run(args: ReplicaArgs) -> Result<ExitCode> {
     super::log_to_stderr();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let code = runtime.block_on(serve(args));
+    let notifier = Notifier::new("waits for the store");
+    let on_trial = Programs::on_trial(&args.home);
+    let code = runtime.block_on(async {
+        tokio::select! {
+            code = serve(args, &notifier) => code,
+            () = notifier.run(on_trial) => Err(anyhow!("nobody tells the service manager anything any more")),
+        }
+    });
     // Blocking work that is left (a password being hashed) must not hold up the end.
     runtime.shutdown_timeout(Duration::from_millis(200));
     code
 }
 
-async fn serve(args: ReplicaArgs) -> Result<ExitCode> {
+async fn serve(args: ReplicaArgs, notifier: &Notifier) -> Result<ExitCode> {
     let name = ReplicaName::parse(&args.name).with_context(|| format!("the name {:?}", args.name))?;
     let paths = Paths::new(&args.home);
-    let keys = Keys::read(&paths.master_key()).context("read the key of the controller")?;
+    let shared = Shared::of(&args, &paths)?;
+    let keys = Keys::read(&shared.key).context("read the key of the controller")?;
     let inherited = local::inherited().context("take the inherited socket")?;
-    let home = open(&args, &paths).await?;
-    let peer_listener = TcpListener::bind(args.peer_listen).await.context("listen for peers")?;
+    let reserved = match args.listen.filter(|_| inherited.is_none()) {
+        Some(address) => Some(machine::reserve(address, "--listen")?),
+        None => None,
+    };
+    let peer_listener = machine::reserve(args.peer_listen, "--peer-listen")?.listen(BACKLOG)?;
+    let peer_address = machine::peer_address(&args, peer_listener.local_addr()?)?;
+    let home = open(&args, &paths, &shared.store).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let store: Arc<dyn Store> = Arc::new(home.clone());
-    not_foreign(&store, &paths).await?;
+    not_foreign(&store, &shared.bootstrap).await?;
+    let programs = match reserved {
+        Some(_) => Some(machine::programs(&args, &paths, &store).await?),
+        None => None,
+    };
+    let runs = programs.as_ref().map(|programs| programs.runs().0.clone());
 
     let join = Join {
         name: name.clone(),
         ordinal: args.ordinal,
         pid: std::process::id(),
-        address: peer_listener.local_addr()?.to_string(),
-        revision: args.revision.clone(),
+        address: peer_address,
+        revision: args.revision.clone().or(runs).unwrap_or_else(|| "1".to_owned()),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         level: LEVEL,
         behaviour: BEHAVIOUR,
@@ -124,9 +158,10 @@ async fn serve(args: ReplicaArgs) -> Result<ExitCode> {
     });
     let record =
         ReplicaRecord { pid: std::process::id(), peer: address, incarnation: cluster.me().incarnation };
+    std::fs::create_dir_all(paths.run()).context("create the folder for what runs")?;
     record.write(&paths.replica_record(name.as_str())).context("write down where this replica is")?;
 
-    let this = Arc::new(This::new(cluster.clone()));
+    let this = Arc::new(This::new(cluster.clone(), keys.clone()));
     let accounts = Accounts::new(Arc::clone(&store));
     let app = App {
         commands: engine.commands(),
@@ -152,9 +187,17 @@ async fn serve(args: ReplicaArgs) -> Result<ExitCode> {
     let router = server::router(app);
     let (public_stop, all_stop) = (CancellationToken::new(), CancellationToken::new());
     let peers = server::serve(peer_listener, router.clone(), all_stop.clone(), Limits::default());
-    let serve_on = if inherited.is_none() && args.listen.is_some() { SERVE_ON } else { Duration::ZERO };
-    let public = public(&args, inherited, &paths, &name, router, &this, public_stop.clone());
-    let starting = start(&cluster, &store, &paths, &this);
+    let serve_on = if reserved.is_some() { SERVE_ON } else { Duration::ZERO };
+    let door = Door {
+        inherited,
+        reserved: Mutex::new(reserved),
+        stop: public_stop,
+        closed: CancellationToken::new(),
+    };
+    let public = public(&door, &paths, &name, router, &this);
+    let starting = start(&cluster, &store, &shared.bootstrap, &this);
+    let machine =
+        machine::Machine { store: &store, clock: &clock, cluster: &cluster, programs: programs.as_ref() };
 
     let code = tokio::select! {
         lost = membership.run() => {
@@ -175,7 +218,9 @@ async fn serve(args: ReplicaArgs) -> Result<ExitCode> {
         () = engine.run() => ExitCode::SUCCESS,
         () = accounts.run() => ExitCode::SUCCESS,
         () = cluster::level::raise(&*store, &*clock, &cluster) => ExitCode::SUCCESS,
-        () = stop(&this, &cluster, &engine, &links, (&public_stop, serve_on)) => ExitCode::SUCCESS,
+        () = machine.run(&this) => ExitCode::SUCCESS,
+        () = machine::tell(notifier, &this, programs.as_deref()) => ExitCode::SUCCESS,
+        () = stop(&this, &cluster, &engine, &links, (&door, serve_on)) => ExitCode::SUCCESS,
     };
     all_stop.cancel();
     let _settled = tokio::time::timeout(Duration::from_secs(1), accounts.settle()).await;
@@ -184,9 +229,8 @@ async fn serve(args: ReplicaArgs) -> Result<ExitCode> {
 }
 
 /// Opens the home. A database that does not answer is waited for; what waiting can't mend ends the process.
-async fn open(args: &ReplicaArgs, paths: &Paths) -> Result<home::Home> {
-    let default = format!("sqlite:{}", paths.database().display());
-    let url = args.store.as_deref().unwrap_or(&default);
+async fn open(args: &ReplicaArgs, paths: &Paths, url: &StoreUrl) -> Result<home::Home> {
+    let url = url.expose();
     // `up` reads there what is waited for
     let waits = paths.replica_wait(&args.name);
     let mut told = false;
@@ -213,8 +257,8 @@ async fn open(args: &ReplicaArgs, paths: &Paths) -> Result<home::Home> {
 }
 
 /// Refuses a database in which another controller lives, before anything of it is touched.
-async fn not_foreign(store: &Arc<dyn Store>, paths: &Paths) -> Result<()> {
-    let Some(Bootstrap { controller, .. }) = Bootstrap::read(&paths.bootstrap())? else { return Ok(()) };
+async fn not_foreign(store: &Arc<dyn Store>, bootstrap: &Path) -> Result<()> {
+    let Some(Bootstrap { controller, .. }) = Bootstrap::read(bootstrap)? else { return Ok(()) };
     loop {
         match store.meta().await {
             Ok(meta) if meta.controller.is_empty() => return Ok(()),
@@ -256,9 +300,9 @@ async fn join_patiently(
 }
 
 /// Starts under the startup lock.
-async fn start(cluster: &cluster::Handle, store: &Arc<dyn Store>, paths: &Paths, this: &This) -> Result<()> {
+async fn start(cluster: &cluster::Handle, store: &Arc<dyn Store>, wanted: &Path, this: &This) -> Result<()> {
     tokio::select! {
-        started = cluster.start(|| bootstrap(store, paths)) => started.context("start")?,
+        started = cluster.start(|| bootstrap(store, wanted)) => started.context("start")?,
         // Whoever is to go does not become ready any more.
         () = this.ordered() => return Ok(()),
     }
@@ -268,8 +312,8 @@ async fn start(cluster: &cluster::Handle, store: &Arc<dyn Store>, paths: &Paths,
 }
 
 /// Creates what `up` wants to be there; done again, it changes nothing.
-async fn bootstrap(store: &Arc<dyn Store>, paths: &Paths) -> Result<()> {
-    let Some(wanted) = Bootstrap::read(&paths.bootstrap())? else { return Ok(()) };
+async fn bootstrap(store: &Arc<dyn Store>, wanted: &Path) -> Result<()> {
+    let Some(wanted) = Bootstrap::read(wanted)? else { return Ok(()) };
     let Bootstrap { controller, admin, nodes, items } = wanted;
     let answer = store.write(Write::Identify { controller: controller.clone() }).await?;
     if let store::Answer::Controller(found) = answer {
@@ -332,28 +376,41 @@ fn unless_there(answer: store::Result<store::Answer>) -> Result<()> {
 /// Serves users and agents, from when this replica is ready on. On a shared socket an earlier accept would take a
 /// connection away from those who are.
 async fn public(
-    args: &ReplicaArgs,
-    inherited: Option<std::net::TcpListener>,
+    door: &Door,
     paths: &Paths,
     name: &ReplicaName,
     router: axum::Router,
     this: &This,
-    stop: CancellationToken,
 ) -> Result<()> {
     this.until(ReplicaState::Ready).await;
-    if let Some(listener) = inherited {
+    let stop = door.stop.clone();
+    if let Some(listener) = &door.inherited {
         let socket = paths.replica_socket(name.as_str());
         let shared = listener.try_clone().context("share the inherited socket")?;
-        let listener = TcpListener::from_std(listener).context("use the inherited socket")?;
+        let listener = TcpListener::from_std(listener.try_clone().context("share the inherited socket")?)
+            .context("use the inherited socket")?;
         tokio::select! {
             () = server::serve(listener, router, stop.clone(), Limits::default()) => {}
             failed = local::share(&shared, &socket) => failed.context("hand out the socket")?,
         }
-    } else if let Some(address) = args.listen {
-        let listener = TcpListener::bind(address).await.with_context(|| format!("listen on {address}"))?;
-        server::serve(listener, router, stop.clone(), Limits::default()).await;
+    } else if let Some(reserved) = door.reserved.lock().take() {
+        let listener = reserved.listen(BACKLOG).context("listen for users and agents")?;
+        server::serve(listener, router, stop, Limits { own: true, ..Limits::default() }).await;
     }
+    door.closed.cancel();
     std::future::pending().await
+}
+
+/// Where users and agents come in.
+struct Door {
+    /// The socket of `up`, which all its replicas accept on.
+    inherited: Option<std::net::TcpListener>,
+    /// An address of our own. Nobody is accepted there before this replica is ready.
+    reserved: Mutex<Option<TcpSocket>>,
+    /// Nobody is let in any more.
+    stop: CancellationToken,
+    /// All who were in have gone.
+    closed: CancellationToken,
 }
 
 /// Waits for the order to stop (a signal, `/admin/stop`, `/admin/drain`), and moves everything elsewhere first.
@@ -362,14 +419,17 @@ async fn stop(
     cluster: &cluster::Handle,
     engine: &Engine,
     links: &Links,
-    (public_stop, serve_on): (&CancellationToken, Duration),
+    (door, serve_on): (&Door, Duration),
 ) {
     this.ordered().await;
+    let served = *this.states().borrow() == ReplicaState::Ready;
     this.set(ReplicaState::Draining);
     // The store may be away: then there is nothing to hand over to, and others notice by our silence.
     let _told = tokio::time::timeout(Duration::from_secs(5), cluster.set_state(ReplicaState::Draining)).await;
-    tokio::time::sleep(serve_on).await;
-    public_stop.cancel();
+    if served {
+        tokio::time::sleep(serve_on).await;
+    }
+    door.stop.cancel();
     let started = std::time::Instant::now();
     let builds = engine.hand_over(DRAIN).await;
     // The others take them one by one: all at once would make each wait for the last.
@@ -377,6 +437,11 @@ async fn stop(
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
+    if served {
+        // Answers that are on their way.
+        let left = DRAIN.saturating_sub(started.elapsed());
+        let _ended = tokio::time::timeout(left, door.closed.cancelled()).await;
+    }
     tracing::info!(builds_left = builds, millis = started.elapsed().as_millis(), "drained");
     this.drained();
     this.stopping().await;

@@ -277,10 +277,11 @@ impl Commands {
         Ok(())
     }
 
-    /// Asks whoever has started the replicas to restart them, one after the other. Gives the number of the restart.
-    pub async fn restart(&self, when: RestartWhen, by: &str) -> Result<i64, Error> {
+    /// Asks whoever restarts the replicas to do so, one after the other; with `reload` they run then what is installed as
+    /// their program. Gives the number of the restart.
+    pub async fn restart(&self, when: RestartWhen, by: &str, reload: bool) -> Result<i64, Error> {
         let seen = self.store.meta().await?.restart.number;
-        match self.store.write(Write::AskRestart { seen, when, by: by.to_owned() }).await? {
+        match self.store.write(Write::AskRestart { seen, when, by: by.to_owned(), reload }).await? {
             Answer::Id(number) => Ok(number),
             other => Err(unexpected(&other)),
         }

@@ -394,6 +394,7 @@ fn keeps_membership(write: &Write) -> bool {
             | Write::Lapse { .. }
             | Write::AcquireLease { .. }
             | Write::ReleaseLease { .. }
+            | Write::NoteLease { .. }
             | Write::RaiseEpoch { .. }
     )
 }

@@ -9,6 +9,7 @@ use rollout::Policy;
 use rustix::process::Signal;
 use security::Keys;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::peer::{PROBE, Peers};
 use crate::process::find_up;
@@ -67,12 +68,28 @@ pub async fn restart(whom: &Whom, when: RestartWhen, wait: bool, say: &Say) -> R
         RestartWhen::Immediately => "/restart",
         RestartWhen::Idle => "/safeRestart",
     };
-    let answer = send(whom, Method::POST, path).await?;
-    if answer.status != 302 {
-        return Err(Error::Refused(format!("{} answers with status {}", whom.url, answer.status)));
-    }
+    post(whom, path).await?;
     let number = look(whom).await?.restart.number;
     if wait { follow(whom, &Goal::Restart(number), say).await } else { Ok(()) }
+}
+
+/// Tells the replicas to run what is installed as their program, one after the other, and waits until they do.
+pub async fn reload_over_http(whom: &Whom, say: &Say) -> Result<(), Error> {
+    post(whom, "/replicas/reload").await?;
+    let number = look(whom).await?.restart.number;
+    follow(whom, &Goal::Restart(number), say).await
+}
+
+async fn post(whom: &Whom, path: &str) -> Result<(), Error> {
+    let answer = send(whom, Method::POST, path).await?;
+    match answer.status {
+        302 => Ok(()),
+        401 => Err(Error::Refused(format!("{} does not know the user or the password", whom.url))),
+        status => Err(Error::Refused(match answer.error {
+            Some(why) => why,
+            None => format!("{} answers with status {status}", whom.url),
+        })),
+    }
 }
 
 /// Tells the `up` of this home that its file or its program has changed, and waits until all replicas run what it says now.
@@ -124,6 +141,44 @@ pub async fn drain(home: &Path, name: &str) -> Result<(), Error> {
     Err(Error::Refused(format!("{name} does not answer, or is not done after {} s", within.as_secs())))
 }
 
+/// The same, asked over HTTP: of a replica on any machine.
+pub async fn drain_over_http(whom: &Whom, name: &str) -> Result<(), Error> {
+    #[derive(Deserialize)]
+    struct All {
+        replicas: Vec<One>,
+    }
+    #[derive(Deserialize)]
+    struct One {
+        name: String,
+        incarnation: i64,
+        state: String,
+        builds: Value,
+        agents: Value,
+    }
+    let nothing = |value: &Value| value.as_array().is_some_and(Vec::is_empty) || value.as_u64() == Some(0);
+    let asked = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC);
+    post(whom, &format!("/replicas/{asked}/drain")).await?;
+    let (began, within) = (Instant::now(), Policy::default().drain);
+    let mut drains = None;
+    while began.elapsed() < within {
+        // the one that is asked may be the one that drains
+        if let Ok(answer) = send(whom, Method::GET, "/replicas/api/json?tree=replicas[*]").await
+            && let Ok(all) = serde_json::from_slice::<All>(&answer.body)
+            && let Some(one) = all.replicas.into_iter().find(|one| one.name == name)
+        {
+            let same = *drains.get_or_insert(one.incarnation) == one.incarnation;
+            if !same || one.state == "stopped" {
+                return Err(Error::Replica(format!("{name} was restarted meanwhile")));
+            }
+            if one.state == "draining" && nothing(&one.builds) && nothing(&one.agents) {
+                return Ok(());
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Err(Error::Refused(format!("{name} is not done after {} s", within.as_secs())))
+}
+
 async fn look(whom: &Whom) -> Result<Seen, Error> {
     let answer = send(whom, Method::GET, "/replicas/api/json?tree=rollout[*],restart[*]").await?;
     serde_json::from_slice(&answer.body)
@@ -165,7 +220,8 @@ async fn follow(whom: &Whom, goal: &Goal, say: &Say) -> Result<(), Error> {
             }
             None if began.elapsed() > HEARD => {
                 return Err(Error::Refused(
-                    "nobody restarts the replicas: that is done by the `majordomo up` that has started them"
+                    "nobody restarts the replicas: that is done by the `majordomo up` that has started them, and on \
+                     machines of their own by one that is ready"
                         .to_owned(),
                 ));
             }

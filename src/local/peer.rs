@@ -27,6 +27,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     /// `X-Text-Size`: the length of a log.
     pub(crate) text_size: Option<u64>,
+    /// `X-Error`: why something was refused.
+    pub(crate) error: Option<String>,
     pub(crate) body: Bytes,
 }
 
@@ -66,8 +68,9 @@ async fn send(ask: Ask<'_>) -> Option<Answer> {
         let status = response.status().as_u16();
         let text_size =
             response.headers().get("x-text-size").and_then(|size| size.to_str().ok()?.parse().ok());
+        let error = response.headers().get("x-error").and_then(|why| Some(why.to_str().ok()?.to_owned()));
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.ok()?.to_bytes();
-        Some(Answer { status, text_size, body })
+        Some(Answer { status, text_size, error, body })
     };
     // the connection is driven here, so nothing is left behind when the caller goes
     tokio::pin!(exchange);
@@ -99,6 +102,19 @@ pub(crate) async fn standing(record: &ReplicaRecord) -> Standing {
         Some(answer) if answer.status == 200 => Standing::Ready,
         Some(answer) if answer.body.windows(8).any(|word| word == b"draining") => Standing::Draining,
         Some(_) | None => Standing::Starting,
+    }
+}
+
+/// Asks the replica at the address where its peers reach it to hand over what it has, and does not wait for that.
+/// `Err` is a sentence.
+pub async fn begin_drain(address: &str, keys: &Keys) -> Result<(), String> {
+    let authorization = Some(format!("Bearer {}", keys.peer_token()));
+    let body = Some(json!({"wait": false}).to_string());
+    let ask_for = Ask { method: Method::POST, address, path: "/admin/drain", authorization, body };
+    match ask(ask_for, TELL).await {
+        Some(answer) if answer.status == 200 => Ok(()),
+        Some(answer) => Err(format!("it answers with status {}", answer.status)),
+        None => Err("it does not answer".to_owned()),
     }
 }
 

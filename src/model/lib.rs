@@ -204,6 +204,9 @@ pub struct RolloutAsked {
     pub when: RestartWhen,
     /// Id of the user who asked last.
     pub by: String,
+    /// They are to run then what is installed as their program.
+    #[serde(default)]
+    pub reload: bool,
     /// Builds with an act in flight that another owner would have to follow on or do again.
     pub busy: u64,
 }

@@ -49,6 +49,8 @@ async fn act(look: &Look<'_>, asked: &Asked, action: &Action) -> Reply {
         Action::BuildKeep(name, which) => act::builds::keep(look, name, *which).await,
         Action::BuildNumber(name, which) => act::builds::number(look, name, *which).await,
         Action::Restart(when) => act::controller::restart(look, asked, *when).await,
+        Action::Reload => act::controller::reload(look, asked).await,
+        Action::Drain(name) => act::controller::drain(look, name).await,
         Action::Quiet(quiet) => act::controller::quiet(look, asked, *quiet).await,
         Action::QueueCancel => act::builds::cancel(look, asked).await,
         Action::QueueItemCancel(id) => act::builds::cancel_item(look, asked, *id).await,

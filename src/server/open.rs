@@ -119,15 +119,26 @@ async fn rollout(app: &App, body: &[u8]) -> Reply {
         let lost = running.iter().filter(|row| !live.iter().any(|m| m.id.incarnation == row.owner));
         busy += lost.count() as u64;
     }
-    let asked = RolloutAsked { restart: restart.number, when: restart.when, by: restart.by, busy };
+    let store::Restart { number: restart, when, by, reload } = restart;
+    let asked = RolloutAsked { restart, when, by, reload, busy };
     Ok(reply::json(serde_json::to_string(&asked).map_err(|e| Error::Internal(e.to_string()))?))
+}
+
+/// Whether who asks waits until it is done: `{"wait":false}` does not.
+fn wait(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Drain {
+        wait: bool,
+    }
+    serde_json::from_slice(body).map_or(true, |Drain { wait }| wait)
 }
 
 async fn administer(app: &App, admin: Admin, request: Request<Body>) -> Reply {
     let (head, mut body) = request.into_parts();
     let body = read_body(&head.headers, &mut body, MAX_ADMIN, &app.settings).await?;
     match admin {
-        Admin::Drain => app.replica.drain().await,
+        Admin::Drain if wait(&body) => app.replica.drain().await,
+        Admin::Drain => app.replica.begin_drain().await,
         Admin::Stop => app.replica.stop().await,
         Admin::Rollout => return rollout(app, &body).await,
         Admin::Lapsed => {

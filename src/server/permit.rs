@@ -95,6 +95,8 @@ fn to_do(action: &Action, method: &Method) -> Need {
         | Action::VerifyLog(..)
         | Action::AnonymousRead
         | Action::Restart(_)
+        | Action::Reload
+        | Action::Drain(_)
         | Action::Quiet(_) => Need::Administrator,
         Action::CreateItem(_)
         | Action::ItemConfig(_)

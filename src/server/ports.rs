@@ -133,8 +133,12 @@ pub trait Replica: Send + Sync + 'static {
     fn state(&self) -> ReplicaState;
     /// `Err` is a sentence that says what is missing.
     fn ready(&self) -> Result<(), String>;
-    /// Begins to hand over builds and links; answers at once, again and again.
+    /// Begins to hand over builds and links; answers when that is done, again and again.
     async fn drain(&self);
+    /// Begins it, and answers at once.
+    async fn begin_drain(&self);
+    /// Asks the replica at this address to begin it. `Err` is a sentence.
+    async fn drain_other(&self, who: &ReplicaId, address: &str) -> Result<(), String>;
     /// Begins to stop; answers at once.
     async fn stop(&self);
     /// The word of the parent process that this replica is gone. Answers whether it was live.

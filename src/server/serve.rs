@@ -20,6 +20,7 @@ use tower::ServiceExt;
 use crate::request::Remote;
 use watched::{Activity, Watched};
 
+mod last;
 mod watched;
 
 /// What one listener bears.
@@ -39,6 +40,9 @@ pub struct Limits {
     pub linger: Duration,
     /// After that, requests have so long to end.
     pub drain: Duration,
+    /// Nobody else accepts on the listener: what clients have connected to when it stops would be reset. No further
+    /// connection is made then, and those that are made already are served.
+    pub own: bool,
 }
 
 impl Default for Limits {
@@ -51,6 +55,7 @@ impl Default for Limits {
             head_bytes: 64 * 1024,
             linger: Duration::from_secs(1),
             drain: Duration::from_secs(30),
+            own: false,
         }
     }
 }
@@ -75,6 +80,13 @@ pub async fn serve(listener: TcpListener, router: axum::Router, stop: Cancellati
     };
     let slots = Arc::new(Semaphore::new(limits.connections));
     let mut connections = JoinSet::new();
+    let take = |stream, remote, slot| {
+        let work = connection(stream, Remote(remote), router.clone(), stops.clone(), limits.clone());
+        async move {
+            work.await;
+            drop(slot);
+        }
+    };
     loop {
         let slot = tokio::select! {
             () = stop.cancelled() => break,
@@ -86,17 +98,21 @@ pub async fn serve(listener: TcpListener, router: axum::Router, stop: Cancellati
             Some(_ended) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, remote)) => {
-                    let work = connection(stream, Remote(remote), router.clone(), stops.clone(), limits.clone());
-                    connections.spawn(async move {
-                        work.await;
-                        drop(slot);
-                    });
+                    connections.spawn(take(stream, remote, slot));
                 }
                 Err(error) => {
                     tracing::warn!("accept a connection: {error}");
                     sleep(Duration::from_millis(100)).await;
                 }
             },
+        }
+    }
+    if limits.own {
+        last::refuse_more(&listener);
+        stops.closing.store(true, Ordering::Relaxed);
+        while let Some((stream, remote)) = last::made(&listener).await {
+            let slot = Arc::clone(&slots).acquire_owned().await;
+            connections.spawn(take(stream, remote, slot));
         }
     }
     drop(listener);

@@ -35,6 +35,8 @@ pub struct Restart {
     pub when: RestartWhen,
     /// Id of the user.
     pub by: String,
+    /// Replicas are to run then what is installed as their program.
+    pub reload: bool,
 }
 
 /// One replica as the membership table has it. The row stays when the replica has stopped.
@@ -76,7 +78,7 @@ pub struct Load {
     pub busy: u32,
 }
 
-/// A lease that only one live member holds: `startup`, later `cron`, `rollout`, `maintenance`.
+/// A lease that only one live member holds: `startup`, `rollout`, later `cron`, `maintenance`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     pub name: String,
@@ -85,6 +87,8 @@ pub struct Lease {
     pub fence: Fence,
     /// When the last holder took it.
     pub since: Millis,
+    /// What the last holder has left for the next; empty when none has.
+    pub note: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

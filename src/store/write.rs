@@ -45,6 +45,8 @@ pub fn first_id(epoch: u32) -> i64 {
 
 /// Bytes of the reason of a quiet period.
 pub const MAX_REASON: usize = 1_000;
+/// Bytes that the holder of a lease can leave.
+pub const MAX_NOTE: usize = 16 * 1024;
 /// Bytes of a report on a rollout, as JSON.
 pub const MAX_REPORT: usize = 16 * 1024;
 /// Highest epoch that a [`Fence`] can show.
@@ -66,8 +68,9 @@ pub enum Write {
     /// `Error::Limit` (the reason is longer than [`MAX_REASON`])
     SetQuiet { reason: Option<String> },
     /// Replicas are to be restarted, one after the other, if no more restarts than `seen` were asked for so far: who asks
-    /// meanwhile is served by the same one. → `Answer::Id` (number of the last restart)
-    AskRestart { seen: i64, when: RestartWhen, by: String },
+    /// meanwhile is served by the same one. With `reload` they run then what is installed as their program: a restart
+    /// without serves nobody who asks for that. → `Answer::Id` (number of the last restart)
+    AskRestart { seen: i64, when: RestartWhen, by: String, reload: bool },
     /// How the rollout stands, for whoever asks. → `Answer::Unit`; `Error::Limit` (longer than [`MAX_REPORT`])
     ReportRollout { report: RolloutReport },
 
@@ -132,6 +135,10 @@ pub enum Write {
     /// The lease has no holder then; its fence and `since` stay. `me` need not be live.
     /// → `Answer::Bool` (it was held by `me` under `fence`)
     ReleaseLease { lease: String, me: ReplicaId, fence: Fence },
+    /// What the holder of a lease leaves for whoever holds it next; it stays when the lease is released or passes on.
+    /// → `Answer::Unit`; `Error::Fenced` with the fence of the lease (not held by `me` under `fence`, or `me` not live);
+    /// `Error::Limit` (longer than [`MAX_NOTE`])
+    NoteLease { lease: String, me: ReplicaId, fence: Fence, note: String },
     /// A build of the lost incarnation was adopted or has gone on; keeps the latest, as milliseconds after the loss (0
     /// when the clock says it was before). → `Answer::Unit`, also when no failover of it was noted
     NoteFailover { lost: i64, adopted_at: Option<Millis>, resumed_at: Option<Millis> },
@@ -378,6 +385,16 @@ pub fn check_reason(reason: Option<&str>) -> Result<()> {
             Err(Error::Limit(format!("the reason has {} bytes, {MAX_REASON} are possible", reason.len())))
         }
         Some(_) | None => Ok(()),
+    }
+}
+
+/// Refuses a note of a lease that is too long.
+pub fn check_note(note: &str) -> Result<()> {
+    match note.len() {
+        size if size > MAX_NOTE => {
+            Err(Error::Limit(format!("the note has {size} bytes, {MAX_NOTE} are possible")))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -4,10 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod chaos;
+mod deployed;
 mod drill;
 mod faults;
 mod load;
 mod logs;
+mod machines;
 mod restore;
 mod rolling;
 mod up;

@@ -49,6 +49,8 @@ pub(crate) struct Controller {
     address: Option<SocketAddr>,
     client: Option<Client>,
     up: Option<Child>,
+    /// Replicas run without `up`: commands name its address.
+    machines: bool,
 }
 
 /// As `GET /replicas/api/json` shows it.
@@ -58,6 +60,7 @@ pub(crate) struct Replica {
     pub(crate) incarnation: i64,
     pub(crate) pid: u32,
     pub(crate) peer: SocketAddr,
+    pub(crate) revision: String,
     pub(crate) state: String,
     /// Job and number.
     pub(crate) builds: Vec<(String, u64)>,
@@ -66,7 +69,7 @@ pub(crate) struct Replica {
 
 /// An address that nobody has, at a port that the kernel gives to no connection: a controller that is killed must find it
 /// free again.
-fn quiet_address() -> SocketAddr {
+pub(crate) fn quiet_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let base = 20_000 + u16::try_from(std::process::id() % 1_000).unwrap() * 10;
     let mut ports = std::iter::repeat_with(|| base + NEXT.fetch_add(1, Ordering::Relaxed) % 2_000);
@@ -114,7 +117,20 @@ impl Controller {
     fn prepare(options: Options) -> Controller {
         let root = processes::folder(options.name);
         let (home, program) = (root.join("home"), PathBuf::from(PROGRAM));
-        Controller { root, home, program, options, address: None, client: None, up: None }
+        Controller { root, home, program, options, address: None, client: None, up: None, machines: false }
+    }
+
+    /// One whose replicas run without `up`, at this address: whoever starts them knows how. `home` is what `init` has made.
+    pub(crate) fn of_machines(
+        root: PathBuf,
+        home: PathBuf,
+        address: SocketAddr,
+        options: Options,
+    ) -> Controller {
+        let token = std::fs::read_to_string(home.join("admin-token")).unwrap();
+        let client = Some(Client::new(address, "admin", token.trim()));
+        let (program, address) = (PathBuf::from(PROGRAM), Some(address));
+        Controller { root, home, program, options, address, client, up: None, machines: true }
     }
 
     /// Puts another one in the place of the program that `up` runs, as whoever installs it does.
@@ -129,6 +145,9 @@ impl Controller {
     pub(crate) fn command(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(PROGRAM);
         command.args(arguments).arg("--home").arg(&self.home).stdin(Stdio::null());
+        if self.machines {
+            command.arg("--url").arg(format!("http://{}/", self.address()));
+        }
         command.env_remove("MAJORDOMO_AUTH").output().unwrap()
     }
 
@@ -203,7 +222,7 @@ impl Controller {
     }
 
     pub(crate) fn keys(&self) -> Keys {
-        Keys::read(&self.home.join("secrets/master.key")).unwrap()
+        Keys::read(&self.home.join(if self.machines { "master.key" } else { "secrets/master.key" })).unwrap()
     }
 
     pub(crate) fn up(&self) -> Process {
@@ -364,6 +383,7 @@ fn replicas(answer: &Value) -> Vec<Replica> {
             incarnation: r["incarnation"].as_i64()?,
             pid: u32::try_from(r["pid"].as_u64()?).ok()?,
             peer: r["address"].as_str()?.parse().ok()?,
+            revision: text(&r["revision"]),
             state: text(&r["state"]),
             builds: builds.filter_map(|b| Some((text(&b["job"]), b["number"].as_u64()?))).collect(),
             agents: r["agents"].as_array().into_iter().flatten().map(text).collect(),

@@ -2,11 +2,13 @@
 
 use async_trait::async_trait;
 use model::{ReplicaId, ReplicaName, ReplicaState};
+use security::Keys;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 pub(super) struct This {
     cluster: cluster::Handle,
+    keys: Keys,
     state: watch::Sender<ReplicaState>,
     order: watch::Sender<Order>,
     drained: watch::Sender<bool>,
@@ -21,9 +23,31 @@ enum Order {
 }
 
 impl This {
-    pub(super) fn new(cluster: cluster::Handle) -> This {
+    pub(super) fn new(cluster: cluster::Handle, keys: Keys) -> This {
         let state = watch::Sender::new(ReplicaState::Waiting);
-        This { cluster, state, order: watch::Sender::new(Order::Serve), drained: watch::Sender::new(false) }
+        let (order, drained) = (watch::Sender::new(Order::Serve), watch::Sender::new(false));
+        This { cluster, keys, state, order, drained }
+    }
+
+    /// What it does, now and whenever that changes.
+    pub(super) fn states(&self) -> watch::Receiver<ReplicaState> {
+        self.state.subscribe()
+    }
+
+    /// Whether this process is to end.
+    pub(super) fn ends(&self) -> bool {
+        *self.order.borrow() == Order::Stop
+    }
+
+    /// Until it is.
+    pub(super) async fn ending(&self) {
+        let mut orders = self.order.subscribe();
+        let _ended = orders.wait_for(|order| *order == Order::Stop).await;
+    }
+
+    /// This process is to end.
+    pub(super) fn end(&self) {
+        self.order.send_replace(Order::Stop);
     }
 
     pub(super) fn set(&self, state: ReplicaState) {
@@ -53,7 +77,7 @@ impl This {
         let mut orders = self.order.subscribe();
         tokio::select! {
             _ = orders.wait_for(|order| *order == Order::Stop) => {}
-            () = terminated() => {}
+            () = terminated() => { self.order.send_replace(Order::Stop); }
         }
     }
 }
@@ -84,14 +108,26 @@ impl server::Replica for This {
     }
 
     async fn drain(&self) {
-        self.order
-            .send_if_modified(|order| std::mem::replace(order, (*order).max(Order::Drain)) < Order::Drain);
+        self.begin_drain().await;
         let mut drained = self.drained.subscribe();
         let _ended = drained.wait_for(|done| *done).await;
     }
 
+    async fn begin_drain(&self) {
+        self.order
+            .send_if_modified(|order| std::mem::replace(order, (*order).max(Order::Drain)) < Order::Drain);
+    }
+
+    async fn drain_other(&self, who: &ReplicaId, address: &str) -> Result<(), String> {
+        if who == self.cluster.me() {
+            self.begin_drain().await;
+            return Ok(());
+        }
+        local::begin_drain(address, &self.keys).await
+    }
+
     async fn stop(&self) {
-        self.order.send_replace(Order::Stop);
+        self.end();
     }
 
     async fn lapsed(&self, who: ReplicaId) -> Result<bool, store::Error> {

@@ -62,10 +62,17 @@ pub(super) async fn set_quiet(conn: &mut Conn, reason: Option<&str>) -> Applied 
     Ok(Answer::Unit)
 }
 
-pub(super) async fn ask_restart(conn: &mut Conn, seen: i64, when: RestartWhen, by: &str) -> Applied {
+pub(super) async fn ask_restart(
+    conn: &mut Conn,
+    seen: i64,
+    when: RestartWhen,
+    by: &str,
+    reload: bool,
+) -> Applied {
     conn.run(
-        "UPDATE meta SET restart = restart + 1, restart_when = $1, restart_by = $2 WHERE id = 1 AND restart <= $3",
-        args![when.as_str(), by, seen],
+        "UPDATE meta SET restart = restart + 1, restart_when = $1, restart_by = $2, restart_reload = $4 \
+         WHERE id = 1 AND (restart <= $3 OR restart_reload < $4)",
+        args![when.as_str(), by, seen, i64::from(reload)],
     )
     .await?;
     let row = conn.row("SELECT restart FROM meta", args![]).await?.ok_or_else(no_meta)?;

@@ -21,8 +21,8 @@ pub(super) async fn acquire(
         let fence = Fence::first(epoch);
         let taken = conn
             .run(
-                "INSERT INTO lease (name, holder_name, holder_incarnation, fence, since) \
-                 VALUES ($1, $2, $3, $4, $5) ON CONFLICT (name) DO NOTHING",
+                "INSERT INTO lease (name, holder_name, holder_incarnation, fence, since, note) \
+                 VALUES ($1, $2, $3, $4, $5, '') ON CONFLICT (name) DO NOTHING",
                 args![lease, me.name.as_str(), me.incarnation, fence, at],
             )
             .await?;
@@ -67,4 +67,22 @@ pub(super) async fn release(conn: &mut Conn, lease: &str, me: &ReplicaId, fence:
         )
         .await?;
     Ok(Answer::Bool(held > 0))
+}
+
+pub(super) async fn note(conn: &mut Conn, lease: &str, me: &ReplicaId, fence: Fence, note: &str) -> Applied {
+    store::check_note(note)?;
+    let noted = conn
+        .run(
+            "UPDATE lease SET note = $5 WHERE name = $1 AND holder_name = $2 AND holder_incarnation = $3 \
+             AND fence = $4 AND EXISTS (SELECT 1 FROM member WHERE member.name = $2 AND member.incarnation = $3 \
+             AND member.state <> 'stopped')",
+            args![lease, me.name.as_str(), me.incarnation, fence, note],
+        )
+        .await?;
+    if noted > 0 {
+        return Ok(Answer::Unit);
+    }
+    let row = conn.row("SELECT fence FROM lease WHERE name = $1", args![lease]).await?;
+    let current = row.map(|row| row.int(0)).transpose()?.map(Fence::from_i64);
+    Err(Error::Fenced { current }.into())
 }

@@ -172,7 +172,9 @@ async fn one(conn: &mut Conn, write: &Write) -> Applied {
         Write::RaiseLevel { level } => cluster::raise_level(conn, *level).await,
         Write::RaiseEpoch { above } => cluster::raise_epoch(conn, *above).await,
         Write::SetQuiet { reason } => cluster::set_quiet(conn, reason.as_deref()).await,
-        Write::AskRestart { seen, when, by } => cluster::ask_restart(conn, *seen, *when, by).await,
+        Write::AskRestart { seen, when, by, reload } => {
+            cluster::ask_restart(conn, *seen, *when, by, *reload).await
+        }
         Write::ReportRollout { report } => cluster::report_rollout(conn, report).await,
         Write::CreateFirstUser { user, token } => users::create_first(conn, user, token.as_ref()).await,
         Write::CreateUser(user) => users::create(conn, user).await,
@@ -195,6 +197,7 @@ async fn one(conn: &mut Conn, write: &Write) -> Applied {
         Write::Lapse { who, beat, at } => cluster::lapse(conn, who, *beat, *at).await,
         Write::AcquireLease { lease, me, seen, at } => leases::acquire(conn, lease, me, *seen, *at).await,
         Write::ReleaseLease { lease, me, fence } => leases::release(conn, lease, me, *fence).await,
+        Write::NoteLease { lease, me, fence, note } => leases::note(conn, lease, me, *fence, note).await,
         Write::NoteFailover { lost, adopted_at, resumed_at } => {
             cluster::note_failover(conn, *lost, *adopted_at, *resumed_at).await
         }

@@ -54,7 +54,9 @@ fn rank(write: &Write) -> (u8, i64, &str) {
         | Write::RenameItem { .. }
         | Write::DeleteItem { .. }
         | Write::DeleteBuild { .. } => (ITEMS, 1, ""),
-        Write::AcquireLease { lease, .. } | Write::ReleaseLease { lease, .. } => (6, 0, lease.as_str()),
+        Write::AcquireLease { lease, .. }
+        | Write::ReleaseLease { lease, .. }
+        | Write::NoteLease { lease, .. } => (6, 0, lease.as_str()),
         Write::NoteFailover { lost, .. } => (7, *lost, ""),
         Write::Lapse { who: me, .. } | Write::SetState { me, .. } | Write::Beat { me, .. } => {
             (8, 0, me.name.as_str())

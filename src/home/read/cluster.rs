@@ -10,7 +10,8 @@ use crate::db::{Row, args};
 #[async_trait::async_trait]
 impl Cluster for Home {
     async fn meta(&self) -> Result<Meta> {
-        let sql = "SELECT controller, level, epoch, tick, quiet, restart, restart_when, restart_by, rollout FROM meta";
+        let sql = "SELECT controller, level, epoch, tick, quiet, restart, restart_when, restart_by, \
+                   restart_reload, rollout FROM meta";
         let meta = self.pool.first(sql, args![], |row| {
             let when = row.word(6, RestartWhen::parse)?;
             Ok(Meta {
@@ -19,9 +20,9 @@ impl Cluster for Home {
                 epoch: row.small(2)?,
                 tick: row.int(3)?,
                 quiet: row.text_or_null(4)?,
-                restart: Restart { number: row.int(5)?, when, by: row.text(7)? },
-                rollout: match row.text_or_null(8)? {
-                    Some(_) => Some(row.json(8)?),
+                restart: Restart { number: row.int(5)?, when, by: row.text(7)?, reload: row.yes(8)? },
+                rollout: match row.text_or_null(9)? {
+                    Some(_) => Some(row.json(9)?),
                     None => None,
                 },
             })
@@ -41,7 +42,7 @@ impl Cluster for Home {
     }
 
     async fn leases(&self) -> Result<Vec<Lease>> {
-        let sql = "SELECT name, holder_name, holder_incarnation, fence, since FROM lease ORDER BY name";
+        let sql = "SELECT name, holder_name, holder_incarnation, fence, since, note FROM lease ORDER BY name";
         self.pool
             .list(sql, args![], |row| {
                 Ok(Lease {
@@ -49,6 +50,7 @@ impl Cluster for Home {
                     holder: replica(row, 1)?,
                     fence: Fence::from_i64(row.int(3)?),
                     since: Millis(row.int(4)?),
+                    note: row.text(5)?,
                 })
             })
             .await

@@ -20,6 +20,8 @@ pub(super) fn replica_arguments(
     let mut arguments: Vec<OsString> = vec!["replica".into(), "--home".into(), paths.root().into()];
     arguments.extend(["--name".into(), name.into(), "--ordinal".into(), ordinal.to_string().into()]);
     arguments.extend(["--revision".into(), revision.0.clone().into()]);
+    // what the environment says of machines is not for replicas of one
+    arguments.extend(["--peer-listen".into(), "127.0.0.1:0".into()]);
     if let Some(url) = public {
         arguments.extend(["--build-url".into(), url.into()]);
     }
@@ -73,7 +75,7 @@ mod tests {
             let arguments = replica_arguments(&paths, "ci-1", 1, public, &Revision("7".to_owned()));
             arguments.iter().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
         };
-        let plain = "replica --home /h --name ci-1 --ordinal 1 --revision 7";
+        let plain = "replica --home /h --name ci-1 --ordinal 1 --revision 7 --peer-listen 127.0.0.1:0";
         assert_eq!(told(None), plain);
         assert_eq!(told(Some("http://ci:8080/")), format!("{plain} --build-url http://ci:8080/"));
     }

@@ -85,7 +85,8 @@ impl Fleet {
             Peers::new(home.paths.clone(), replica_names(&home.name, MAX_REPLICAS), home.keys.clone());
         let events = mpsc::channel(64);
         let revisions = Revisions::open(&home.paths, &options.program)?;
-        let roller = Roller::new(home.paths.clone(), peers.clone(), urls.public, revisions, events.0.clone());
+        let (paths, program) = (home.paths.clone(), options.program.clone());
+        let roller = Roller::new(paths, peers.clone(), program, urls.public, revisions, events.0.clone());
         let mut fleet = Fleet {
             peers,
             role: Role::Replica { listener: Arc::new(listener), store: home.store.clone() },

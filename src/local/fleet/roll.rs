@@ -1,6 +1,6 @@
 //! The replicas, slot by slot, on their way to what is wanted of them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use config::controller::LocalRollout;
@@ -43,6 +43,8 @@ pub(super) struct Slot {
 pub(super) struct Roller {
     paths: Paths,
     peers: Peers,
+    /// Where a new program is put.
+    program: PathBuf,
     /// For links in builds and answers.
     public: Option<String>,
     revisions: Revisions,
@@ -61,6 +63,7 @@ impl Roller {
     pub(super) fn new(
         paths: Paths,
         peers: Peers,
+        program: PathBuf,
         public: Option<String>,
         revisions: Revisions,
         events: mpsc::Sender<Event>,
@@ -72,6 +75,7 @@ impl Roller {
         Roller {
             paths,
             peers,
+            program,
             public,
             settings: LocalRollout::default(),
             rollout: revisions.rollout(),
@@ -226,7 +230,8 @@ impl Roller {
     /// Users may have asked for a restart.
     fn hear(&mut self) -> Result<(), Error> {
         let Some(asked) = self.asked.borrow().clone() else { return Ok(()) };
-        if self.revisions.restart(&self.paths, asked.restart, asked.when, &asked.by)? {
+        let installed = asked.reload.then_some(self.program.as_path());
+        if self.revisions.restart(&self.paths, asked.restart, asked.when, &asked.by, installed)? {
             self.want();
         }
         Ok(())

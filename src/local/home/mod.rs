@@ -400,7 +400,7 @@ fn keys(paths: &Paths, new: bool) -> Result<Keys, Error> {
 }
 
 /// The password comes first: whoever finds it without the rest uses it again.
-fn first_bootstrap(paths: &Paths, name: &str) -> Result<Bootstrap, Error> {
+pub(crate) fn first_bootstrap(paths: &Paths, name: &str) -> Result<Bootstrap, Error> {
     let refused = |error: security::PasswordError| Error::Refused(error.to_string());
     let path = paths.admin_password();
     let password = match read_text(&path)? {

@@ -80,13 +80,15 @@ impl Revisions {
         Ok(true)
     }
 
-    /// Wants what a user has asked for. `false`: that is wanted already.
+    /// Wants what a user has asked for: a restart, with the program at `installed` if one is named. `false`: that is wanted
+    /// already.
     pub(crate) fn restart(
         &mut self,
         paths: &Paths,
         number: i64,
         when: RestartWhen,
         by: &str,
+        installed: Option<&Path>,
     ) -> Result<bool, Error> {
         if number == self.restart {
             return Ok(false);
@@ -97,8 +99,12 @@ impl Revisions {
         let asked = number > self.restart;
         if asked {
             let target = self.known.get(&self.rollout().target().0);
-            let program = target.map(|known| known.program.clone()).unwrap_or_default();
-            next.want(program, &format!("a restart was asked for by {by}"), when);
+            let program = match installed {
+                Some(installed) => keep(paths, installed)?,
+                None => target.map(|known| known.program.clone()).unwrap_or_default(),
+            };
+            let what = if installed.is_some() { "the installed program" } else { "a restart" };
+            next.want(program, &format!("{what} was asked for by {by}"), when);
         }
         self.become_written(paths, next)?;
         Ok(asked)
@@ -261,8 +267,8 @@ mod tests {
         let (paths, program) = (Paths::new(home.path()), home.path().join("program"));
         install(&program, "first");
         let mut revisions = Revisions::open(&paths, &program).unwrap();
-        assert!(revisions.restart(&paths, 4, RestartWhen::Idle, "ann").unwrap());
-        assert!(!revisions.restart(&paths, 4, RestartWhen::Idle, "ann").unwrap());
+        assert!(revisions.restart(&paths, 4, RestartWhen::Idle, "ann", None).unwrap());
+        assert!(!revisions.restart(&paths, 4, RestartWhen::Idle, "ann", None).unwrap());
         assert_eq!(
             (revisions.reason(), revisions.when()),
             ("a restart was asked for by ann", RestartWhen::Idle)
@@ -273,7 +279,11 @@ mod tests {
         revisions.reload(&paths, &program).unwrap();
         let failed = Rollout { failed: Some("it is broken".to_owned()), ..revisions.rollout() };
         revisions.note(&paths, &failed, [].iter()).unwrap();
-        revisions.restart(&paths, 5, RestartWhen::Immediately, "bob").unwrap();
+        revisions.restart(&paths, 5, RestartWhen::Immediately, "bob", None).unwrap();
         assert_eq!(read(&revisions, &paths, "4"), "first");
+        install(&program, "mended");
+        revisions.restart(&paths, 6, RestartWhen::Immediately, "bob", Some(&program)).unwrap();
+        assert_eq!(read(&revisions, &paths, "5"), "mended");
+        assert_eq!(revisions.reason(), "the installed program was asked for by bob");
     }
 }

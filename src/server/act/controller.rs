@@ -13,8 +13,30 @@ const QUIET: &str = "Jenkins is going to shut down";
 
 /// `restart`, `safeRestart`: all replicas, one after the other. `safeRestart` waits until no step of a build is at work.
 pub(crate) async fn restart(look: &Look<'_>, asked: &Asked, when: RestartWhen) -> Reply {
-    look.app.commands.restart(when, asked.by()).await?;
+    look.app.commands.restart(when, asked.by(), false).await?;
     reply::to(StatusCode::FOUND, look.base.root())
+}
+
+/// `replicas/reload`: the same at once, with the program that is installed.
+pub(crate) async fn reload(look: &Look<'_>, asked: &Asked) -> Reply {
+    look.app.commands.restart(RestartWhen::Immediately, asked.by(), true).await?;
+    reply::to(StatusCode::FOUND, look.base.root())
+}
+
+/// `replicas/NAME/drain`: that one hands over all it has, and takes no more until it is restarted.
+pub(crate) async fn drain(look: &Look<'_>, name: &str) -> Reply {
+    let members = look.members().await?;
+    let Some(member) = members.iter().find(|m| m.id.name.as_str() == name) else {
+        let names = members.iter().map(|m| m.id.name.as_str()).collect::<Vec<_>>().join(", ");
+        return Err(Error::bad(format!("there is no replica {name}; there are {names}")));
+    };
+    if !member.live() {
+        return Err(Error::bad(format!("{name} does not run")));
+    }
+    match look.app.replica.drain_other(&member.id, &member.address).await {
+        Ok(()) => reply::to(StatusCode::FOUND, look.base.root()),
+        Err(why) => Err(Error::Later(format!("{name} at {}: {why}", member.address))),
+    }
 }
 
 /// `quietDown`, `cancelQuietDown`.

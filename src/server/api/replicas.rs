@@ -13,6 +13,8 @@ const MAX_LIST: usize = 1_000;
 const FAILOVERS: u32 = 100;
 /// The lease that lets one replica at a time start.
 const STARTUP: &str = "startup";
+/// The lease of the replica that replaces the others, where no `up` does.
+const ROLLOUT: &str = "rollout";
 
 pub(super) async fn replicas(look: &Look<'_>, select: &Select) -> Result<Value, Error> {
     let mut shape = Shape::plain(select);
@@ -37,8 +39,9 @@ pub(super) async fn replicas(look: &Look<'_>, select: &Select) -> Result<Value, 
         shape.set("failovers", shown);
     }
     if let Some(inner) = shape.wants("rollout", ALWAYS) {
+        let holder = roller(look).await?;
         let report = look.meta().await?.rollout.as_ref();
-        shape.set("rollout", report.map(|report| rollout(report, look.frame.admin, &inner)));
+        shape.set("rollout", report.map(|report| rollout(report, holder, look.frame.admin, &inner)));
     }
     if let Some(inner) = shape.wants("restart", ALWAYS) {
         shape.set("restart", restart(&look.meta().await?.restart, &inner));
@@ -108,13 +111,24 @@ async fn lock(look: &Look<'_>, select: &Select) -> Result<Value, Error> {
     Ok(shape.done())
 }
 
+/// The replica that replaces the others; nobody where `up` does.
+async fn roller(look: &Look<'_>) -> Result<Option<String>, Error> {
+    let leases = look.store().leases().await?;
+    let holder = leases.into_iter().find(|lease| lease.name == ROLLOUT).and_then(|lease| lease.holder);
+    match holder {
+        Some(holder) if look.live(&holder).await? => Ok(Some(holder.name.to_string())),
+        Some(_) | None => Ok(None),
+    }
+}
+
 /// What replicas have said is for administrators.
-fn rollout(report: &RolloutReport, admin: bool, select: &Select) -> Value {
+fn rollout(report: &RolloutReport, holder: Option<String>, admin: bool, select: &Select) -> Value {
     let mut shape = Shape::plain(select);
     shape.put("phase", ALWAYS, report.phase.as_str());
     shape.put("revision", ALWAYS, report.revision.clone());
     shape.put("reason", ALWAYS, report.reason.clone());
     shape.put("restart", ALWAYS, report.restart);
+    shape.put("holder", ALWAYS, holder);
     if admin {
         shape.put("failed", ALWAYS, report.failed.clone());
         shape.put("message", ALWAYS, report.message.clone());

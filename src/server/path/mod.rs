@@ -116,6 +116,10 @@ pub(crate) enum Action {
     /// All in the folder of that path as a zip; empty for all.
     ArtifactZip(JobName, Which, String),
     Restart(RestartWhen),
+    /// As `Restart`, with what is installed as their program.
+    Reload,
+    /// One replica, by its name, hands over what it does.
+    Drain(String),
     Quiet(bool),
     QueueCancel,
     QueueItemCancel(QueueId),
@@ -203,6 +207,8 @@ impl Action {
             | Action::BuildTerm(..)
             | Action::BuildKill(..)
             | Action::Restart(_)
+            | Action::Reload
+            | Action::Drain(_)
             | Action::Quiet(_)
             | Action::QueueCancel
             | Action::QueueItemCancel(_)
@@ -285,6 +291,8 @@ fn top(parts: &[&str]) -> Route {
         ["people", rest @ ..] => thing(Thing::People, rest),
         ["asynchPeople", rest @ ..] => thing(Thing::AsynchPeople, rest),
         ["securityRealm", rest @ ..] => realm(rest),
+        ["replicas", "reload"] => Route::Do(Action::Reload),
+        ["replicas", name, "drain"] => Route::Do(Action::Drain((*name).to_owned())),
         ["replicas", rest @ ..] => thing(Thing::Replicas, rest),
         ["pluginManager", rest @ ..] => thing(Thing::Plugins, rest),
         ["cli", ..] => Route::NotServed("the command line client is not served yet; use the REST API"),

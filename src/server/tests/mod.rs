@@ -67,6 +67,13 @@ impl Replica for Nobody {
     async fn drain(&self) {
         self.asked.lock().push("drain".into());
     }
+    async fn begin_drain(&self) {
+        self.asked.lock().push("begin drain".into());
+    }
+    async fn drain_other(&self, who: &ReplicaId, address: &str) -> Result<(), String> {
+        self.asked.lock().push(format!("drain {who} at {address}"));
+        Ok(())
+    }
     async fn stop(&self) {
         self.asked.lock().push("stop".into());
     }

@@ -153,7 +153,14 @@ async fn replicas_are_shown_exactly_so() {
 async fn a_restart_is_asked_for_by_administrators_and_reported_by_whoever_does_it() {
     let site = Site::new().await;
     let token = site.user("ann", false).await;
-    for path in ["/safeRestart", "/restart", "/quietDown", "/cancelQuietDown"] {
+    for path in [
+        "/safeRestart",
+        "/restart",
+        "/replicas/reload",
+        "/replicas/acme-0/drain",
+        "/quietDown",
+        "/cancelQuietDown",
+    ] {
         assert_eq!(site.basic("ann", &token).post(path).await.status, 403, "{path}");
         assert_eq!(site.admin().get(path).await.status, 405, "{path}");
     }
@@ -161,13 +168,39 @@ async fn a_restart_is_asked_for_by_administrators_and_reported_by_whoever_does_i
     let report =
         r#"{"phase":"rolling","revision":"2","reason":"why","restart":1,"failed":null,"message":"now"}"#;
     let asked = site.peer().send("POST", "/admin/rollout", report).await.json();
-    assert_eq!(asked, serde_json::json!({"restart": 1, "when": "idle", "by": "admin", "busy": 0}));
+    assert_eq!(
+        asked,
+        serde_json::json!({"restart": 1, "when": "idle", "by": "admin", "reload": false, "busy": 0})
+    );
     assert_eq!(site.peer().send("POST", "/admin/rollout", "").await.json(), asked, "nothing new is reported");
     assert_eq!(site.peer().send("POST", "/admin/rollout", "{}").await.status, 400);
     assert_eq!(site.admin().send("POST", "/admin/rollout", "").await.status, 401);
     let shown = site.admin().json("/replicas/api/json?tree=rollout[*],restart[*]").await;
     assert_eq!(shown["restart"], serde_json::json!({"number": 1, "when": "idle", "by": "admin"}));
-    assert_eq!(shown["rollout"], serde_json::from_str::<serde_json::Value>(report).unwrap());
+    let mut wanted = serde_json::from_str::<serde_json::Value>(report).unwrap();
+    wanted["holder"] = serde_json::Value::Null;
+    assert_eq!(shown["rollout"], wanted);
+    assert_eq!(site.admin().post("/replicas/reload").await.status, 302);
+    let asked = site.peer().send("POST", "/admin/rollout", "").await.json();
+    assert_eq!((asked["restart"].as_i64(), asked["reload"].as_bool()), (Some(2), Some(true)));
+    let take =
+        Write::AcquireLease { lease: "rollout".into(), me: site.me.clone(), seen: None, at: Millis(9) };
+    site.store.write(take).await.unwrap();
+    let holder = site.admin().json("/replicas/api/json?tree=rollout[holder]").await;
+    assert_eq!(holder["rollout"]["holder"], "acme-0");
+}
+
+#[tokio::test]
+async fn any_replica_is_asked_to_hand_over_by_its_name() {
+    let site = Site::new().await;
+    assert_eq!(site.admin().post("/replicas/acme-0/drain").await.status, 302);
+    assert_eq!(site.nobody.asked.lock().as_slice(), ["drain acme-0#1 at 10.0.0.1:1"]);
+    let unknown = site.admin().post("/replicas/acme-9/drain").await;
+    assert_eq!(unknown.status, 400);
+    assert_eq!(unknown.headers["x-error"], "there is no replica acme-9; there are acme-0");
+    let begin = site.peer().send("POST", "/admin/drain", r#"{"wait":false}"#).await;
+    assert_eq!(begin.status, 200);
+    assert_eq!(site.nobody.asked.lock().last().map(String::as_str), Some("begin drain"));
 }
 
 #[tokio::test]

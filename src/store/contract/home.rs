@@ -78,8 +78,24 @@ pub async fn each_restart_that_is_asked_for_has_a_number<S: Store>(store: &S) {
         (1, 2, RestartWhen::Immediately, "bob"),
         (1, 2, RestartWhen::Immediately, "bob"),
     ] {
-        assert_eq!(ok(store, Write::AskRestart { seen, when, by: by.into() }).await, Answer::Id(number));
-        assert_eq!(store.meta().await.unwrap().restart, Restart { number, when, by: by.into() });
+        let ask = Write::AskRestart { seen, when, by: by.into(), reload: false };
+        assert_eq!(ok(store, ask).await, Answer::Id(number));
+        let wanted = Restart { number, when, by: by.into(), reload: false };
+        assert_eq!(store.meta().await.unwrap().restart, wanted);
+    }
+}
+
+pub async fn a_restart_serves_nobody_who_asks_for_a_reload<S: Store>(store: &S) {
+    for (seen, number, asked, reload) in [
+        (0, 1, false, false),
+        (0, 2, true, true),
+        (1, 2, true, true),
+        (1, 2, false, true),
+        (2, 3, false, false),
+    ] {
+        let ask = Write::AskRestart { seen, when: RestartWhen::Idle, by: "ann".into(), reload: asked };
+        assert_eq!(ok(store, ask).await, Answer::Id(number));
+        assert_eq!(store.meta().await.unwrap().restart.reload, reload, "{seen} {asked}");
     }
 }
 

@@ -3,7 +3,7 @@
 use model::{Fence, Millis, ReplicaId};
 
 use super::support::*;
-use crate::{Answer, Lease, Store, Write};
+use crate::{Answer, Lease, MAX_NOTE, Store, Write};
 
 fn acquire(me: &ReplicaId, seen: Option<Fence>) -> Write {
     Write::AcquireLease { lease: "startup".into(), me: me.clone(), seen, at: Millis(100) }
@@ -14,6 +14,14 @@ async fn acquired<S: Store>(store: &S, me: &ReplicaId, seen: Option<Fence>) -> O
         Answer::Acquired(fence) => fence,
         other => panic!("{other:?}"),
     }
+}
+
+fn note(me: &ReplicaId, fence: Fence, note: &str) -> Write {
+    Write::NoteLease { lease: "startup".into(), me: me.clone(), fence, note: note.into() }
+}
+
+async fn noted<S: Store>(store: &S) -> String {
+    store.leases().await.unwrap()[0].note.clone()
 }
 
 /// Not taken, and nothing changed.
@@ -33,7 +41,8 @@ pub async fn only_one_live_member_holds_a_lease<S: Store>(store: &S) {
     assert_eq!(fence, Fence::first(1));
     not_acquired(store, &b, None).await;
     not_acquired(store, &b, Some(fence)).await;
-    let expected = Lease { name: "startup".into(), holder: Some(a), fence, since: Millis(100) };
+    let expected =
+        Lease { name: "startup".into(), holder: Some(a), fence, since: Millis(100), note: String::new() };
     assert_eq!(store.leases().await.unwrap(), [expected]);
 }
 
@@ -77,7 +86,8 @@ pub async fn a_released_lease_can_be_taken_under_the_next_fence<S: Store>(store:
     let (a, b) = (join(store, "r-0").await, join(store, "r-1").await);
     let first = acquired(store, &a, None).await.unwrap();
     assert!(claim(store, release(&a, first)).await);
-    let free = Lease { name: "startup".into(), holder: None, fence: first, since: Millis(100) };
+    let free =
+        Lease { name: "startup".into(), holder: None, fence: first, since: Millis(100), note: String::new() };
     assert_eq!(store.leases().await.unwrap(), [free]);
     declined(store, release(&a, first)).await;
     assert_eq!(acquired(store, &b, Some(first)).await, Some(first.next(1)));
@@ -118,4 +128,35 @@ pub async fn leases_come_by_name<S: Store>(store: &S) {
     }
     let names: Vec<_> = store.leases().await.unwrap().into_iter().map(|l| l.name).collect();
     assert_eq!(names, ["cron", "rollout", "startup"]);
+}
+
+pub async fn what_a_holder_leaves_is_there_for_the_next<S: Store>(store: &S) {
+    let (a, b) = (join(store, "r-0").await, join(store, "r-1").await);
+    let first = acquired(store, &a, None).await.unwrap();
+    assert_eq!(noted(store).await, "");
+    for text in ["half", "all"] {
+        assert_eq!(ok(store, note(&a, first, text)).await, Answer::Unit);
+        assert_eq!(noted(store).await, text);
+    }
+    assert!(claim(store, release(&a, first)).await);
+    assert_eq!(noted(store).await, "all");
+    let second = acquired(store, &b, Some(first)).await.unwrap();
+    assert_eq!(noted(store).await, "all");
+    stop(store, &b).await;
+    acquired(store, &a, Some(second)).await.unwrap();
+    assert_eq!(noted(store).await, "all");
+}
+
+pub async fn who_does_not_hold_a_lease_leaves_nothing<S: Store>(store: &S) {
+    let (a, b) = (join(store, "r-0").await, join(store, "r-1").await);
+    refused(store, note(&a, Fence::first(1), "x"), "Fenced").await;
+    let fence = acquired(store, &a, None).await.unwrap();
+    refused(store, note(&b, fence, "x"), "Fenced").await;
+    refused(store, note(&a, fence.next(1), "x"), "Fenced").await;
+    refused(store, note(&a, fence, &"x".repeat(MAX_NOTE + 1)), "Limit").await;
+    stop(store, &a).await;
+    refused(store, note(&a, fence, "x"), "Fenced").await;
+    let next = acquired(store, &b, Some(fence)).await.unwrap();
+    refused(store, note(&a, fence, "x"), "Fenced").await;
+    assert_eq!((noted(store).await.as_str(), store.leases().await.unwrap()[0].fence), ("", next));
 }

@@ -28,7 +28,7 @@ async fn found(write: &impl AsyncFn(Write) -> Answer) -> (ReplicaId, ReplicaId) 
     write(Write::RaiseEpoch { above: 1 }).await;
     write(Write::RaiseLevel { level: 1 }).await;
     write(Write::SetQuiet { reason: Some("maintenance".into()) }).await;
-    write(Write::AskRestart { seen: 0, when: RestartWhen::Idle, by: "ann".into() }).await;
+    write(Write::AskRestart { seen: 0, when: RestartWhen::Idle, by: "ann".into(), reload: true }).await;
     write(Write::ReportRollout { report: a_report() }).await;
     people(write).await;
     let (a, b) = (member(write, "r-0").await, member(write, "r-1").await);
@@ -36,6 +36,8 @@ async fn found(write: &impl AsyncFn(Write) -> Answer) -> (ReplicaId, ReplicaId) 
     write(Write::SetState { me: a.clone(), state: ReplicaState::Ready, at: Millis(20) }).await;
     write(Write::Beat { me: a.clone(), load: Load { builds: 1, agents: 2, busy: 1 } }).await;
     let fence = model::Fence::first(2);
+    let note = "how far it is".into();
+    write(Write::NoteLease { lease: "startup".into(), me: a.clone(), fence, note }).await;
     write(Write::ReleaseLease { lease: "startup".into(), me: a.clone(), fence }).await;
     write(create("f", ItemKind::Folder)).await;
     write(create("f/app", ItemKind::Pipeline)).await;
@@ -180,6 +182,7 @@ pub fn kind(write: &Write) -> &'static str {
         Write::Lapse { .. } => "Lapse",
         Write::AcquireLease { .. } => "AcquireLease",
         Write::ReleaseLease { .. } => "ReleaseLease",
+        Write::NoteLease { .. } => "NoteLease",
         Write::NoteFailover { .. } => "NoteFailover",
         Write::CreateItem { .. } => "CreateItem",
         Write::ConfigureItem { .. } => "ConfigureItem",

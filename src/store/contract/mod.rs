@@ -42,6 +42,7 @@ macro_rules! contract_suite {
                 a_level_is_raised_once_every_live_member_knows_it_and_keeps_out_who_does_not,
                 a_quiet_period_has_a_reason,
                 each_restart_that_is_asked_for_has_a_number,
+                a_restart_serves_nobody_who_asks_for_a_reload,
                 the_last_report_of_a_rollout_is_kept,
             }
             users {
@@ -93,6 +94,8 @@ macro_rules! contract_suite {
                 a_member_that_does_not_live_gets_no_lease,
                 a_raised_epoch_shows_in_the_next_fence,
                 leases_come_by_name,
+                what_a_holder_leaves_is_there_for_the_next,
+                who_does_not_hold_a_lease_leaves_nothing,
             }
             items {
                 an_item_is_created_and_read,

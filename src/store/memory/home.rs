@@ -4,8 +4,8 @@ use model::{Fence, Millis, ReplicaId, ReplicaState, RestartWhen, RolloutReport};
 
 use super::{State, next};
 use crate::{
-    Answer, Error, Failover, Join, Lease, Load, MAX_EPOCH, Member, Restart, Result, check_reason, first_id,
-    report_json, too_high,
+    Answer, Error, Failover, Join, Lease, Load, MAX_EPOCH, Member, Restart, Result, check_note, check_reason,
+    first_id, report_json, too_high,
 };
 
 impl State {
@@ -42,10 +42,10 @@ impl State {
         Ok(Answer::Unit)
     }
 
-    pub(super) fn ask_restart(&mut self, seen: i64, when: RestartWhen, by: &str) -> Answer {
-        if self.meta.restart.number <= seen {
-            let number = self.meta.restart.number + 1;
-            self.meta.restart = Restart { number, when, by: by.to_owned() };
+    pub(super) fn ask_restart(&mut self, seen: i64, when: RestartWhen, by: &str, reload: bool) -> Answer {
+        let last = &self.meta.restart;
+        if last.number <= seen || (reload && !last.reload) {
+            self.meta.restart = Restart { number: last.number + 1, when, by: by.to_owned(), reload };
         }
         Answer::Id(self.meta.restart.number)
     }
@@ -157,7 +157,8 @@ impl State {
             Some(_) | None => {}
         }
         let fence = seen.map_or(self.first_fence(), |seen| seen.next(self.meta.epoch));
-        let row = Lease { name: lease.to_owned(), holder: Some(me.clone()), fence, since: at };
+        let note = row.map(|row| row.note.clone()).unwrap_or_default();
+        let row = Lease { name: lease.to_owned(), holder: Some(me.clone()), fence, since: at, note };
         self.leases.insert(lease.to_owned(), row);
         Ok(Answer::Acquired(Some(fence)))
     }
@@ -169,6 +170,26 @@ impl State {
                 Answer::Bool(true)
             }
             Some(_) | None => Answer::Bool(false),
+        }
+    }
+
+    pub(super) fn note_lease(
+        &mut self,
+        lease: &str,
+        me: &ReplicaId,
+        fence: Fence,
+        note: &str,
+    ) -> Result<Answer> {
+        check_note(note)?;
+        let live = self.live(me);
+        let row = self.leases.get_mut(lease);
+        let current = row.as_ref().map(|row| row.fence);
+        match row {
+            Some(row) if live && row.holder.as_ref() == Some(me) && row.fence == fence => {
+                note.clone_into(&mut row.note);
+                Ok(Answer::Unit)
+            }
+            Some(_) | None => Err(Error::Fenced { current }),
         }
     }
 }

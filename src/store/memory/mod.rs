@@ -164,7 +164,7 @@ impl State {
             Write::RaiseLevel { level } => Ok(self.raise_level(*level)),
             Write::RaiseEpoch { above } => self.raise_epoch(*above),
             Write::SetQuiet { reason } => self.set_quiet(reason.as_deref()),
-            Write::AskRestart { seen, when, by } => Ok(self.ask_restart(*seen, *when, by)),
+            Write::AskRestart { seen, when, by, reload } => Ok(self.ask_restart(*seen, *when, by, *reload)),
             Write::ReportRollout { report } => self.report_rollout(report),
             Write::CreateFirstUser { user, token } => self.create_first_user(user, token.as_ref()),
             Write::CreateUser(user) => self.create_user(user),
@@ -190,6 +190,7 @@ impl State {
             Write::Lapse { who, beat, at } => Ok(self.lapse(who, *beat, *at)),
             Write::AcquireLease { lease, me, seen, at } => self.acquire(lease, me, *seen, *at),
             Write::ReleaseLease { lease, me, fence } => Ok(self.release(lease, me, *fence)),
+            Write::NoteLease { lease, me, fence, note } => self.note_lease(lease, me, *fence, note),
             Write::NoteFailover { lost, adopted_at, resumed_at } => {
                 Ok(self.note_failover(*lost, *adopted_at, *resumed_at))
             }

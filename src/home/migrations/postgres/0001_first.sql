@@ -11,10 +11,11 @@ CREATE TABLE meta (
     restart BIGINT NOT NULL,
     restart_when TEXT NOT NULL,
     restart_by TEXT NOT NULL,
+    restart_reload BIGINT NOT NULL,
     rollout TEXT
 );
-INSERT INTO meta (id, controller, level, epoch, tick, incarnation, restart, restart_when, restart_by)
-VALUES (1, '', 1, 1, 0, 0, 0, 'immediately', '');
+INSERT INTO meta (id, controller, level, epoch, tick, incarnation, restart, restart_when, restart_by, restart_reload)
+VALUES (1, '', 1, 1, 0, 0, 0, 'immediately', '', 0);
 
 CREATE TABLE account (
     user_key TEXT COLLATE "C" PRIMARY KEY,
@@ -75,7 +76,8 @@ CREATE TABLE lease (
     holder_name TEXT,
     holder_incarnation BIGINT,
     fence BIGINT NOT NULL,
-    since BIGINT NOT NULL
+    since BIGINT NOT NULL,
+    note TEXT NOT NULL
 );
 
 CREATE TABLE failover (

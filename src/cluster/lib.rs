@@ -5,6 +5,7 @@
 
 pub mod assign;
 pub mod membership;
+mod metrics;
 pub mod startup;
 pub mod watch;
 
@@ -24,3 +25,4 @@ pub const START_DEADLINE: Duration = Duration::from_secs(60);
 pub const STARTUP: &str = "startup";
 
 pub use membership::{Handle, Lost, Membership, View};
+pub use metrics::{Metrics, Stage};

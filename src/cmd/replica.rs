@@ -19,7 +19,7 @@ use link::Links;
 use local::{Administrator, Bootstrap, Paths, ReplicaRecord, ReplicaWait};
 use model::{Clock, JobName, ReplicaName, ReplicaState, SystemClock};
 use security::{Accounts, Keys};
-use server::{App, Limits, LogChecks, Settings};
+use server::{App, Limits, LogChecks, MetricsAccess, Scrapes, Settings};
 use store::{ApiToken, Hidden, Join, Store, User, Write};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -65,6 +65,15 @@ pub(crate) struct ReplicaArgs {
     /// The same for builds alone, when there is no --url: answers then name the address that was asked
     #[arg(long, value_name = "URL")]
     build_url: Option<String>,
+    /// What those show who scrape /metrics, instead of the token in HOME/metrics-token
+    #[arg(long, value_name = "TOKEN", env = "MAJORDOMO_METRICS_TOKEN", hide_env_values = true)]
+    metrics_token: Option<String>,
+    /// The same, in a file
+    #[arg(long, value_name = "FILE", env = "MAJORDOMO_METRICS_TOKEN_FILE")]
+    metrics_token_file: Option<PathBuf>,
+    /// Show metrics to everybody who reaches this replica
+    #[arg(long, env = "MAJORDOMO_METRICS_OPEN", value_parser = clap::builder::BoolishValueParser::new())]
+    metrics_open: bool,
     /// What this replica runs: changes when a restart is needed
     #[arg(long, default_value = "1")]
     revision: String,
@@ -84,9 +93,16 @@ async fn serve(args: ReplicaArgs) -> Result<ExitCode> {
     let paths = Paths::new(&args.home);
     let keys = Keys::read(&paths.master_key()).context("read the key of the controller")?;
     let inherited = local::inherited().context("take the inherited socket")?;
-    let home = open(&args, &paths).await?;
-    let peer_listener = TcpListener::bind(args.peer_listen).await.context("listen for peers")?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let metrics_token = metrics::token(
+        args.metrics_token.as_deref(),
+        args.metrics_token_file.as_deref(),
+        &paths.metrics_token(),
+        &keys,
+    )?;
+    let home = open(&args, &paths).await?;
+    let opened = clock.elapsed();
+    let peer_listener = TcpListener::bind(args.peer_listen).await.context("listen for peers")?;
     let store: Arc<dyn Store> = Arc::new(home.clone());
     not_foreign(&store, &paths).await?;
 
@@ -102,7 +118,9 @@ async fn serve(args: ReplicaArgs) -> Result<ExitCode> {
         at: clock.now(),
     };
     let address = join.address.clone();
+    let asked = clock.elapsed();
     let (membership, cluster) = join_patiently(&store, &clock, join).await?;
+    metrics::started(&cluster, opened, clock.elapsed().saturating_sub(asked));
     let links = Links::new(Arc::clone(&store), Arc::clone(&clock), cluster.clone(), keys.peer_token());
     let slashed = |url: &String| format!("{}/", url.trim_end_matches('/'));
     let url = args.url.as_ref().map(slashed);
@@ -123,6 +141,7 @@ async fn serve(args: ReplicaArgs) -> Result<ExitCode> {
 
     let this = Arc::new(This::new(cluster.clone()));
     let accounts = Accounts::new(Arc::clone(&store));
+    let counted = Arc::new(server::Metrics::default());
     let app = App {
         commands: engine.commands(),
         objects: home.objects(),
@@ -131,13 +150,22 @@ async fn serve(args: ReplicaArgs) -> Result<ExitCode> {
         agents: Arc::new(doors::Agents(links.clone())),
         peers: Arc::new(doors::Peers(links.clone())),
         replica: Arc::clone(&this) as Arc<dyn server::Replica>,
-        metrics: Arc::new(metrics::Source {
-            home: home.clone(),
-            engine: engine.clone(),
-            links: links.clone(),
-        }),
+        metrics: Arc::new(metrics::Source::new(metrics::Parts {
+            home: &home,
+            cluster: &cluster,
+            engine: &engine,
+            links: &links,
+            accounts: &accounts,
+            server: &counted,
+        })),
+        counted,
+        scrapes: Scrapes::default(),
         log_checks: LogChecks::default(),
-        settings: Settings { root_url: url, ..Settings::default() },
+        settings: Settings {
+            root_url: url,
+            metrics: MetricsAccess { open: args.metrics_open, token: Some(metrics_token) },
+            ..Settings::default()
+        },
         tasks: TaskTracker::new(),
     };
     let router = server::router(app);

@@ -14,6 +14,7 @@ mod hints;
 mod history;
 mod inbox;
 pub mod label;
+mod metrics;
 mod programs;
 mod schedule;
 mod seats;
@@ -27,7 +28,8 @@ pub use definition::Effective;
 pub use error::Error;
 pub use hints::{Hint, Hints};
 pub use inbox::{Delivery, text as delivery_text};
-pub use service::{Engine, Metrics, Parts, forgotten};
+pub use metrics::{Ended, Metrics};
+pub use service::{Engine, Parts, forgotten};
 pub use start::BEHAVIOUR;
 
 /// In the environment that a `node` step is granted: the instance id of the agent.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use cluster::assign::Loads;
@@ -19,12 +19,13 @@ use remoting::peer::PeerHint;
 use store::{Adopted, Answer, Load, Objects, Running, Store, Taken, Write};
 use tokio::sync::{Notify, Semaphore, mpsc};
 
-use crate::actor::{Actor, Ended, Mail};
+use crate::actor::{Actor, Ended, Loss, Mail};
 use crate::driver::Stop;
 use crate::hints::{Hint, Hints};
 use crate::history::Discards;
+use crate::metrics::Metrics;
 use crate::programs::Programs;
-use crate::start::{self, NoDriver};
+use crate::start::{self, NoDriver, Started};
 
 /// Adoptions and starts at once.
 const STARTS: usize = 64;
@@ -64,7 +65,7 @@ pub(crate) struct Shared {
     /// How often agents have held a higher fence than ours, by build.
     outranked: Mutex<HashMap<BuildId, u32>>,
     pub(crate) discards: Discards,
-    metrics: Metrics,
+    pub(crate) metrics: Metrics,
 }
 
 /// What the others have of an actor.
@@ -81,15 +82,6 @@ pub(crate) struct Visible {
     pub(crate) committed: AtomicI64,
     /// An act is in flight that another owner would have to follow on or do again.
     pub(crate) busy: AtomicBool,
-}
-
-/// Counters since the start.
-#[derive(Debug, Default)]
-pub struct Metrics {
-    pub builds_started: AtomicU64,
-    pub builds_finished: AtomicU64,
-    pub builds_adopted: AtomicU64,
-    pub progress_writes: AtomicU64,
 }
 
 /// The engine; cheap to clone.
@@ -129,8 +121,11 @@ impl Engine {
         crate::Commands::new(store, clock, shared.hints.clone(), Arc::clone(&shared.programs))
     }
 
+    /// What was counted so far, and what is so now.
     pub fn metrics(&self) -> &Metrics {
-        &self.shared.metrics
+        let metrics = &self.shared.metrics;
+        metrics.driving.set(i64::try_from(self.driving()).unwrap_or(i64::MAX));
+        metrics
     }
 
     /// Builds that this replica drives now.
@@ -173,10 +168,6 @@ impl Shared {
         view.member(self.cluster.me()).is_some_and(|m| m.state == ReplicaState::Ready)
     }
 
-    pub(crate) fn progressed(&self) {
-        self.metrics.progress_writes.fetch_add(1, Ordering::Relaxed);
-    }
-
     pub(crate) fn note_failover(
         self: &Arc<Self>,
         lost: i64,
@@ -217,7 +208,7 @@ impl Shared {
     /// Drives a build from now on, unless we do already, or did under this fence. A fence has one driver: what that had in
     /// flight when it ended may be committed later, and by the rule of the lost answer another one under the same
     /// fence would take it for its own. What is still ours then is claimed anew (`look`).
-    pub(crate) fn drive(self: &Arc<Self>, running: Running, lost: Option<i64>) {
+    pub(crate) fn drive(self: &Arc<Self>, running: Running, lost: Option<Loss>) {
         let (mail, inbox) = mpsc::unbounded_channel();
         let visible = Arc::new(Visible { committed: AtomicI64::new(running.seq), ..Visible::default() });
         {
@@ -289,21 +280,24 @@ async fn life(
     running: Running,
     inbox: mpsc::UnboundedReceiver<Mail>,
     visible: Arc<Visible>,
-    lost: Option<i64>,
+    lost: Option<Loss>,
 ) -> Ended {
+    let metrics = &shared.metrics;
     let what = format!("{} #{}", running.job, running.number);
-    let driver = loop {
+    let Started { driver, since } = loop {
         let slot = shared.starts.acquire().await;
         let started = start::driver(shared, &running).await;
         drop(slot);
         match started {
-            Ok(driver) => break driver,
+            Ok(started) => break started,
             Err(NoDriver::Store(error)) => {
                 tracing::debug!(%error, build = what, "start driving");
                 tokio::time::sleep(cluster::LOOK).await;
             }
             Err(NoDriver::Failed(why)) => {
                 tracing::info!(build = what, why, "a build can't run");
+                metrics.started.inc();
+                metrics.build_ended(model::BuildResult::Failure, Duration::ZERO);
                 if let Err(error) = start::fail(shared, &running, &why).await {
                     tracing::debug!(%error, build = what, "end a build that can't run");
                     tokio::time::sleep(cluster::LOOK).await;
@@ -312,17 +306,20 @@ async fn life(
             }
         }
     };
-    let count = if lost.is_some() { &shared.metrics.builds_adopted } else { &shared.metrics.builds_started };
-    count.fetch_add(1, Ordering::Relaxed);
+    let count = if lost.is_some() { &metrics.adopted } else { &metrics.started };
+    count.inc();
     let ended = Actor::run(Arc::clone(shared), driver, inbox, visible, lost).await;
     match &ended {
         Ended::Stopped(Stop::Finished(result)) => {
-            shared.metrics.builds_finished.fetch_add(1, Ordering::Relaxed);
+            metrics.build_ended(*result, shared.clock.now().since(since));
             shared.outranked.lock().remove(&running.build);
             tracing::debug!(build = what, %result, "a build has ended");
             shared.discards.ask(&running.job);
         }
-        Ended::Stopped(Stop::Fenced) => driven_elsewhere(&running),
+        Ended::Stopped(Stop::Fenced) => {
+            metrics.fenced.inc();
+            driven_elsewhere(&running);
+        }
         Ended::Stopped(Stop::Outranked(held)) => outranked(shared, &running, *held).await,
         Ended::Stopped(Stop::Broken(why)) => {
             tracing::error!(build = what, why, "a build can't go on");
@@ -330,7 +327,10 @@ async fn life(
                 tracing::error!(build = what, %error, "end a build that can't go on");
             }
         }
-        Ended::HandedOver => tracing::info!(build = what, "a build is handed over"),
+        Ended::HandedOver => {
+            metrics.handed_over.inc();
+            tracing::info!(build = what, "a build is handed over");
+        }
     }
     ended
 }
@@ -528,11 +528,11 @@ pub fn forgotten(row: &Running, me: i64, (fence, committed): (Fence, i64)) -> bo
 }
 
 async fn adopt(shared: &Arc<Shared>, row: Running) {
-    let (build, from) = (row.build, row.owner);
+    let (build, from, since) = (row.build, row.owner, shared.clock.elapsed());
     match claim(shared, row).await {
         Ok(Some(row)) => {
             tracing::debug!(%build, from, "adopt a build");
-            let lost = (from != row.owner).then_some(from);
+            let lost = (from != row.owner).then_some(Loss { from, since });
             shared.drive(row, lost);
         }
         Ok(None) => {}

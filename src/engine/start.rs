@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use model::{BuildResult, JobName};
+use model::{BuildResult, JobName, Millis};
 use pipeline::act::{Began, Earlier, Language, Outcome, Record};
 use store::{Build, Chunk, Effect, Executor, Progress, Running, Write};
 
@@ -38,7 +38,14 @@ impl From<store::Error> for NoDriver {
     }
 }
 
-pub(crate) async fn driver(shared: &Shared, running: &Running) -> Result<Driver, NoDriver> {
+/// A build with its driver.
+pub(crate) struct Started {
+    pub(crate) driver: Driver,
+    /// When it left the queue.
+    pub(crate) since: Millis,
+}
+
+pub(crate) async fn driver(shared: &Shared, running: &Running) -> Result<Started, NoDriver> {
     let build = shared
         .store
         .build_by_id(running.build)
@@ -50,8 +57,9 @@ pub(crate) async fn driver(shared: &Shared, running: &Running) -> Result<Driver,
             running.behaviour
         )));
     }
+    let since = build.started_at;
     if running.seq == 0 {
-        return begin(shared, running, &build).await;
+        return Ok(Started { driver: begin(shared, running, &build).await?, since });
     }
     let (mut records, bytes) = journal(shared, running).await?;
     let first = (!records.is_empty()).then(|| records.remove(0));
@@ -73,7 +81,7 @@ pub(crate) async fn driver(shared: &Shared, running: &Running) -> Result<Driver,
     if set_back(running) {
         driver.start_nothing_unknown();
     }
-    Ok(driver)
+    Ok(Started { driver, since })
 }
 
 /// The whole journal, with texts in place of the objects that hold them, and the bytes of both.

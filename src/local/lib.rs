@@ -47,6 +47,7 @@ mod whom;
 pub use bootstrap::{Administrator, Bootstrap, BootstrapItem, BootstrapNode, BootstrapToken};
 pub use drill::{FailoverTest, failover_history, failover_test};
 pub use error::Error;
+pub use files::{read_secret, write_secret};
 pub use follow::{drain, reload, restart};
 pub use home::{Paths, ensure_usable};
 pub use listener::{LISTEN_FD, inherited, share};

@@ -31,6 +31,7 @@ mod tests;
 mod verify;
 
 pub use front::{JENKINS_VERSION, router};
+pub use metrics::{Access as MetricsAccess, Metrics, Scrapes};
 pub use ports::{
     AgentSockets, App, Arrival, MetricsSource, PeerSockets, Replica, Secrets, Settings, Upgraded,
 };

@@ -1,0 +1,93 @@
+//! Answers to those who scrape.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, Response, header};
+use meter::{Document, Format, Name};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::{controller, jenkins};
+use crate::error::Error;
+use crate::path::Route;
+use crate::ports::App;
+use crate::reply::{self, Reply};
+use crate::request::Base;
+
+/// What all replicas say is gathered at most that often: several may scrape one controller.
+const GATHER: Duration = Duration::from_secs(1);
+
+const SCRAPED: Name = Name::new(
+    "majordomo_replica_scraped",
+    "1 for each live replica whose samples are here, 0 for one that did not answer",
+);
+
+/// What was gathered last; one for each server.
+#[derive(Clone, Default)]
+pub struct Scrapes {
+    all: Arc<Mutex<Option<(Instant, Arc<Document>)>>>,
+    pub(super) jobs: jenkins::Jobs,
+}
+
+/// To whom may see it.
+pub(crate) async fn serve(
+    app: &App,
+    route: &Route,
+    base: &Base,
+    headers: &HeaderMap,
+    scope: Option<&str>,
+) -> Reply {
+    match route {
+        Route::Prometheus { slash: false } => reply::found(&format!("{}prometheus/", base.root())),
+        Route::Prometheus { slash: true } => jenkins::text(app).await,
+        Route::MetricsOf(_, what) => jenkins::json(app, *what).await,
+        _ => ours(app, headers, scope).await,
+    }
+}
+
+/// `/metrics`
+async fn ours(app: &App, headers: &HeaderMap, scope: Option<&str>) -> Reply {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let format = Format::wanted(accept);
+    let text = match scope {
+        None | Some("replica") => Document::parse(&app.metrics.own()).write(format),
+        Some("controller") => all(app).await?.write(format),
+        Some(_) => {
+            return Err(Error::bad(
+                "scope is replica, for the one that answers, or controller, for all of them",
+            ));
+        }
+    };
+    Ok(as_text(text, format))
+}
+
+fn as_text(text: String, format: Format) -> Response<axum::body::Body> {
+    reply::typed(text, format.content_type())
+}
+
+/// Those of all live replicas, and of the controller. Who asks meanwhile gets the same.
+pub(crate) async fn all(app: &App) -> Result<Arc<Document>, Error> {
+    let mut last = app.scrapes.all.lock().await;
+    if let Some((at, document)) = last.as_ref().filter(|(at, _)| at.elapsed() < GATHER) {
+        let _fresh = at;
+        return Ok(Arc::clone(document));
+    }
+    let (others, controller) = tokio::join!(app.metrics.others(), controller::read(app));
+    let mut document = Document::parse(&app.metrics.own());
+    let mut scraped = vec![(app.replica.name(), true)];
+    for (name, text) in others {
+        scraped.push((name, text.is_some()));
+        if let Some(text) = text {
+            document.join(Document::parse(&text));
+        }
+    }
+    controller?.write(&mut document);
+    let of = |(name, answered): (model::ReplicaName, bool)| {
+        (format!("replica=\"{name}\""), f64::from(u8::from(answered)))
+    };
+    document.gauge(SCRAPED, scraped.into_iter().map(of));
+    let document = Arc::new(document);
+    *last = Some((Instant::now(), Arc::clone(&document)));
+    Ok(document)
+}

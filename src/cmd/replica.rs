@@ -24,6 +24,7 @@ use store::{ApiToken, Hidden, Join, Store, User, Write};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use this::This;
 
@@ -82,7 +83,8 @@ pub(crate) struct ReplicaArgs {
 pub(crate) fn run(args: ReplicaArgs) -> Result<ExitCode> {
     super::log_to_stderr();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let code = runtime.block_on(serve(args));
+    let span = tracing::info_span!("replica", name = args.name);
+    let code = runtime.block_on(serve(args).instrument(span));
     // Blocking work that is left (a password being hashed) must not hold up the end.
     runtime.shutdown_timeout(Duration::from_millis(200));
     code

@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use remoting::peer::PeerHint;
 use store::{Adopted, Answer, Load, Objects, Running, Store, Taken, Write};
 use tokio::sync::{Notify, Semaphore, mpsc};
+use tracing::Instrument;
 
 use crate::actor::{Actor, Ended, Loss, Mail};
 use crate::driver::Stop;
@@ -221,8 +222,12 @@ impl Shared {
             actors.insert(running.build, Driving { mail, fence, visible });
         }
         let shared = Arc::clone(self);
-        tokio::spawn(async move {
-            let build = running.build;
+        // all that is said of the build names it, whatever has made it begin
+        let (build, number) = (running.build, running.number);
+        let span = tracing::info_span!(
+            parent: None, "build", build = %build, job = %running.job, number, replica = %self.cluster.me().name
+        );
+        let driving = async move {
             let living =
                 AssertUnwindSafe(life(&shared, running.clone(), inbox, visible, lost)).catch_unwind();
             let ended = living.await;
@@ -241,7 +246,8 @@ impl Shared {
                 Ok(Ended::Stopped(Stop::Outranked(_))) => shared.own.notify_one(),
                 Ok(Ended::Stopped(Stop::Finished(_) | Stop::Fenced | Stop::Broken(_))) | Err(_) => {}
             }
-        });
+        };
+        tokio::spawn(driving.instrument(span));
     }
 
     /// Nobody drives the build under this fence any more.
@@ -283,7 +289,6 @@ async fn life(
     lost: Option<Loss>,
 ) -> Ended {
     let metrics = &shared.metrics;
-    let what = format!("{} #{}", running.job, running.number);
     let Started { driver, since } = loop {
         let slot = shared.starts.acquire().await;
         let started = start::driver(shared, &running).await;
@@ -291,15 +296,15 @@ async fn life(
         match started {
             Ok(started) => break started,
             Err(NoDriver::Store(error)) => {
-                tracing::debug!(%error, build = what, "start driving");
+                tracing::debug!(%error, "start driving");
                 tokio::time::sleep(cluster::LOOK).await;
             }
             Err(NoDriver::Failed(why)) => {
-                tracing::info!(build = what, why, "a build can't run");
+                tracing::info!(why, "a build can't run");
                 metrics.started.inc();
                 metrics.build_ended(model::BuildResult::Failure, Duration::ZERO);
                 if let Err(error) = start::fail(shared, &running, &why).await {
-                    tracing::debug!(%error, build = what, "end a build that can't run");
+                    tracing::debug!(%error, "end a build that can't run");
                     tokio::time::sleep(cluster::LOOK).await;
                 }
                 return Ended::Stopped(Stop::Finished(model::BuildResult::Failure));
@@ -313,38 +318,37 @@ async fn life(
         Ended::Stopped(Stop::Finished(result)) => {
             metrics.build_ended(*result, shared.clock.now().since(since));
             shared.outranked.lock().remove(&running.build);
-            tracing::debug!(build = what, %result, "a build has ended");
+            tracing::debug!(%result, "a build has ended");
             shared.discards.ask(&running.job);
         }
         Ended::Stopped(Stop::Fenced) => {
             metrics.fenced.inc();
-            driven_elsewhere(&running);
+            driven_elsewhere();
         }
         Ended::Stopped(Stop::Outranked(held)) => outranked(shared, &running, *held).await,
         Ended::Stopped(Stop::Broken(why)) => {
-            tracing::error!(build = what, why, "a build can't go on");
+            tracing::error!(why, "a build can't go on");
             if let Err(error) = give_up(shared, &running, why).await {
-                tracing::error!(build = what, %error, "end a build that can't go on");
+                tracing::error!(%error, "end a build that can't go on");
             }
         }
         Ended::HandedOver => {
             metrics.handed_over.inc();
-            tracing::info!(build = what, "a build is handed over");
+            tracing::info!("a build is handed over");
         }
     }
     ended
 }
 
-fn driven_elsewhere(running: &Running) {
-    let build = format_args!("{} #{}", running.job, running.number);
-    tracing::info!(%build, "a build is driven by another replica now");
+fn driven_elsewhere() {
+    tracing::info!("a build is driven by another replica now");
 }
 
 async fn crashed(shared: &Arc<Shared>, running: &Running) {
     let why = "Majordomo stopped driving this build because of a bug of its own; its log says more";
-    tracing::error!(build = %running.build, job = %running.job, number = running.number, "the driver of a build crashed");
+    tracing::error!("the driver of a build crashed");
     if let Err(error) = give_up(shared, running, why).await {
-        tracing::error!(build = %running.build, %error, "end a build whose driver crashed");
+        tracing::error!(%error, "end a build whose driver crashed");
     }
 }
 
@@ -383,7 +387,7 @@ async fn outranked(shared: &Arc<Shared>, running: &Running, held: model::Fence) 
     };
     let Some(row) = rows.into_iter().find(|r| r.build == running.build) else { return };
     if row.fence > running.fence {
-        return driven_elsewhere(running);
+        return driven_elsewhere();
     }
     let said = held != running.fence;
     if said && held.epoch() > row.fence.epoch() + EPOCH_JUMP {

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+use tracing::Instrument;
 
 use crate::request::Remote;
 use watched::{Activity, Watched};
@@ -87,10 +88,11 @@ pub async fn serve(listener: TcpListener, router: axum::Router, stop: Cancellati
             accepted = listener.accept() => match accepted {
                 Ok((stream, remote)) => {
                     let work = connection(stream, Remote(remote), router.clone(), stops.clone(), limits.clone());
-                    connections.spawn(async move {
+                    let work = async move {
                         work.await;
                         drop(slot);
-                    });
+                    };
+                    connections.spawn(work.in_current_span());
                 }
                 Err(error) => {
                     tracing::warn!("accept a connection: {error}");

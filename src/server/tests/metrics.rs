@@ -111,12 +111,9 @@ async fn dashboards_of_jenkins_find_their_names() {
         has(&text, &line);
     }
     assert!(!text.contains("jenkins_job=\"off\""), "a disabled job is left out");
-    let parsed = Document::parse(&text);
-    assert_eq!(
-        parsed.write(Format::Prometheus).lines().count(),
-        text.lines().count(),
-        "each line is one of the format"
-    );
+    let samples = |text: &str| text.lines().filter(|line| !line.starts_with('#')).count();
+    let parsed = Document::parse(&text).write(Format::Prometheus);
+    assert_eq!(samples(&parsed), samples(&text), "each line is one of the format");
 }
 
 #[tokio::test]

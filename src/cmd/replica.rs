@@ -3,6 +3,7 @@
 mod doors;
 mod metrics;
 mod this;
+mod traces;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -75,6 +76,9 @@ pub(crate) struct ReplicaArgs {
     /// Show metrics to everybody who reaches this replica
     #[arg(long, env = "MAJORDOMO_METRICS_OPEN", value_parser = clap::builder::BoolishValueParser::new())]
     metrics_open: bool,
+    /// Collector to which traces of builds are sent, as http://localhost:4318 [env: OTEL_EXPORTER_OTLP_ENDPOINT]
+    #[arg(long, value_name = "URL")]
+    otlp_endpoint: Option<String>,
     /// What this replica runs: changes when a restart is needed
     #[arg(long, default_value = "1")]
     revision: String,
@@ -102,6 +106,7 @@ async fn serve(args: ReplicaArgs) -> Result<ExitCode> {
         &paths.metrics_token(),
         &keys,
     )?;
+    let collector = traces::collector(args.otlp_endpoint.as_deref())?;
     let home = open(&args, &paths).await?;
     let opened = clock.elapsed();
     let peer_listener = TcpListener::bind(args.peer_listen).await.context("listen for peers")?;
@@ -144,6 +149,7 @@ async fn serve(args: ReplicaArgs) -> Result<ExitCode> {
     let this = Arc::new(This::new(cluster.clone()));
     let accounts = Accounts::new(Arc::clone(&store));
     let counted = Arc::new(server::Metrics::default());
+    let traced = Arc::new(telemetry::Metrics::default());
     let app = App {
         commands: engine.commands(),
         objects: home.objects(),
@@ -159,6 +165,7 @@ async fn serve(args: ReplicaArgs) -> Result<ExitCode> {
             links: &links,
             accounts: &accounts,
             server: &counted,
+            traces: &traced,
         })),
         counted,
         scrapes: Scrapes::default(),
@@ -195,6 +202,7 @@ async fn serve(args: ReplicaArgs) -> Result<ExitCode> {
         () = links.run() => ExitCode::SUCCESS,
         () = engine.run() => ExitCode::SUCCESS,
         () = accounts.run() => ExitCode::SUCCESS,
+        () = traces::send(collector, &engine, &name, traced) => ExitCode::SUCCESS,
         () = stop(&this, &cluster, &engine, &links, (&public_stop, serve_on)) => ExitCode::SUCCESS,
     };
     all_stop.cancel();

@@ -21,6 +21,7 @@ mod seats;
 mod service;
 mod start;
 mod texts;
+mod trace;
 
 pub use checkout::GitSource;
 pub use commands::{Buildable, Commands, Queued};
@@ -31,6 +32,7 @@ pub use inbox::{Delivery, text as delivery_text};
 pub use metrics::{Ended, Metrics};
 pub use service::{Engine, Parts, forgotten};
 pub use start::BEHAVIOUR;
+pub use trace::{BuildTrace, MOST_SPANS, Span, SpanKind};
 
 /// In the environment that a `node` step is granted: the instance id of the agent.
 pub const INSTANCE_ENV: &str = "MAJORDOMO_AGENT_INSTANCE";

@@ -17,7 +17,7 @@ use model::{BuildId, Clock, Fence, Millis, ReplicaState};
 use parking_lot::Mutex;
 use remoting::peer::PeerHint;
 use store::{Adopted, Answer, Load, Objects, Running, Store, Taken, Write};
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, broadcast, mpsc};
 use tracing::Instrument;
 
 use crate::actor::{Actor, Ended, Loss, Mail};
@@ -27,9 +27,12 @@ use crate::history::Discards;
 use crate::metrics::Metrics;
 use crate::programs::Programs;
 use crate::start::{self, NoDriver, Started};
+use crate::trace::BuildTrace;
 
 /// Adoptions and starts at once.
 const STARTS: usize = 64;
+/// Builds that have ended and wait for who wants their traces.
+const OVER: usize = 1024;
 /// Epochs that a store may have been set back by; an agent that claims more is lying.
 const EPOCH_JUMP: u32 = 64;
 
@@ -67,6 +70,8 @@ pub(crate) struct Shared {
     outranked: Mutex<HashMap<BuildId, u32>>,
     pub(crate) discards: Discards,
     pub(crate) metrics: Metrics,
+    /// Builds that have ended here, for who wants their traces.
+    over: broadcast::Sender<BuildId>,
 }
 
 /// What the others have of an actor.
@@ -112,6 +117,7 @@ impl Engine {
             outranked: Mutex::default(),
             discards: Discards::default(),
             metrics: Metrics::default(),
+            over: broadcast::Sender::new(OVER),
         };
         Engine { shared: Arc::new(shared) }
     }
@@ -132,6 +138,22 @@ impl Engine {
     /// Builds that this replica drives now.
     pub fn driving(&self) -> usize {
         self.shared.actors.lock().len()
+    }
+
+    /// Builds as they end here. Who is slow misses the oldest.
+    pub fn ended(&self) -> broadcast::Receiver<BuildId> {
+        self.shared.over.subscribe()
+    }
+
+    /// What a build that has ended did, and when. `None`: it is gone, or can't be read.
+    pub async fn trace(&self, build: BuildId) -> Option<BuildTrace> {
+        match crate::trace::of(&self.shared, build).await {
+            Ok(trace) => trace,
+            Err(error) => {
+                tracing::debug!(?error, %build, "read what a build did");
+                None
+            }
+        }
     }
 
     /// Runs until the process ends.
@@ -317,6 +339,7 @@ async fn life(
     match &ended {
         Ended::Stopped(Stop::Finished(result)) => {
             metrics.build_ended(*result, shared.clock.now().since(since));
+            let _nobody_wants_it = shared.over.send(running.build);
             shared.outranked.lock().remove(&running.build);
             tracing::debug!(%result, "a build has ended");
             shared.discards.ask(&running.job);

@@ -14,6 +14,7 @@ mod builds;
 mod disks;
 mod freestyle;
 mod jobs;
+mod metrics;
 mod nodes;
 mod queue;
 mod refusals;

@@ -47,11 +47,12 @@ pub(super) struct Parts<'a> {
     pub(super) links: &'a Links,
     pub(super) accounts: &'a Accounts,
     pub(super) server: &'a server::Metrics,
+    pub(super) traces: &'a telemetry::Metrics,
 }
 
 impl Source {
     pub(super) fn new(parts: Parts<'_>) -> Source {
-        let Parts { home, cluster, engine, links, accounts, server } = parts;
+        let Parts { home, cluster, engine, links, accounts, server, traces } = parts;
         let mut registry = meter::registry_of(cluster.me().name.as_str());
         engine.metrics().register(&mut registry);
         links.metrics().register(&mut registry);
@@ -59,6 +60,7 @@ impl Source {
         cluster.metrics().register(&mut registry);
         accounts.metrics().register(&mut registry);
         server.register(&mut registry);
+        traces.register(&mut registry);
         let program: Family<Program, Gauge> = Family::default();
         program.get_or_create(&Program).set(1);
         meter::add(&mut registry, BUILD_INFO, program);

@@ -18,9 +18,17 @@ use crate::request::Base;
 /// What all replicas say is gathered at most that often: several may scrape one controller.
 const GATHER: Duration = Duration::from_secs(1);
 
+/// Time for the store.
+const READ: Duration = Duration::from_secs(2);
+
 const SCRAPED: Name = Name::new(
     "majordomo_replica_scraped",
     "1 for each live replica whose samples are here, 0 for one that did not answer",
+);
+
+const READ_IT: Name = Name::new(
+    "majordomo_controller_scraped",
+    "1 when the values of the whole controller are here, 0 when the store did not answer in time",
 );
 
 /// What was gathered last; one for each server.
@@ -52,7 +60,7 @@ async fn ours(app: &App, headers: &HeaderMap, scope: Option<&str>) -> Reply {
     let format = Format::wanted(accept);
     let text = match scope {
         None | Some("replica") => Document::parse(&app.metrics.own()).write(format),
-        Some("controller") => all(app).await?.write(format),
+        Some("controller") => all(app).await.write(format),
         Some(_) => {
             return Err(Error::bad(
                 "scope is replica, for the one that answers, or controller, for all of them",
@@ -67,13 +75,14 @@ fn as_text(text: String, format: Format) -> Response<axum::body::Body> {
 }
 
 /// Those of all live replicas, and of the controller. Who asks meanwhile gets the same.
-pub(crate) async fn all(app: &App) -> Result<Arc<Document>, Error> {
+pub(crate) async fn all(app: &App) -> Arc<Document> {
     let mut last = app.scrapes.all.lock().await;
-    if let Some((at, document)) = last.as_ref().filter(|(at, _)| at.elapsed() < GATHER) {
-        let _fresh = at;
-        return Ok(Arc::clone(document));
+    if let Some((_, document)) = last.as_ref().filter(|(at, _)| at.elapsed() < GATHER) {
+        return Arc::clone(document);
     }
-    let (others, controller) = tokio::join!(app.metrics.others(), controller::read(app));
+    // a store that is away makes what is in memory no less true
+    let reading = tokio::time::timeout(READ, controller::read(app));
+    let (others, controller) = tokio::join!(app.metrics.others(), reading);
     let mut document = Document::parse(&app.metrics.own());
     let mut scraped = vec![(app.replica.name(), true)];
     for (name, text) in others {
@@ -82,12 +91,23 @@ pub(crate) async fn all(app: &App) -> Result<Arc<Document>, Error> {
             document.join(Document::parse(&text));
         }
     }
-    controller?.write(&mut document);
+    let read = match controller {
+        Ok(Ok(controller)) => {
+            controller.write(&mut document);
+            true
+        }
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "read the store for a scrape");
+            false
+        }
+        Err(_) => false,
+    };
+    document.gauge(READ_IT, [(String::new(), f64::from(u8::from(read)))]);
     let of = |(name, answered): (model::ReplicaName, bool)| {
         (format!("replica=\"{name}\""), f64::from(u8::from(answered)))
     };
     document.gauge(SCRAPED, scraped.into_iter().map(of));
     let document = Arc::new(document);
     *last = Some((Instant::now(), Arc::clone(&document)));
-    Ok(document)
+    document
 }

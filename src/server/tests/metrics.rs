@@ -129,3 +129,15 @@ async fn the_metrics_plugin_is_answered_under_a_key() {
     assert_eq!(site.anon().get(&at("threads")).await.status, 401);
     assert_eq!(site.admin().get(&at("threads")).await.status, 501);
 }
+
+#[tokio::test]
+async fn a_store_that_is_away_hides_only_what_is_in_it() {
+    let store = store::Failing::new(Memory::new());
+    let site = Site::on(Arc::new(store.clone())).await;
+    store.deafen();
+    let text = site.peer().get("/metrics?scope=controller").await.text();
+    has(&text, "majordomo_controller_scraped 0");
+    has(&text, "majordomo_builds_ended_total{replica=\"acme-1\",result=\"success\"} 3");
+    assert!(!text.contains("majordomo_nodes"));
+    assert_eq!(site.peer().get("/metrics").await.status, 200);
+}

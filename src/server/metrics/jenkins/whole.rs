@@ -22,7 +22,7 @@ pub(super) async fn text(app: &App, jobs: &[Tally]) -> Result<String, Error> {
     let base = Base::of(Some("http://localhost"), &http::HeaderMap::new());
     let look = Look::new(app, &base);
     let controller = controller::read(app).await?;
-    let replicas = scrape::all(app).await?;
+    let replicas = scrape::all(app).await;
     let mut page = Page::default();
     status(&mut page, app, &controller, &replicas);
     nodes(&mut page, &look).await?;

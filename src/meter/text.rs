@@ -107,7 +107,8 @@ impl Family {
     /// The name under which people know it.
     pub fn known_as(&self) -> String {
         match self.kind {
-            Kind::Counter => format!("{}_total", self.name),
+            Kind::Counter if !self.name.ends_with("_total") => format!("{}_total", self.name),
+            Kind::Counter => self.name.clone(),
             Kind::Gauge | Kind::Histogram | Kind::Summary | Kind::Unknown => self.name.clone(),
         }
     }
@@ -133,8 +134,8 @@ impl Document {
                 match word {
                     Some("HELP") => current = Some(document.begin(name, rest)),
                     Some("TYPE") => {
-                        if let Some(family) = current.and_then(|at: usize| document.families.get_mut(at)) {
-                            family.kind = Kind::parse(rest);
+                        if let Some(at) = current {
+                            document.is_of_kind(at, Kind::parse(rest));
                         }
                     }
                     _ => {}
@@ -146,6 +147,21 @@ impl Document {
             }
         }
         document
+    }
+
+    /// The older format has the `_total` of a counter in its head.
+    fn is_of_kind(&mut self, at: usize, kind: Kind) {
+        let Some(family) = self.families.get_mut(at) else { return };
+        family.kind = kind;
+        let Some(short) = family.name.strip_suffix("_total").filter(|_| kind == Kind::Counter) else {
+            return;
+        };
+        if !self.places.contains_key(short) {
+            let short = short.to_owned();
+            self.places.remove(&family.name);
+            self.places.insert(short.clone(), at);
+            family.name = short;
+        }
     }
 
     /// The place of a family, which is made when there is none.
@@ -286,7 +302,9 @@ mod tests {
         assert!(
             open.starts_with("# HELP builds Builds.\n# TYPE builds counter\n") && open.ends_with("# EOF\n")
         );
-        assert_eq!(Document::parse(&open).families, all.families);
+        for format in [Format::OpenMetrics, Format::Prometheus] {
+            assert_eq!(Document::parse(&all.write(format)).families, all.families);
+        }
         let builds = &all.family("builds_total").unwrap().samples;
         assert_eq!((builds[1].label("replica"), builds[1].number()), (Some("b"), 3.0));
         assert_eq!(builds[1].label("plica"), None);
@@ -295,7 +313,7 @@ mod tests {
     #[test]
     fn another_parser_reads_what_is_written() {
         // it takes no `}` in a value
-        let text = Document::parse(&OURS.replace(r#"}\\\"x"#, "success")).write(Format::Prometheus);
+        let text = Document::parse(&OURS.replace(r#"}\"x"#, "success")).write(Format::Prometheus);
         let scrape = prometheus_parse::Scrape::parse(text.lines().map(|line| Ok(line.to_owned()))).unwrap();
         assert_eq!(scrape.docs["builds_total"], "Builds.");
         let builds = scrape.samples.iter().find(|s| s.metric == "builds_total").unwrap();

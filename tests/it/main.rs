@@ -20,4 +20,5 @@ mod queue;
 mod refusals;
 mod replicas;
 mod starts;
+mod traces;
 mod users;

@@ -77,7 +77,7 @@ pub(crate) async fn read(app: &App) -> Result<Controller, Error> {
         replicas.push((member.id.name.to_string(), member.state.as_str(), builds));
     }
     let meta = look.meta().await?;
-    let jobs = app.scrapes.jobs.read(app).await?;
+    let jobs = super::jenkins::jobs(app).await?;
     let disabled = jobs.iter().filter(|job| job.item.disabled).count() as u64;
     Ok(Controller {
         jobs: (jobs.len() as u64 - disabled, disabled),

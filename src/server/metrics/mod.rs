@@ -6,6 +6,7 @@
 mod controller;
 mod gate;
 mod jenkins;
+mod kept;
 mod scrape;
 
 use std::time::Duration;

@@ -1,13 +1,14 @@
 //! Answers to those who scrape.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Response, header};
 use meter::{Document, Format, Name};
-use tokio::sync::Mutex;
-use tokio::time::Instant;
+use store::Tally;
 
+use super::kept::Kept;
 use super::{controller, jenkins};
 use crate::error::Error;
 use crate::path::Route;
@@ -34,8 +35,8 @@ const READ_IT: Name = Name::new(
 /// What was gathered last; one for each server.
 #[derive(Clone, Default)]
 pub struct Scrapes {
-    all: Arc<Mutex<Option<(Instant, Arc<Document>)>>>,
-    pub(super) jobs: jenkins::Jobs,
+    all: Kept<Document>,
+    pub(super) jobs: Kept<Vec<Tally>>,
 }
 
 /// To whom may see it.
@@ -74,12 +75,16 @@ fn as_text(text: String, format: Format) -> Response<axum::body::Body> {
     reply::typed(text, format.content_type())
 }
 
-/// Those of all live replicas, and of the controller. Who asks meanwhile gets the same.
+/// Those of all live replicas, and of the controller.
 pub(crate) async fn all(app: &App) -> Arc<Document> {
-    let mut last = app.scrapes.all.lock().await;
-    if let Some((_, document)) = last.as_ref().filter(|(at, _)| at.elapsed() < GATHER) {
-        return Arc::clone(document);
+    let gathered: Result<Arc<Document>, Infallible> =
+        app.scrapes.all.get(GATHER, async { Ok(gather(app).await) }).await;
+    match gathered {
+        Ok(document) => document,
     }
+}
+
+async fn gather(app: &App) -> Document {
     // a store that is away makes what is in memory no less true
     let reading = tokio::time::timeout(READ, controller::read(app));
     let (others, controller) = tokio::join!(app.metrics.others(), reading);
@@ -107,7 +112,5 @@ pub(crate) async fn all(app: &App) -> Arc<Document> {
         (format!("replica=\"{name}\""), f64::from(u8::from(answered)))
     };
     document.gauge(SCRAPED, scraped.into_iter().map(of));
-    let document = Arc::new(document);
-    *last = Some((Instant::now(), Arc::clone(&document)));
     document
 }

@@ -33,7 +33,7 @@ async fn health(app: &App) -> Reply {
 
 /// Rates are left out: whoever asks twice can work them out, and each replica would say another one.
 async fn metrics(app: &App) -> Reply {
-    let jobs = app.scrapes.jobs.read(app).await?;
+    let jobs = super::jobs(app).await?;
     let controller = controller::read(app).await?;
     let values = gauges(&controller, &jobs).into_iter();
     let values = values.map(|(name, value)| (name.to_owned() + ".value", json!({ "value": value })));

@@ -16,8 +16,6 @@ use bytes::Bytes;
 use futures_util::stream;
 use model::Millis;
 use store::Tally;
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 use crate::error::Error;
 use crate::ports::App;
@@ -35,35 +33,25 @@ const PAGE: u32 = 500;
 const PIECE: usize = 500;
 
 /// All jobs, as they were read last.
-#[derive(Clone, Default)]
-pub(super) struct Jobs {
-    last: Arc<Mutex<Option<(Instant, Arc<Vec<Tally>>)>>>,
+pub(super) async fn jobs(app: &App) -> Result<Arc<Vec<Tally>>, Error> {
+    app.scrapes.jobs.get(FRESH, read(app)).await
 }
 
-impl Jobs {
-    /// Who asks meanwhile gets the same.
-    pub(super) async fn read(&self, app: &App) -> Result<Arc<Vec<Tally>>, Error> {
-        let mut last = self.last.lock().await;
-        if let Some((_, jobs)) = last.as_ref().filter(|(at, _)| at.elapsed() < FRESH) {
-            return Ok(Arc::clone(jobs));
-        }
-        let (mut jobs, mut after) = (Vec::new(), 0);
-        while jobs.len() < MOST {
-            let page = app.commands.store().tallies(after, PAGE).await?;
-            let Some(end) = page.last() else { break };
-            after = end.item.id;
-            jobs.extend(page);
-        }
-        jobs.truncate(MOST);
-        let jobs = Arc::new(jobs);
-        *last = Some((Instant::now(), Arc::clone(&jobs)));
-        Ok(jobs)
+async fn read(app: &App) -> Result<Vec<Tally>, Error> {
+    let (mut jobs, mut after) = (Vec::new(), 0);
+    while jobs.len() < MOST {
+        let page = app.commands.store().tallies(after, PAGE).await?;
+        let Some(end) = page.last() else { break };
+        after = end.item.id;
+        jobs.extend(page);
     }
+    jobs.truncate(MOST);
+    Ok(jobs)
 }
 
 /// `/prometheus/`
 pub(super) async fn text(app: &App) -> Reply {
-    let jobs = app.scrapes.jobs.read(app).await?;
+    let jobs = jobs(app).await?;
     let whole = whole::text(app, &jobs).await?;
     let now = app.commands.now();
     Ok(reply::typed(body(whole, jobs, now), meter::Format::Prometheus.content_type()))

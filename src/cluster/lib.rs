@@ -7,6 +7,7 @@
 pub mod assign;
 pub mod level;
 pub mod membership;
+mod metrics;
 pub mod startup;
 pub mod watch;
 
@@ -26,3 +27,4 @@ pub const START_DEADLINE: Duration = Duration::from_secs(60);
 pub const STARTUP: &str = "startup";
 
 pub use membership::{Handle, Lost, Membership, View};
+pub use metrics::{Metrics, Stage};

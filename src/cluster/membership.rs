@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use store::{Answer, Error, Join, Lease, Load, Member, Meta, Store, Write};
 use tokio::sync::{Notify, watch};
 
+use crate::metrics::{Metrics, Stage};
 use crate::watch::{OwnLease, Watch};
 use crate::{BEAT, LOOK, START_DEADLINE, STARTUP, startup};
 
@@ -66,6 +67,7 @@ struct Shared {
     look: Notify,
     /// When the store was last seen to be no older than we know.
     compared: Mutex<Option<Duration>>,
+    metrics: Metrics,
 }
 
 /// The running part; [`Membership::run`] must be polled until the process ends.
@@ -103,6 +105,7 @@ impl Membership {
             lost: watch::Sender::new(None),
             look: Notify::new(),
             compared: Mutex::new(None),
+            metrics: Metrics::default(),
         };
         let handle = Handle { shared: Arc::new(shared) };
         Ok((Membership { handle: handle.clone() }, handle))
@@ -228,6 +231,7 @@ async fn declare(shared: &Shared, who: ReplicaId, beat: Option<i64>, why: &str) 
     let lapse = Write::Lapse { who: who.clone(), beat, at: shared.clock.now() };
     match shared.store.write(lapse).await {
         Ok(Answer::Bool(true)) => {
+            shared.metrics.lapses.inc();
             tracing::info!(lost = %who, why, "a replica is lost");
             shared.look.notify_one();
         }
@@ -239,6 +243,14 @@ async fn declare(shared: &Shared, who: ReplicaId, beat: Option<i64>, why: &str) 
 impl Handle {
     pub fn me(&self) -> &ReplicaId {
         &self.shared.me
+    }
+
+    /// What was counted so far, and what is so now.
+    pub fn metrics(&self) -> &Metrics {
+        let shared = &self.shared;
+        let age = shared.lease.lock().age(shared.clock.elapsed());
+        shared.metrics.see(&shared.view.borrow(), age);
+        &shared.metrics
     }
 
     pub fn view(&self) -> watch::Receiver<Arc<View>> {
@@ -314,9 +326,12 @@ impl Handle {
         F: Future<Output = Result<(), E>>,
         E: std::fmt::Display,
     {
-        let mut pause = LOOK;
+        let (mut pause, metrics) = (LOOK, &self.shared.metrics);
         loop {
+            let asked = self.shared.clock.elapsed();
             let fence = self.acquire().await?;
+            let held = self.shared.clock.elapsed();
+            metrics.stage(Stage::Lock, held.saturating_sub(asked));
             self.set_state(ReplicaState::Starting).await?;
             let why = match tokio::time::timeout(START_DEADLINE, start()).await {
                 Ok(Ok(())) => None,
@@ -326,7 +341,9 @@ impl Handle {
             let state = if why.is_none() { ReplicaState::Ready } else { ReplicaState::Waiting };
             self.set_state(state).await?;
             self.release(fence).await;
+            metrics.stage(Stage::Start, self.shared.clock.elapsed().saturating_sub(held));
             let Some(why) = why else { return Ok(()) };
+            metrics.given_up.inc();
             tracing::error!(why, retry_seconds = pause.as_secs(), "the start was given up for now");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(60));

@@ -87,6 +87,11 @@ impl OwnLease {
         self.confirmed = Some(self.confirmed.map_or(asked, |c| c.max(asked)));
     }
 
+    /// Since the last beat that is committed was asked for.
+    pub fn age(&self, now: Duration) -> Duration {
+        self.confirmed.map_or(Duration::ZERO, |confirmed| now.saturating_sub(confirmed))
+    }
+
     /// Whether commands may be sent: nobody can count us as lapsed yet.
     pub fn may_send(&self, now: Duration) -> bool {
         self.confirmed.is_some_and(|confirmed| now < confirmed + LEASE - crate::MARGIN)

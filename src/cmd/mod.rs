@@ -50,19 +50,24 @@ pub(crate) fn wait_for(work: impl Future<Output = Result<(), local::Error>>) -> 
     Ok(ExitCode::SUCCESS)
 }
 
-/// Logs of this process go to standard error; `MAJORDOMO_LOG` chooses what.
+/// Logs of this process go to standard error; `MAJORDOMO_LOG` chooses what, `MAJORDOMO_LOG_FORMAT=json` makes each line
+/// an object.
 pub(crate) fn log_to_stderr() {
     // what becomes of a statement or a connection is told where it is handled, once
     let default = "info,sqlx=error,sqlx_core=error";
     let filter = EnvFilter::try_from_env("MAJORDOMO_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    // a second call, in tests, changes nothing
-    let _ = tracing_subscriber::fmt()
+    let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(false)
         // It would be told on the same file, with a panic when that fails too: a full disk must end nobody.
-        .log_internal_errors(false)
-        .try_init();
+        .log_internal_errors(false);
+    // a second call, in tests, changes nothing
+    let _ =
+        match std::env::var("MAJORDOMO_LOG_FORMAT").is_ok_and(|format| format.eq_ignore_ascii_case("json")) {
+            true => logs.json().flatten_event(true).with_current_span(false).try_init(),
+            false => logs.try_init(),
+        };
 }
 
 /// A line for the user. A reader that has gone (`majordomo … | head`) is no error.

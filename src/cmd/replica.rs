@@ -4,6 +4,7 @@ mod doors;
 mod machine;
 mod metrics;
 mod this;
+mod traces;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -23,11 +24,12 @@ use model::level::{BEHAVIOUR, LEVEL};
 use model::{Clock, JobName, ReplicaName, ReplicaState, SystemClock};
 use parking_lot::Mutex;
 use security::{Accounts, Keys};
-use server::{App, Limits, LogChecks, Proxies, Settings};
+use server::{App, Limits, LogChecks, MetricsAccess, Proxies, Scrapes, Settings};
 use store::{ApiToken, Hidden, Join, Store, User, Write};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use machine::Shared;
 use this::This;
@@ -86,6 +88,18 @@ pub(crate) struct ReplicaArgs {
     /// their clients is believed [default: this machine]
     #[arg(long, value_name = "NETWORKS", env = "MAJORDOMO_TRUSTED_PROXIES")]
     trusted_proxies: Option<Proxies>,
+    /// What those show who scrape /metrics, instead of the token in HOME/metrics-token
+    #[arg(long, value_name = "TOKEN", env = "MAJORDOMO_METRICS_TOKEN", hide_env_values = true)]
+    metrics_token: Option<String>,
+    /// The same, in a file
+    #[arg(long, value_name = "FILE", env = "MAJORDOMO_METRICS_TOKEN_FILE")]
+    metrics_token_file: Option<PathBuf>,
+    /// Show metrics to everybody who reaches this replica
+    #[arg(long, env = "MAJORDOMO_METRICS_OPEN", value_parser = clap::builder::BoolishValueParser::new())]
+    metrics_open: bool,
+    /// Collector to which traces of builds are sent, as http://localhost:4318 [env: OTEL_EXPORTER_OTLP_ENDPOINT]
+    #[arg(long, value_name = "URL")]
+    otlp_endpoint: Option<String>,
     /// What this replica runs, said by whoever starts and restarts it [default: with --listen it knows that itself]
     #[arg(long)]
     revision: Option<String>,
@@ -96,12 +110,14 @@ pub(crate) fn run(args: ReplicaArgs) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let notifier = Notifier::new("waits for the store");
     let on_trial = Programs::on_trial(&args.home);
-    let code = runtime.block_on(async {
+    let span = tracing::info_span!("replica", name = args.name);
+    let served = async {
         tokio::select! {
             code = serve(args, &notifier) => code,
             () = notifier.run(on_trial) => Err(anyhow!("nobody tells the service manager anything any more")),
         }
-    });
+    };
+    let code = runtime.block_on(served.instrument(span));
     // Blocking work that is left (a password being hashed) must not hold up the end.
     runtime.shutdown_timeout(Duration::from_millis(200));
     code
@@ -119,8 +135,16 @@ async fn serve(args: ReplicaArgs, notifier: &Notifier) -> Result<ExitCode> {
     };
     let peer_listener = machine::reserve(args.peer_listen, "--peer-listen")?.listen(BACKLOG)?;
     let peer_address = machine::peer_address(&args, peer_listener.local_addr()?)?;
-    let home = open(&args, &paths, &shared.store).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let metrics_token = metrics::token(
+        args.metrics_token.as_deref(),
+        args.metrics_token_file.as_deref(),
+        &paths.metrics_token(),
+        &keys,
+    )?;
+    let collector = traces::collector(args.otlp_endpoint.as_deref())?;
+    let home = open(&args, &paths, &shared.store).await?;
+    let opened = clock.elapsed();
     let store: Arc<dyn Store> = Arc::new(home.clone());
     not_foreign(&store, &shared.bootstrap).await?;
     let programs = match reserved {
@@ -141,7 +165,9 @@ async fn serve(args: ReplicaArgs, notifier: &Notifier) -> Result<ExitCode> {
         at: clock.now(),
     };
     let address = join.address.clone();
+    let asked = clock.elapsed();
     let (membership, cluster) = join_patiently(&store, &clock, join).await?;
+    metrics::started(&cluster, opened, clock.elapsed().saturating_sub(asked));
     let links = Links::new(Arc::clone(&store), Arc::clone(&clock), cluster.clone(), keys.peer_token());
     let slashed = |url: &String| format!("{}/", url.trim_end_matches('/'));
     let url = args.url.as_ref().map(slashed);
@@ -163,6 +189,8 @@ async fn serve(args: ReplicaArgs, notifier: &Notifier) -> Result<ExitCode> {
 
     let this = Arc::new(This::new(cluster.clone(), keys.clone()));
     let accounts = Accounts::new(Arc::clone(&store));
+    let counted = Arc::new(server::Metrics::default());
+    let traced = Arc::new(telemetry::Metrics::default());
     let app = App {
         commands: engine.commands(),
         objects: home.objects(),
@@ -171,15 +199,22 @@ async fn serve(args: ReplicaArgs, notifier: &Notifier) -> Result<ExitCode> {
         agents: Arc::new(doors::Agents(links.clone())),
         peers: Arc::new(doors::Peers(links.clone())),
         replica: Arc::clone(&this) as Arc<dyn server::Replica>,
-        metrics: Arc::new(metrics::Source {
-            home: home.clone(),
-            engine: engine.clone(),
-            links: links.clone(),
-        }),
+        metrics: Arc::new(metrics::Source::new(metrics::Parts {
+            home: &home,
+            cluster: &cluster,
+            engine: &engine,
+            links: &links,
+            accounts: &accounts,
+            server: &counted,
+            traces: &traced,
+        })),
+        counted,
+        scrapes: Scrapes::default(),
         log_checks: LogChecks::default(),
         settings: Settings {
             root_url: url,
             proxies: args.trusted_proxies.clone().unwrap_or_default(),
+            metrics: MetricsAccess { open: args.metrics_open, token: Some(metrics_token) },
             ..Settings::default()
         },
         tasks: TaskTracker::new(),
@@ -220,6 +255,7 @@ async fn serve(args: ReplicaArgs, notifier: &Notifier) -> Result<ExitCode> {
         () = cluster::level::raise(&*store, &*clock, &cluster) => ExitCode::SUCCESS,
         () = machine.run(&this) => ExitCode::SUCCESS,
         () = machine::tell(notifier, &this, programs.as_deref()) => ExitCode::SUCCESS,
+        () = traces::send(collector, &engine, &name, traced) => ExitCode::SUCCESS,
         () = stop(&this, &cluster, &engine, &links, (&door, serve_on)) => ExitCode::SUCCESS,
     };
     all_stop.cancel();

@@ -38,6 +38,9 @@ pub(crate) struct UpArgs {
     /// Create no example job
     #[arg(long)]
     no_example: bool,
+    /// Show metrics to everybody; without it, to who shows the token in HOME/metrics-token, and to administrators
+    #[arg(long)]
+    metrics_open: bool,
 }
 
 /// `HOST:PORT`, where HOST may be left out.
@@ -64,6 +67,7 @@ pub(crate) fn run(args: UpArgs) -> Result<ExitCode> {
         agents: args.agents,
         store,
         example: !args.no_example,
+        metrics_open: args.metrics_open,
         program: program()?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -12,6 +12,7 @@ use futures_util::stream::FuturesUnordered;
 use link::AgentEvent;
 use model::{BuildId, Millis};
 use pipeline::act::StepId;
+use remoting::ops::{FromAgent, Report};
 use store::{Answer, Effect, InboxRow, Upload, Write};
 use tokio::sync::mpsc;
 
@@ -44,6 +45,15 @@ pub(crate) enum Ended {
     HandedOver,
 }
 
+/// A build was somebody else's.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Loss {
+    /// Incarnation of the lost owner.
+    pub(crate) from: i64,
+    /// When it was decided to adopt the build, by the monotonic clock.
+    pub(crate) since: Duration,
+}
+
 type Finding = Pin<Box<dyn Future<Output = (StepId, Vec<Downstream>)> + Send>>;
 type Pending<T> = Option<Pin<Box<dyn Future<Output = T> + Send>>>;
 
@@ -67,9 +77,11 @@ pub(crate) struct Actor {
     /// Our lease is not sure, and the driver knows: nothing is sent.
     muted: bool,
     handing_over: bool,
-    /// Incarnation of the lost owner, until the adoption is noted.
-    lost: Option<i64>,
-    resumed: Option<i64>,
+    /// Whose the build was, until the adoption is noted.
+    lost: Option<Loss>,
+    resumed: Option<Loss>,
+    /// Bytes of log of the write in flight.
+    log: u64,
     stop: Option<Stop>,
     visible: Arc<Visible>,
 }
@@ -81,7 +93,7 @@ impl Actor {
         driver: Driver,
         mut mail: mpsc::UnboundedReceiver<Mail>,
         visible: Arc<Visible>,
-        lost: Option<i64>,
+        lost: Option<Loss>,
     ) -> Ended {
         let (agents, mut reports) = mpsc::unbounded_channel();
         let (objects, asked) = mpsc::unbounded_channel();
@@ -106,6 +118,7 @@ impl Actor {
             handing_over: false,
             lost,
             resumed: lost,
+            log: 0,
             stop: None,
             visible,
         };
@@ -200,6 +213,7 @@ impl Actor {
         match act {
             Do::Write(progress) => {
                 self.allots = progress.effects.iter().any(allots);
+                self.log = progress.chunks.iter().map(|chunk| chunk.bytes.len() as u64).sum();
                 let store = Arc::clone(&self.shared.store);
                 self.write =
                     Some(Box::pin(async move { store.write(Write::Progress(Box::new(progress))).await }));
@@ -235,13 +249,19 @@ impl Actor {
         match answer {
             Ok(_) => {
                 if let Some(lost) = self.resumed.take_if(|_| self.lost.is_none()) {
-                    self.shared.note_failover(lost, None, Some(self.shared.clock.now()));
+                    let took = self.shared.clock.elapsed().saturating_sub(lost.since);
+                    self.shared.metrics.resumption.observe(took.as_secs_f64());
+                    self.shared.note_failover(lost.from, None, Some(self.shared.clock.now()));
                 }
-                self.shared.progressed();
+                self.shared.metrics.writes.inc();
+                self.shared.metrics.log_stored.inc_by(std::mem::take(&mut self.log));
                 if std::mem::take(&mut self.allots) {
                     self.shared.hints.queue();
                 }
                 self.tell(Event::Committed);
+                for (kind, begun) in self.driver.take_begun() {
+                    self.shared.metrics.steps.inc_by(kind, begun);
+                }
                 self.visible.committed.store(self.driver.committed_writes(), Ordering::Relaxed);
             }
             Err(error) => self.tell(Event::Refused(error)),
@@ -269,6 +289,11 @@ impl Actor {
     }
 
     fn agent(&mut self, event: AgentEvent) {
+        if let AgentEvent::Report { report: FromAgent { report: Report::Output { bytes, .. }, .. }, .. } =
+            &event
+        {
+            self.shared.metrics.log_received.inc_by(bytes.len() as u64);
+        }
         self.tell(match event {
             AgentEvent::Up { node, instance } => Event::LinkUp { node, instance },
             AgentEvent::Down { node } => Event::LinkDown { node },
@@ -279,7 +304,9 @@ impl Actor {
     fn note_adopted(&mut self) {
         if let Some(lost) = self.lost.take_if(|_| self.driver.claimed_all()) {
             let at: Millis = self.shared.clock.now();
-            self.shared.note_failover(lost, Some(at), None);
+            let took = self.shared.clock.elapsed().saturating_sub(lost.since);
+            self.shared.metrics.adoption.observe(took.as_secs_f64());
+            self.shared.note_failover(lost.from, Some(at), None);
         }
     }
 }

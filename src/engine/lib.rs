@@ -14,12 +14,14 @@ mod hints;
 mod history;
 mod inbox;
 pub mod label;
+mod metrics;
 mod programs;
 mod schedule;
 mod seats;
 mod service;
 mod start;
 mod texts;
+mod trace;
 
 pub use checkout::GitSource;
 pub use commands::{Buildable, Commands, Queued};
@@ -27,7 +29,9 @@ pub use definition::Effective;
 pub use error::Error;
 pub use hints::{Hint, Hints};
 pub use inbox::{Delivery, text as delivery_text};
-pub use service::{Engine, Metrics, Parts, forgotten};
+pub use metrics::{Ended, Metrics};
+pub use service::{Engine, Parts, forgotten};
+pub use trace::{BuildTrace, MOST_SPANS, Span, SpanKind};
 
 /// In the environment that a `node` step is granted: the instance id of the agent.
 pub const INSTANCE_ENV: &str = "MAJORDOMO_AGENT_INSTANCE";

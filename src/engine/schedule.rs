@@ -278,11 +278,12 @@ struct Begin {
 }
 
 async fn take(shared: &Arc<Shared>, item: QueueItem, begin: Begin) {
-    let (id, at) = (item.id, shared.clock.now());
+    let (id, at, due) = (item.id, shared.clock.now(), item.buildable_at);
     let Begin { owner, behaviour, exclusive, executor } = begin;
     let write = Write::TakeBuild { id, owner, exclusive, behaviour, at, executor };
     match shared.store.write(write).await {
         Ok(Answer::Taken(taken)) => {
+            shared.metrics.queue_wait.observe(shared.clock.now().since(due).as_secs_f64());
             if taken.owner == shared.cluster.me().incarnation {
                 shared.drive(Running::begun(taken, item.job, behaviour), None);
             } else {
@@ -309,7 +310,11 @@ async fn grant_one(shared: &Arc<Shared>, allocation: Allocation, granted: Grante
     let Allocation { wait, node, slot } = allocation;
     let body = inbox::text(&Delivery::Granted { step: wait.step, granted });
     match shared.store.write(Write::Grant { wait: wait.id, node, slot, body }).await {
-        Ok(Answer::Bool(true)) => shared.look_at_inbox(wait.build),
+        Ok(Answer::Bool(true)) => {
+            let waited = shared.clock.now().since(wait.since);
+            shared.metrics.executor_wait.observe(waited.as_secs_f64());
+            shared.look_at_inbox(wait.build);
+        }
         Ok(_) => {}
         Err(error) => tracing::debug!(%error, build = %wait.build, "grant an executor"),
     }

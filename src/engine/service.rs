@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use cluster::assign::Loads;
@@ -17,17 +17,22 @@ use model::{BuildId, Clock, Fence, Millis, ReplicaState};
 use parking_lot::Mutex;
 use remoting::peer::PeerHint;
 use store::{Adopted, Answer, Load, Objects, Running, Store, Taken, Write};
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, broadcast, mpsc};
+use tracing::Instrument;
 
-use crate::actor::{Actor, Ended, Mail};
+use crate::actor::{Actor, Ended, Loss, Mail};
 use crate::driver::Stop;
 use crate::hints::{Hint, Hints};
 use crate::history::Discards;
+use crate::metrics::Metrics;
 use crate::programs::Programs;
-use crate::start::{self, NoDriver};
+use crate::start::{self, NoDriver, Started};
+use crate::trace::BuildTrace;
 
 /// Adoptions and starts at once.
 const STARTS: usize = 64;
+/// Builds that have ended and wait for who wants their traces.
+const OVER: usize = 1024;
 /// Epochs that a store may have been set back by; an agent that claims more is lying.
 const EPOCH_JUMP: u32 = 64;
 
@@ -64,7 +69,9 @@ pub(crate) struct Shared {
     /// How often agents have held a higher fence than ours, by build.
     outranked: Mutex<HashMap<BuildId, u32>>,
     pub(crate) discards: Discards,
-    metrics: Metrics,
+    pub(crate) metrics: Metrics,
+    /// Builds that have ended here, for who wants their traces.
+    over: broadcast::Sender<BuildId>,
 }
 
 /// What the others have of an actor.
@@ -81,15 +88,6 @@ pub(crate) struct Visible {
     pub(crate) committed: AtomicI64,
     /// An act is in flight that another owner would have to follow on or do again.
     pub(crate) busy: AtomicBool,
-}
-
-/// Counters since the start.
-#[derive(Debug, Default)]
-pub struct Metrics {
-    pub builds_started: AtomicU64,
-    pub builds_finished: AtomicU64,
-    pub builds_adopted: AtomicU64,
-    pub progress_writes: AtomicU64,
 }
 
 /// The engine; cheap to clone.
@@ -119,6 +117,7 @@ impl Engine {
             outranked: Mutex::default(),
             discards: Discards::default(),
             metrics: Metrics::default(),
+            over: broadcast::Sender::new(OVER),
         };
         Engine { shared: Arc::new(shared) }
     }
@@ -129,13 +128,32 @@ impl Engine {
         crate::Commands::new(store, clock, shared.hints.clone(), Arc::clone(&shared.programs))
     }
 
+    /// What was counted so far, and what is so now.
     pub fn metrics(&self) -> &Metrics {
-        &self.shared.metrics
+        let metrics = &self.shared.metrics;
+        metrics.driving.set(i64::try_from(self.driving()).unwrap_or(i64::MAX));
+        metrics
     }
 
     /// Builds that this replica drives now.
     pub fn driving(&self) -> usize {
         self.shared.actors.lock().len()
+    }
+
+    /// Builds as they end here. Who is slow misses the oldest.
+    pub fn ended(&self) -> broadcast::Receiver<BuildId> {
+        self.shared.over.subscribe()
+    }
+
+    /// What a build that has ended did, and when. `None`: it is gone, or can't be read.
+    pub async fn trace(&self, build: BuildId) -> Option<BuildTrace> {
+        match crate::trace::of(&self.shared, build).await {
+            Ok(trace) => trace,
+            Err(error) => {
+                tracing::debug!(?error, %build, "read what a build did");
+                None
+            }
+        }
     }
 
     /// Runs until the process ends.
@@ -171,10 +189,6 @@ impl Shared {
     pub(crate) fn ready(&self) -> bool {
         let view = self.cluster.view().borrow().clone();
         view.member(self.cluster.me()).is_some_and(|m| m.state == ReplicaState::Ready)
-    }
-
-    pub(crate) fn progressed(&self) {
-        self.metrics.progress_writes.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn note_failover(
@@ -217,7 +231,7 @@ impl Shared {
     /// Drives a build from now on, unless we do already, or did under this fence. A fence has one driver: what that had in
     /// flight when it ended may be committed later, and by the rule of the lost answer another one under the same
     /// fence would take it for its own. What is still ours then is claimed anew (`look`).
-    pub(crate) fn drive(self: &Arc<Self>, running: Running, lost: Option<i64>) {
+    pub(crate) fn drive(self: &Arc<Self>, running: Running, lost: Option<Loss>) {
         let (mail, inbox) = mpsc::unbounded_channel();
         let visible = Arc::new(Visible { committed: AtomicI64::new(running.seq), ..Visible::default() });
         {
@@ -230,8 +244,12 @@ impl Shared {
             actors.insert(running.build, Driving { mail, fence, visible });
         }
         let shared = Arc::clone(self);
-        tokio::spawn(async move {
-            let build = running.build;
+        // all that is said of the build names it, whatever has made it begin
+        let (build, number) = (running.build, running.number);
+        let span = tracing::info_span!(
+            parent: None, "build", build = %build, job = %running.job, number, replica = %self.cluster.me().name
+        );
+        let driving = async move {
             let living =
                 AssertUnwindSafe(life(&shared, running.clone(), inbox, visible, lost)).catch_unwind();
             let ended = living.await;
@@ -250,7 +268,8 @@ impl Shared {
                 Ok(Ended::Stopped(Stop::Outranked(_))) => shared.own.notify_one(),
                 Ok(Ended::Stopped(Stop::Finished(_) | Stop::Fenced | Stop::Broken(_))) | Err(_) => {}
             }
-        });
+        };
+        tokio::spawn(driving.instrument(span));
     }
 
     /// Nobody drives the build under this fence any more.
@@ -289,62 +308,70 @@ async fn life(
     running: Running,
     inbox: mpsc::UnboundedReceiver<Mail>,
     visible: Arc<Visible>,
-    lost: Option<i64>,
+    lost: Option<Loss>,
 ) -> Ended {
-    let what = format!("{} #{}", running.job, running.number);
-    let driver = loop {
+    let metrics = &shared.metrics;
+    let Started { driver, since } = loop {
         let slot = shared.starts.acquire().await;
         let started = start::driver(shared, &running).await;
         drop(slot);
         match started {
-            Ok(driver) => break driver,
+            Ok(started) => break started,
             Err(NoDriver::Store(error)) => {
-                tracing::debug!(%error, build = what, "start driving");
+                tracing::debug!(%error, "start driving");
                 tokio::time::sleep(cluster::LOOK).await;
             }
             Err(NoDriver::Failed(why)) => {
-                tracing::info!(build = what, why, "a build can't run");
+                tracing::info!(why, "a build can't run");
+                metrics.started.inc();
+                metrics.build_ended(model::BuildResult::Failure, Duration::ZERO);
                 if let Err(error) = start::fail(shared, &running, &why).await {
-                    tracing::debug!(%error, build = what, "end a build that can't run");
+                    tracing::debug!(%error, "end a build that can't run");
                     tokio::time::sleep(cluster::LOOK).await;
                 }
                 return Ended::Stopped(Stop::Finished(model::BuildResult::Failure));
             }
         }
     };
-    let count = if lost.is_some() { &shared.metrics.builds_adopted } else { &shared.metrics.builds_started };
-    count.fetch_add(1, Ordering::Relaxed);
+    let count = if lost.is_some() { &metrics.adopted } else { &metrics.started };
+    count.inc();
     let ended = Actor::run(Arc::clone(shared), driver, inbox, visible, lost).await;
     match &ended {
         Ended::Stopped(Stop::Finished(result)) => {
-            shared.metrics.builds_finished.fetch_add(1, Ordering::Relaxed);
+            metrics.build_ended(*result, shared.clock.now().since(since));
+            let _nobody_wants_it = shared.over.send(running.build);
             shared.outranked.lock().remove(&running.build);
-            tracing::debug!(build = what, %result, "a build has ended");
+            tracing::debug!(%result, "a build has ended");
             shared.discards.ask(&running.job);
         }
-        Ended::Stopped(Stop::Fenced) => driven_elsewhere(&running),
+        Ended::Stopped(Stop::Fenced) => {
+            metrics.fenced.inc();
+            driven_elsewhere();
+        }
         Ended::Stopped(Stop::Outranked(held)) => outranked(shared, &running, *held).await,
         Ended::Stopped(Stop::Broken(why)) => {
-            tracing::error!(build = what, why, "a build can't go on");
+            tracing::error!(why, "a build can't go on");
             if let Err(error) = give_up(shared, &running, why).await {
-                tracing::error!(build = what, %error, "end a build that can't go on");
+                tracing::error!(%error, "end a build that can't go on");
             }
         }
-        Ended::HandedOver => tracing::info!(build = what, "a build is handed over"),
+        Ended::HandedOver => {
+            metrics.handed_over.inc();
+            tracing::info!("a build is handed over");
+        }
     }
     ended
 }
 
-fn driven_elsewhere(running: &Running) {
-    let build = format_args!("{} #{}", running.job, running.number);
-    tracing::info!(%build, "a build is driven by another replica now");
+fn driven_elsewhere() {
+    tracing::info!("a build is driven by another replica now");
 }
 
 async fn crashed(shared: &Arc<Shared>, running: &Running) {
     let why = "Majordomo stopped driving this build because of a bug of its own; its log says more";
-    tracing::error!(build = %running.build, job = %running.job, number = running.number, "the driver of a build crashed");
+    tracing::error!("the driver of a build crashed");
     if let Err(error) = give_up(shared, running, why).await {
-        tracing::error!(build = %running.build, %error, "end a build whose driver crashed");
+        tracing::error!(%error, "end a build whose driver crashed");
     }
 }
 
@@ -383,7 +410,7 @@ async fn outranked(shared: &Arc<Shared>, running: &Running, held: model::Fence) 
     };
     let Some(row) = rows.into_iter().find(|r| r.build == running.build) else { return };
     if row.fence > running.fence {
-        return driven_elsewhere(running);
+        return driven_elsewhere();
     }
     let said = held != running.fence;
     if said && held.epoch() > row.fence.epoch() + EPOCH_JUMP {
@@ -532,11 +559,11 @@ pub fn forgotten(row: &Running, me: i64, (fence, committed): (Fence, i64)) -> bo
 }
 
 async fn adopt(shared: &Arc<Shared>, row: Running) {
-    let (build, from) = (row.build, row.owner);
+    let (build, from, since) = (row.build, row.owner, shared.clock.elapsed());
     match claim(shared, row).await {
         Ok(Some(row)) => {
             tracing::debug!(%build, from, "adopt a build");
-            let lost = (from != row.owner).then_some(from);
+            let lost = (from != row.owner).then_some(Loss { from, since });
             shared.drive(row, lost);
         }
         Ok(None) => {}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::level::BEHAVIOUR;
-use model::{BuildResult, JobName};
+use model::{BuildId, BuildResult, JobName, Millis};
 use pipeline::act::{Began, Earlier, Language, Outcome, Record};
 use store::{Build, Chunk, Effect, Executor, Progress, Running, Write};
 
@@ -37,7 +37,14 @@ impl From<store::Error> for NoDriver {
     }
 }
 
-pub(crate) async fn driver(shared: &Shared, running: &Running) -> Result<Driver, NoDriver> {
+/// A build with its driver.
+pub(crate) struct Started {
+    pub(crate) driver: Driver,
+    /// When it left the queue.
+    pub(crate) since: Millis,
+}
+
+pub(crate) async fn driver(shared: &Shared, running: &Running) -> Result<Started, NoDriver> {
     let build = shared
         .store
         .build_by_id(running.build)
@@ -49,10 +56,11 @@ pub(crate) async fn driver(shared: &Shared, running: &Running) -> Result<Driver,
             running.behaviour
         )));
     }
+    let since = build.started_at;
     if running.seq == 0 {
-        return begin(shared, running, &build).await;
+        return Ok(Started { driver: begin(shared, running, &build).await?, since });
     }
-    let (mut records, bytes) = journal(shared, running).await?;
+    let (mut records, bytes) = journal(shared, running.build).await?;
     let first = (!records.is_empty()).then(|| records.remove(0));
     let Some(Record::Began(began)) = first else {
         return Err(NoDriver::Failed("its journal does not begin with its beginning".to_owned()));
@@ -72,15 +80,15 @@ pub(crate) async fn driver(shared: &Shared, running: &Running) -> Result<Driver,
     if set_back(running) {
         driver.start_nothing_unknown();
     }
-    Ok(driver)
+    Ok(Started { driver, since })
 }
 
 /// The whole journal, with texts in place of the objects that hold them, and the bytes of both.
-async fn journal(shared: &Shared, running: &Running) -> Result<(Vec<Record>, u64), NoDriver> {
+pub(crate) async fn journal(shared: &Shared, build: BuildId) -> Result<(Vec<Record>, u64), NoDriver> {
     let (mut records, mut size) = (Vec::new(), 0);
     loop {
         let from = i64::try_from(records.len()).unwrap_or(i64::MAX);
-        let page = shared.store.journal(running.build, from).await?;
+        let page = shared.store.journal(build, from).await?;
         if page.is_empty() {
             return Ok((records, size));
         }
@@ -89,7 +97,7 @@ async fn journal(shared: &Shared, running: &Running) -> Result<(Vec<Record>, u64
             let record: Record = serde_json::from_slice(&bytes).map_err(|e| {
                 NoDriver::Failed(format!("record {} of its journal can't be read: {e}", records.len()))
             })?;
-            let (record, text) = resolved(shared, running, record).await?;
+            let (record, text) = resolved(shared, build, record).await?;
             size += text;
             records.push(record);
         }
@@ -98,12 +106,12 @@ async fn journal(shared: &Shared, running: &Running) -> Result<(Vec<Record>, u64
 
 /// The record with its text, and the bytes of that. A text that is gone can't be replayed: whatever took its place would not
 /// be what the machine was fed.
-async fn resolved(shared: &Shared, running: &Running, record: Record) -> Result<(Record, u64), NoDriver> {
+async fn resolved(shared: &Shared, build: BuildId, record: Record) -> Result<(Record, u64), NoDriver> {
     let Record::Outcome { step, outcome: Outcome::Done(data), at } = record else { return Ok((record, 0)) };
     let Some((hash, size)) = texts::object_of(&data) else {
         return Ok((Record::Outcome { step, outcome: Outcome::Done(data), at }, 0));
     };
-    let key = texts::text_key(running.build, hash);
+    let key = texts::text_key(build, hash);
     let most = usize::try_from(size).unwrap_or(usize::MAX);
     let bytes = shared.objects.get(&key, 0, most).await?;
     let bytes = bytes.ok_or_else(|| NoDriver::Failed(format!("the object {key} of its journal is gone")))?;
@@ -249,12 +257,17 @@ fn environment(job: &JobName, build: &Build, url: Option<&str>) -> BTreeMap<Stri
         ("CI".to_owned(), "true".to_owned()),
     ]);
     if let Some(url) = url {
-        let path = job.as_str().split('/').map(|s| format!("job/{}/", percent(s))).collect::<String>();
+        let path = job_path(job);
         env.insert("JENKINS_URL".to_owned(), url.to_owned());
         env.insert("JOB_URL".to_owned(), format!("{url}{path}"));
         env.insert("BUILD_URL".to_owned(), format!("{url}{path}{number}/"));
     }
     env
+}
+
+/// Where a job is, below the address of the controller.
+pub(crate) fn job_path(job: &JobName) -> String {
+    job.as_str().split('/').map(|s| format!("job/{}/", percent(s))).collect()
 }
 
 fn percent(segment: &str) -> String {

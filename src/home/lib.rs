@@ -6,6 +6,7 @@
 
 mod apply;
 mod db;
+mod metrics;
 mod migrate;
 mod objects;
 mod open;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use store::{Answer, Objects, Write, Writer};
 use tokio::sync::watch;
 
+pub use metrics::Metrics;
 pub use open::{OpenError, open};
 pub use stats::{GROUP_BOUNDS, Snapshot, Stats};
 
@@ -100,6 +102,11 @@ impl Home {
     /// What the writer did so far.
     pub fn stats(&self) -> Snapshot {
         self.stats.snapshot()
+    }
+
+    /// The same, for Prometheus.
+    pub fn metrics(&self) -> &Metrics {
+        &self.stats.metrics
     }
 
     /// Writes what is queued, then gives the connections back. Later calls are refused as unavailable.

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use crate::metrics::Metrics;
+
 /// Upper ends of the group sizes that are counted; the last counts all above.
 pub const GROUP_BOUNDS: [u64; 5] = [1, 4, 16, 64, 256];
 
@@ -17,6 +19,7 @@ pub struct Stats {
     commit_micros: AtomicU64,
     round_micros: AtomicU64,
     groups: [AtomicU64; GROUP_BOUNDS.len()],
+    pub(crate) metrics: Metrics,
 }
 
 /// The counters at one moment; all of them only grow.
@@ -45,6 +48,8 @@ fn micros(time: Duration) -> u64 {
 
 impl Stats {
     pub(crate) fn committed(&self, writes: u64, refused: u64, commit: Duration, round: Duration) {
+        self.metrics.committed(writes, commit, round);
+        self.metrics.available.set(1);
         self.commits.fetch_add(1, Relaxed);
         self.writes.fetch_add(writes, Relaxed);
         self.refused.fetch_add(refused, Relaxed);
@@ -55,10 +60,13 @@ impl Stats {
     }
 
     pub(crate) fn retried(&self) {
+        self.metrics.retries.inc();
         self.retries.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn connection_lost(&self) {
+        self.metrics.lost.inc();
+        self.metrics.available.set(0);
         self.lost.fetch_add(1, Relaxed);
     }
 

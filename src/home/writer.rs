@@ -83,11 +83,18 @@ pub(crate) struct Handle {
     /// For what keeps this process a member: it passes what waits, and never waits for long transactions to queue up.
     first: mpsc::Sender<Queued>,
     why: Why,
+    stats: Arc<Stats>,
 }
 
 impl Handle {
     pub(crate) async fn write(&self, write: Write) -> store::Result<Answer> {
         let since = Instant::now();
+        let answer = self.answered(write, since).await;
+        self.stats.metrics.answered(&answer, since.elapsed());
+        answer
+    }
+
+    async fn answered(&self, write: Write, since: Instant) -> store::Result<Answer> {
         let deadline = since + PATIENCE;
         let closed = || Error::Unavailable("this process has closed it".to_owned());
         let queue = if keeps_membership(&write) { &self.first } else { &self.queue };
@@ -144,7 +151,7 @@ pub(crate) fn new(session: Session, stats: Arc<Stats>) -> (Handle, Service) {
     let (send, queue) = mpsc::channel(QUEUE);
     let (send_first, first) = mpsc::channel(QUEUE_FIRST);
     let why = Why::default();
-    let handle = Handle { queue: send, first: send_first, why: Arc::clone(&why) };
+    let handle = Handle { queue: send, first: send_first, why: Arc::clone(&why), stats: Arc::clone(&stats) };
     let service = Service {
         session,
         queue,

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use meter::Label;
 use model::{BuildId, NodeName, ReplicaId};
 use remoting::native::{AgentInfo, Frame, MAX_MESSAGE, Welcome};
 use remoting::ops::{Command, ToAgent};
@@ -15,7 +15,8 @@ use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::protocol::Message;
 
 use crate::mail::Mail;
-use crate::routes::{Outgoing, Pulse, TOO_MUCH};
+use crate::metrics::{End, Gone, Refusal};
+use crate::routes::{Outgoing, Pulse, REPLACED, TOO_MUCH};
 use crate::socket::{self, Stream};
 use crate::{Shared, ToSocket};
 
@@ -33,23 +34,27 @@ const MAX_INFO: usize = 64 * 1024;
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Frames that wait for a socket.
 const QUEUE: usize = 4096;
+/// Why links end with this process.
+const ENDS: &str = "this replica ends";
 
 /// Why there is no link.
 enum Turned {
     /// Somebody has to change something: the agent is told why, and does not hurry back.
-    Refused(String),
-    Failed(String),
+    Refused(Refusal, String),
+    Failed(Refusal, String),
 }
 
 pub(crate) async fn serve(shared: &Arc<Shared>, node: NodeName, instance: String, stream: Stream) -> String {
     let mut socket = socket::upgraded(stream, MAX_MESSAGE).await;
     let link = match greet(shared, &node, &instance, &mut socket).await {
         Ok(link) => link,
-        Err(Turned::Failed(why)) => {
+        Err(Turned::Failed(refusal, why)) => {
+            shared.metrics.refused.inc(refusal);
             socket::close(&mut socket, &why).await;
             return why;
         }
-        Err(Turned::Refused(why)) => {
+        Err(Turned::Refused(refusal, why)) => {
+            shared.metrics.refused.inc(refusal);
             tracing::info!(agent = %node, why, "agent refused");
             let bye = Message::Binary(Frame::Bye { reason: why.clone() }.encode());
             let _gone_or_slow = tokio::time::timeout(FAREWELL, socket.send(bye)).await;
@@ -57,7 +62,7 @@ pub(crate) async fn serve(shared: &Arc<Shared>, node: NodeName, instance: String
             return why;
         }
     };
-    shared.metrics.connects.fetch_add(1, Ordering::Relaxed);
+    shared.metrics.accepted.inc();
     let (to, queue) = Outgoing::new(QUEUE);
     // The link is committed. Nothing is awaited until it is known here: `watch_store` ends committed links that are not.
     let replica = shared.cluster.me().name.to_string();
@@ -71,14 +76,14 @@ pub(crate) async fn serve(shared: &Arc<Shared>, node: NodeName, instance: String
     let _nobody_listens = shared.hints.send(PeerHint::Linked { node: node.clone(), number: link });
     tracing::info!(agent = %node, link, "agent connected");
 
-    let why = tokio::select! {
-        why = carry(shared, &node, socket, (to, queue), &pulse) => why,
-        () = overflow.notified() => "write blocked: the queue to the agent is full".to_owned(),
+    let Gone { end, why } = tokio::select! {
+        gone = carry(shared, &node, socket, (to, queue), &pulse) => gone,
+        () = overflow.notified() => Gone::new(End::WriteBlocked, "write blocked: the queue to the agent is full"),
     };
 
-    shared.metrics.disconnects.fetch_add(1, Ordering::Relaxed);
+    shared.metrics.ended.inc(end);
     shared.routes.link_down(&node, link);
-    tracing::info!(agent = %node, link, why, "agent disconnected");
+    tracing::info!(agent = %node, link, reason = end.as_str(), why, "agent disconnected");
     note_end(shared, node, link, why.clone()).await;
     why
 }
@@ -98,9 +103,11 @@ async fn greet(
     instance: &str,
     socket: &mut socket::Socket,
 ) -> Result<i64, Turned> {
-    let failed = |why: String| Turned::Failed(why);
+    let failed = |why: String| Turned::Failed(Refusal::Greeting, why);
+    let store = |why: String| Turned::Failed(Refusal::Store, why);
     let first = tokio::time::timeout(GREETING, socket::next(socket)).await;
-    let message = first.map_err(|_| failed("it did not greet in time".to_owned()))?.map_err(failed)?;
+    let message = first.map_err(|_| failed("it did not greet in time".to_owned()))?;
+    let message = message.map_err(|gone| failed(gone.why))?;
     let info: Box<AgentInfo> = match Frame::decode(message).map_err(|e| failed(e.to_string()))? {
         Frame::Hello(info) if info.instance == instance => info,
         _ => {
@@ -112,12 +119,11 @@ async fn greet(
         let size = info.len();
         let why =
             format!("what the agent says about itself takes {size} bytes, over the limit of {MAX_INFO}");
-        return Err(Turned::Refused(why));
+        return Err(Turned::Refused(Refusal::TooLarge, why));
     }
     if taken(shared, node, instance).await? {
-        return Err(Turned::Refused(format!(
-            "another machine is connected as “{node}”: give each its own node"
-        )));
+        let why = format!("another machine is connected as “{node}”: give each its own node");
+        return Err(Turned::Refused(Refusal::OtherMachine, why));
     }
     let holder = shared.cluster.me().clone();
     let up = Write::LinkUp {
@@ -129,8 +135,8 @@ async fn greet(
     };
     match shared.store.write(up).await {
         Ok(Answer::Linked { number }) => Ok(number),
-        Ok(other) => Err(failed(format!("the store answered {other:?}"))),
-        Err(error) => Err(failed(format!("the link could not be noted: {error}"))),
+        Ok(other) => Err(store(format!("the store answered {other:?}"))),
+        Err(error) => Err(store(format!("the link could not be noted: {error}"))),
     }
 }
 
@@ -146,7 +152,9 @@ async fn taken(shared: &Shared, node: &NodeName, instance: &str) -> Result<bool,
         return Ok(answers);
     }
     let row = shared.store.link(node).await;
-    let row = row.map_err(|error| Turned::Failed(format!("the link could not be looked up: {error}")))?;
+    let row = row.map_err(|error| {
+        Turned::Failed(Refusal::Store, format!("the link could not be looked up: {error}"))
+    })?;
     let holder = row.filter(|row| row.instance != instance).and_then(|row| row.holder);
     let members = shared.cluster.view();
     Ok(holder.is_some_and(|holder| {
@@ -160,28 +168,33 @@ async fn carry(
     socket: socket::Socket,
     (to, mut queue): (Outgoing<ToSocket>, mpsc::Receiver<ToSocket>),
     pulse: &Pulse,
-) -> String {
+) -> Gone {
     let (mut sink, mut source) = socket.split();
     let mail = Mail::default();
     let reading = async {
         loop {
             let message = match socket::next(&mut source).await {
                 Ok(message) => message,
-                Err(why) => return why,
+                Err(gone) => return gone,
             };
             let size = message.len();
             match Frame::decode(message) {
                 Ok(Frame::Report(report)) => {
                     if !shared.routes.report(node, report, size).await {
-                        return TOO_MUCH.to_owned();
+                        return Gone::new(End::TooMuch, TOO_MUCH);
                     }
                 }
                 Ok(Frame::Pong(n)) => mail.answered(n),
                 Ok(Frame::Ping(n)) => mail.pong(n),
                 Ok(Frame::Builds { builds }) => mail.list(builds),
-                Ok(Frame::Bye { reason }) => return format!("the agent left: {reason}"),
-                Ok(other) => return format!("protocol error: an agent may not send {}", kind(&other)),
-                Err(error) => return format!("protocol error: {error}"),
+                Ok(Frame::Bye { reason }) => {
+                    return Gone::new(End::Left, format!("the agent left: {reason}"));
+                }
+                Ok(other) => {
+                    let why = format!("protocol error: an agent may not send {}", kind(&other));
+                    return Gone::new(End::Protocol, why);
+                }
+                Err(error) => return Gone::new(End::Protocol, format!("protocol error: {error}")),
             }
         }
     };
@@ -194,29 +207,29 @@ async fn carry(
                 beat = mail.frame(), if welcomed => beat,
                 next = queue.recv() => match next {
                     Some(ToSocket::Frame(frame)) => *frame,
-                    Some(ToSocket::Close(why)) => {
+                    Some(ToSocket::Close(end, why)) => {
                         let bye = Frame::Bye { reason: why.clone() };
                         let _gone = sink.send(Message::Binary(bye.encode())).await;
                         socket::close(&mut sink, &why).await;
-                        return why;
+                        return Gone::new(end, why);
                     }
-                    None => return "this replica ends".to_owned(),
+                    None => return Gone::new(End::ReplicaEnds, ENDS),
                 },
             };
             let sent =
                 tokio::time::timeout(IDLE_PING * INTERVALS, sink.send(Message::Binary(frame.encode()))).await;
             match sent {
                 Ok(Ok(())) => welcomed = true,
-                Ok(Err(error)) => return format!("the connection broke: {error}"),
-                Err(_) => return "write blocked".to_owned(),
+                Ok(Err(error)) => return Gone::new(End::Broken, format!("the connection broke: {error}")),
+                Err(_) => return Gone::new(End::WriteBlocked, "write blocked"),
             }
         }
     };
     tokio::select! {
-        why = reading => why,
-        why = writing => why,
-        why = ping(shared, node, &mail, pulse) => why,
-        () = forget_over(shared, &mail, &to) => "this replica ends".to_owned(),
+        gone = reading => gone,
+        gone = writing => gone,
+        gone = ping(shared, node, &mail, pulse) => gone,
+        () = forget_over(shared, &mail, &to) => Gone::new(End::ReplicaEnds, ENDS),
     }
 }
 
@@ -251,7 +264,7 @@ async fn forget_over(shared: &Shared, mail: &Mail, to: &Outgoing<ToSocket>) {
 }
 
 /// Pings; ends when three intervals passed without an answer.
-async fn ping(shared: &Arc<Shared>, node: &NodeName, mail: &Mail, pulse: &Pulse) -> String {
+async fn ping(shared: &Arc<Shared>, node: &NodeName, mail: &Mail, pulse: &Pulse) -> Gone {
     let (mut number, mut told) = (0u64, IDLE_PING);
     let mut heard = shared.clock.elapsed();
     loop {
@@ -270,7 +283,8 @@ async fn ping(shared: &Arc<Shared>, node: &NodeName, mail: &Mail, pulse: &Pulse)
             let now = shared.clock.elapsed();
             let silent = heard + told * INTERVALS;
             if now >= silent {
-                return format!("ping unanswered for {} s", (told * INTERVALS).as_secs());
+                let why = format!("ping unanswered for {} s", (told * INTERVALS).as_secs());
+                return Gone::new(End::Silent, why);
             }
             if now >= until {
                 break;
@@ -280,9 +294,7 @@ async fn ping(shared: &Arc<Shared>, node: &NodeName, mail: &Mail, pulse: &Pulse)
                     heard = shared.clock.elapsed();
                     pulse.heard(heard, told);
                     if answer == number {
-                        let micros = u64::try_from((heard - asked).as_micros()).unwrap_or(u64::MAX);
-                        shared.metrics.ping_micros.fetch_add(micros, Ordering::Relaxed);
-                        shared.metrics.pings.fetch_add(1, Ordering::Relaxed);
+                        shared.metrics.ping.observe((heard - asked).as_secs_f64());
                     }
                 }
                 () = tokio::time::sleep(until.min(silent) - now) => {}
@@ -332,15 +344,15 @@ fn close_stale(shared: &Shared, held: Vec<(NodeName, i64)>, links: &[(NodeName, 
     let rows: BTreeMap<&NodeName, (i64, Option<&ReplicaId>)> =
         links.iter().map(|(node, number, holder)| (node, (*number, holder.as_ref()))).collect();
     for (node, link) in held {
-        let why = match rows.get(&node) {
-            None => "the node was deleted",
-            Some((number, _)) if *number > link => "replaced by a newer connection of the same agent",
+        let (end, why) = match rows.get(&node) {
+            None => (End::NodeDeleted, "the node was deleted"),
+            Some((number, _)) if *number > link => (End::Replaced, REPLACED),
             // The store was set back to before this link: nobody would give the agent anything.
             Some((number, holder)) if *number < link || *holder != Some(me) => {
-                "the store has forgotten this connection"
+                (End::StoreForgot, "the store has forgotten this connection")
             }
             Some(_) => continue,
         };
-        shared.routes.close(&node, Some(link + 1), why);
+        shared.routes.close(&node, Some(link + 1), end, why);
     }
 }

@@ -6,8 +6,10 @@
 
 mod agent;
 mod mail;
+mod metrics;
 mod peers;
 mod routes;
+mod scrape;
 mod socket;
 mod weight;
 
@@ -21,6 +23,7 @@ use remoting::peer::{Peer, PeerHint};
 use store::Store;
 use tokio::sync::{broadcast, mpsc};
 
+pub use metrics::{End, Metrics, PeerEnd, Refusal};
 use routes::Routes;
 pub use socket::Stream;
 pub use weight::Weight;
@@ -59,16 +62,6 @@ pub(crate) struct Shared {
     routes: Routes,
     hints: broadcast::Sender<PeerHint>,
     metrics: Metrics,
-}
-
-/// Counters since the start.
-#[derive(Debug, Default)]
-pub struct Metrics {
-    pub connects: std::sync::atomic::AtomicU64,
-    pub disconnects: std::sync::atomic::AtomicU64,
-    /// Sum of ping round trips in microseconds, and how many.
-    pub ping_micros: std::sync::atomic::AtomicU64,
-    pub pings: std::sync::atomic::AtomicU64,
 }
 
 impl Links {
@@ -113,7 +106,7 @@ impl Links {
             before = if away > 0 { held } else { usize::MAX };
             if away > 0 {
                 tracing::info!(held, away, "other replicas have fewer agents: some go there");
-                self.shed(away, "other replicas have fewer agents");
+                self.shared.routes.shed(away, End::Balanced, "other replicas have fewer agents");
             }
         }
     }
@@ -172,16 +165,26 @@ impl Links {
     /// Closes links, the oldest first, so that their agents connect elsewhere; at most so many a call. Gives how many are
     /// left.
     pub fn shed(&self, most: usize, reason: &str) -> usize {
-        self.shared.routes.shed(most, reason)
+        self.shared.routes.shed(most, End::Drained, reason)
     }
 
     /// Closes the link of one agent.
     pub fn close(&self, node: &NodeName, reason: &str) {
-        self.shared.routes.close(node, None, reason);
+        self.shared.routes.close(node, None, End::Ordered, reason);
     }
 
+    /// What each other live replica has counted, in the text format of OpenMetrics; `None`: it did not answer in time.
+    pub async fn metrics_of_others(&self) -> Vec<(model::ReplicaName, Option<String>)> {
+        scrape::others(&self.shared).await
+    }
+
+    /// What was counted so far, and what is so now.
     pub fn metrics(&self) -> &Metrics {
-        &self.shared.metrics
+        let (links, peers) = self.shared.routes.counts();
+        let metrics = &self.shared.metrics;
+        metrics.links.set(i64::try_from(links).unwrap_or(i64::MAX));
+        metrics.peers.set(i64::try_from(peers).unwrap_or(i64::MAX));
+        metrics
     }
 }
 
@@ -192,5 +195,5 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
 #[derive(Debug)]
 pub(crate) enum ToSocket {
     Frame(Box<Frame>),
-    Close(String),
+    Close(End, String),
 }

@@ -18,6 +18,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::Message;
 
 use crate::Shared;
+use crate::metrics::{End, PeerEnd};
 use crate::routes::Outgoing;
 use crate::socket::{self, Stream};
 
@@ -67,7 +68,8 @@ async fn keep(shared: &Arc<Shared>, id: &ReplicaId, address: &str) {
         match tokio::time::timeout(DIAL, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
                 met = true;
-                let why = talk(shared, id, address, stream).await;
+                let (end, why) = talk(shared, id, address, stream).await;
+                shared.metrics.peers_ended.inc(end);
                 tracing::debug!(peer = %id, why, "connection to a peer ended");
             }
             // We were connected, and now nobody listens: the process is gone. One that we never met may be
@@ -83,10 +85,10 @@ async fn keep(shared: &Arc<Shared>, id: &ReplicaId, address: &str) {
 }
 
 /// One dialled connection, until it ends.
-async fn talk(shared: &Arc<Shared>, id: &ReplicaId, address: &str, stream: TcpStream) -> String {
+async fn talk(shared: &Arc<Shared>, id: &ReplicaId, address: &str, stream: TcpStream) -> (PeerEnd, String) {
     let _best_effort = stream.set_nodelay(true);
     let Ok(mut request) = format!("ws://{address}/peer/ws").into_client_request() else {
-        return "its address is no host and port".to_owned();
+        return (PeerEnd::Handshake, "its address is no host and port".to_owned());
     };
     if let Ok(value) = format!("Bearer {}", shared.token).parse() {
         request.headers_mut().insert("Authorization", value);
@@ -95,12 +97,12 @@ async fn talk(shared: &Arc<Shared>, id: &ReplicaId, address: &str, stream: TcpSt
         tokio_tungstenite::client_async_with_config(request, stream, Some(socket::config(MAX_PEER_MESSAGE)));
     let mut socket = match tokio::time::timeout(DIAL, handshake).await {
         Ok(Ok((socket, _))) => socket,
-        Ok(Err(error)) => return format!("the handshake was refused: {error}"),
-        Err(_) => return "the handshake took too long".to_owned(),
+        Ok(Err(error)) => return (PeerEnd::Handshake, format!("the handshake was refused: {error}")),
+        Err(_) => return (PeerEnd::Handshake, "the handshake took too long".to_owned()),
     };
     let iam = Peer::Iam(shared.cluster.me().clone());
     if let Err(error) = socket.send(Message::Binary(iam.encode())).await {
-        return error.to_string();
+        return (PeerEnd::Broken, error.to_string());
     }
     let (to, mut queue) = Outgoing::new(QUEUE);
     let overflow = Arc::clone(&to.overflow);
@@ -115,8 +117,8 @@ async fn talk(shared: &Arc<Shared>, id: &ReplicaId, address: &str, stream: TcpSt
             };
             match tokio::time::timeout(SILENCE, sink.send(Message::Binary(message.encode()))).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => return format!("the connection broke: {error}"),
-                Err(_) => return "write blocked".to_owned(),
+                Ok(Err(error)) => return (PeerEnd::Broken, format!("the connection broke: {error}")),
+                Err(_) => return (PeerEnd::WriteBlocked, "write blocked".to_owned()),
             }
         }
     };
@@ -124,23 +126,25 @@ async fn talk(shared: &Arc<Shared>, id: &ReplicaId, address: &str, stream: TcpSt
         loop {
             let message = match tokio::time::timeout(SILENCE, socket::next(&mut source)).await {
                 Ok(Ok(message)) => message,
-                Ok(Err(why)) => return why,
-                Err(_) => return "silent".to_owned(),
+                Ok(Err(gone)) => return (PeerEnd::Broken, gone.why),
+                Err(_) => return (PeerEnd::Silent, "silent".to_owned()),
             };
             let size = message.len();
             match Peer::decode(message) {
                 Ok(message) => answered(shared, id, message, size),
-                Err(error) => return format!("protocol error: {error}"),
+                Err(error) => return (PeerEnd::Protocol, format!("protocol error: {error}")),
             }
         }
     };
-    let why = tokio::select! {
-        why = writing => why,
-        why = reading => why,
-        () = overflow.notified() => "write blocked: the queue to the peer is full".to_owned(),
+    let ended = tokio::select! {
+        ended = writing => ended,
+        ended = reading => ended,
+        () = overflow.notified() => {
+            (PeerEnd::WriteBlocked, "write blocked: the queue to the peer is full".to_owned())
+        }
     };
     shared.routes.peer_down(id.incarnation);
-    why
+    ended
 }
 
 /// What is to be said before all else, then what is queued. Cancel-safe: it waits for the queue only.
@@ -177,7 +181,8 @@ fn answered(shared: &Shared, id: &ReplicaId, message: Peer, size: usize) {
 fn hinted(shared: &Shared, hint: PeerHint) {
     match &hint {
         PeerHint::Linked { node, number } => {
-            shared.routes.close(node, Some(*number), "the agent connected to another replica");
+            let why = "the agent connected to another replica";
+            shared.routes.close(node, Some(*number), End::Moved, why);
         }
         PeerHint::Over { build, fence } => shared.routes.over(*build, *fence),
         PeerHint::Queue | PeerHint::Running | PeerHint::Begun { .. } | PeerHint::Inbox(_) => {}
@@ -216,7 +221,7 @@ pub(crate) async fn serve(shared: &Arc<Shared>, stream: Stream) {
                 Peer::Relay { node, frame: Frame::Command(command) } => shared.routes.relay(&node, command),
                 // An owner has too much of its reports.
                 Peer::Relay { node, frame: Frame::Bye { reason } } => {
-                    shared.routes.close(&node, None, &reason)
+                    shared.routes.close(&node, None, End::TooMuch, &reason)
                 }
                 Peer::Ping(n) => {
                     to.tell(Peer::Pong(n));

@@ -12,11 +12,14 @@ use remoting::ops::{Command, FromAgent, ToAgent};
 use remoting::peer::Peer;
 use tokio::sync::{Notify, mpsc};
 
+use crate::metrics::End;
 use crate::weight::{Scales, Weight};
 use crate::{AgentEvent, ToSocket};
 
 /// Why the link of an agent is closed whose reports nobody can take.
 pub(crate) const TOO_MUCH: &str = "it reports more than its builds can take";
+/// Why the link of an agent ends that has connected anew.
+pub(crate) const REPLACED: &str = "replaced by a newer connection of the same agent";
 /// How much later than the interval says the answer to a ping may come.
 const LATE: Duration = Duration::from_secs(2);
 
@@ -190,7 +193,7 @@ impl Routes {
         let mut table = self.table.lock();
         let new = Local { link, instance: instance.to_owned(), to, pulse };
         if let Some(old) = table.local.insert(node.clone(), new) {
-            old.to.tell(ToSocket::Close("replaced by a newer connection of the same agent".to_owned()));
+            old.to.tell(ToSocket::Close(End::Replaced, REPLACED.to_owned()));
         }
         let path = Path { link, peer: None };
         table.reached(node, path, instance, |_| true);
@@ -251,11 +254,17 @@ impl Routes {
         self.table.lock().local.iter().map(|(node, l)| (node.clone(), l.link)).collect()
     }
 
+    /// How many agents are here, and how many peers are connected.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let table = self.table.lock();
+        (table.local.len(), table.peers.len())
+    }
+
     /// Closes the link of a node; only one older than `below` when given.
-    pub(crate) fn close(&self, node: &NodeName, below: Option<i64>, reason: &str) {
+    pub(crate) fn close(&self, node: &NodeName, below: Option<i64>, end: End, reason: &str) {
         let table = self.table.lock();
         if let Some(local) = table.local.get(node).filter(|l| below.is_none_or(|b| l.link < b)) {
-            local.to.tell(ToSocket::Close(reason.to_owned()));
+            local.to.tell(ToSocket::Close(end, reason.to_owned()));
         }
     }
 
@@ -267,12 +276,12 @@ impl Routes {
         }
     }
 
-    pub(crate) fn shed(&self, most: usize, reason: &str) -> usize {
+    pub(crate) fn shed(&self, most: usize, end: End, reason: &str) -> usize {
         let table = self.table.lock();
         let mut oldest: Vec<&Local> = table.local.values().collect();
         oldest.sort_unstable_by_key(|local| local.link);
         for local in oldest.into_iter().take(most) {
-            local.to.tell(ToSocket::Close(reason.to_owned()));
+            local.to.tell(ToSocket::Close(end, reason.to_owned()));
         }
         table.local.len().saturating_sub(most)
     }

@@ -8,6 +8,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 
+use crate::metrics::{End, Gone};
+
 /// A connected byte stream: what is left of a socket after the upgrade.
 pub type Stream = Box<dyn Io>;
 
@@ -31,7 +33,7 @@ pub(crate) async fn upgraded(stream: Stream, max: usize) -> Socket {
 }
 
 /// The next binary message. `Err` says why there is none any more.
-pub(crate) async fn next<S>(socket: &mut S) -> Result<Bytes, String>
+pub(crate) async fn next<S>(socket: &mut S) -> Result<Bytes, Gone>
 where
     S: futures_util::Stream<Item = Result<Message, tokio_tungstenite::tungstenite::Error>> + Unpin,
 {
@@ -39,15 +41,16 @@ where
         match socket.next().await {
             Some(Ok(Message::Binary(bytes))) => return Ok(bytes),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-            Some(Ok(Message::Text(_))) => return Err("it sent a text message".to_owned()),
+            Some(Ok(Message::Text(_))) => return Err(Gone::new(End::Protocol, "it sent a text message")),
             Some(Ok(Message::Close(frame))) => {
                 let said = frame.map(|f| f.reason.to_string()).filter(|r| !r.is_empty());
-                return Err(said.map_or("closed by the other side".to_owned(), |r| {
+                let why = said.map_or("closed by the other side".to_owned(), |r| {
                     format!("closed by the other side: {r}")
-                }));
+                });
+                return Err(Gone::new(End::Closed, why));
             }
-            Some(Err(error)) => return Err(format!("the connection broke: {error}")),
-            None => return Err("the connection ended".to_owned()),
+            Some(Err(error)) => return Err(Gone::new(End::Broken, format!("the connection broke: {error}"))),
+            None => return Err(Gone::new(End::Broken, "the connection ended")),
         }
     }
 }

@@ -33,6 +33,22 @@ pub(crate) fn write_whole(path: &Path, text: &str) -> Result<(), Error> {
     })
 }
 
+/// A secret of its own file: its first line. `None`: there is no such file.
+pub fn read_secret(path: &Path) -> Result<Option<security::Token>, Error> {
+    let Some(text) = read_given(path)? else { return Ok(None) };
+    match text.lines().next().map(str::trim).filter(|line| !line.is_empty()) {
+        Some(line) => Ok(Some(security::Token::chosen(line))),
+        None => {
+            Err(Error::Refused(format!("{} is empty; write a token into it, or delete it", path.display())))
+        }
+    }
+}
+
+/// Written whole, for its owner only.
+pub fn write_secret(path: &Path, secret: &security::Token) -> Result<(), Error> {
+    write_whole(path, &format!("{}\n", secret.expose()))
+}
+
 pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|e| Error::Refused(format!("write {}: {e}", path.display())))?;

@@ -31,7 +31,9 @@ const KILL_AGAIN: Duration = Duration::from_secs(1);
 /// Begins the names of all environment variables that are meant for our programs.
 const OURS: &str = "MAJORDOMO_";
 /// What an agent logs.
-const LOG_ENV: &str = "MAJORDOMO_LOG";
+const LOG_ENVS: [&str; 2] = ["MAJORDOMO_LOG", "MAJORDOMO_LOG_FORMAT"];
+/// Read by replicas: everybody may see metrics.
+const METRICS_OPEN_ENV: &str = "MAJORDOMO_METRICS_OPEN";
 
 /// What is kept running.
 #[derive(Clone)]
@@ -54,7 +56,12 @@ pub(crate) struct Spec {
 
 #[derive(Clone)]
 pub(crate) enum Role {
-    Replica { listener: Arc<TcpListener>, store: StoreUrl },
+    Replica {
+        listener: Arc<TcpListener>,
+        store: StoreUrl,
+        /// Everybody may see metrics.
+        metrics_open: bool,
+    },
     Agent,
 }
 
@@ -222,16 +229,23 @@ impl Supervisor {
         let mut command = command(program, &member.log)?;
         command.args(arguments);
         match &member.role {
-            Role::Replica { listener, store } => {
+            Role::Replica { listener, store, metrics_open } => {
                 let socket = listener.try_clone().map_err(failed())?;
                 command.stdin(Stdio::from(OwnedFd::from(socket)));
                 command.env(LISTEN_FD, "0").env(STORE_ENV, store.expose());
+                if *metrics_open {
+                    command.env(METRICS_OPEN_ENV, "true");
+                }
             }
             Role::Agent => {
                 // What is meant for `up` and its replicas is not the agent's, nor that of those whose steps it runs: among
                 // it is where the database is.
                 let own = std::env::vars_os().map(|(name, _)| name);
-                for name in own.filter(|name| name.to_string_lossy().starts_with(OURS) && name != LOG_ENV) {
+                let ours = |name: &OsString| {
+                    let text = name.to_string_lossy();
+                    text.starts_with(OURS) && !LOG_ENVS.contains(&text.as_ref())
+                };
+                for name in own.filter(ours) {
                     command.env_remove(name);
                 }
             }

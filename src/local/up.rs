@@ -34,6 +34,8 @@ pub struct Options {
     /// Overrides the file.
     pub store: Option<StoreUrl>,
     pub example: bool,
+    /// Replicas show their metrics to everybody.
+    pub metrics_open: bool,
     /// What replicas and agents run.
     pub program: PathBuf,
 }

@@ -163,6 +163,14 @@ pub enum RolloutPhase {
 }
 
 impl RolloutPhase {
+    pub const ALL: [RolloutPhase; 5] = [
+        RolloutPhase::Settled,
+        RolloutPhase::Waiting,
+        RolloutPhase::Rolling,
+        RolloutPhase::GoingBack,
+        RolloutPhase::Halted,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             RolloutPhase::Settled => "settled",

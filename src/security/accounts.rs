@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::attempts::{Attempts, Begun, Source};
 use crate::keys::mac;
 use crate::known::Known;
+use crate::metrics::Metrics;
 use crate::password::{self, MAX_PASSWORD, Password};
 use crate::token::{Token, is_token, random_session, session_hash, token_hash};
 
@@ -108,6 +109,7 @@ struct Inner {
     seen: Mutex<HashMap<String, Millis>>,
     /// Uses of tokens that are not written down yet, by id.
     used: Mutex<HashMap<String, (Millis, u64)>>,
+    metrics: Metrics,
 }
 
 struct Remembered {
@@ -139,8 +141,13 @@ impl Accounts {
             anonymous_read: Known::default(),
             seen: Mutex::default(),
             used: Mutex::default(),
+            metrics: Metrics::default(),
         };
         Accounts { inner: Arc::new(inner) }
+    }
+
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
     }
 
     /// Who this is, by a password or an API token. `from` is the client's address, as far as it is known.
@@ -153,11 +160,13 @@ impl Accounts {
         let inner = &self.inner;
         let source = Source { user: &checked(user, secret)?, from };
         if is_token(secret) {
-            let user = inner.by_token(source, secret).await?;
-            return Ok((user.into(), Proof::Token));
+            let user = inner.by_token(source, secret).await;
+            inner.metrics.shown(Proof::Token, &user);
+            return Ok((user?.into(), Proof::Token));
         }
-        let user = inner.by_password(source, secret).await?;
-        Ok((user.into(), Proof::Password))
+        let user = inner.by_password(source, secret).await;
+        inner.metrics.shown(Proof::Password, &user);
+        Ok((user?.into(), Proof::Password))
     }
 
     /// Begins a session; its secret name. A token is no password here.
@@ -170,7 +179,10 @@ impl Accounts {
     ) -> Result<Token, Denied> {
         let inner = &self.inner;
         let source = Source { user: &checked(user, password.expose())?, from };
-        let user = inner.by_password(source, password.expose()).await?;
+        let user = inner.by_password(source, password.expose()).await;
+        // what is shown is a password, what is wanted is a session
+        inner.metrics.shown(Proof::Session, &user);
+        let user = user?;
         let name = random_session().map_err(|e| store::Error::Unavailable(e.to_string()))?;
         let now = inner.clock.now();
         let (idle, longest) = if remember_me { (REMEMBER_ME, REMEMBER_ME) } else { (IDLE, LONGEST) };

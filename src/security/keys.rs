@@ -9,6 +9,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
+use crate::token::Token;
+
 const LENGTH: usize = 32;
 
 /// Why there are no keys.
@@ -94,6 +96,11 @@ impl Keys {
         same(&self.peer_token(), given)
     }
 
+    /// What those show who scrape the metrics, as long as nobody has chosen another one: the same at every replica.
+    pub fn metrics_token(&self) -> Token {
+        Token::chosen(&hex::encode(self.derived("metrics token")))
+    }
+
     /// What a browser must send with a change: bound to user and session.
     pub fn crumb(&self, user: &str, session: &str) -> String {
         hex::encode(mac(&self.derived("crumbs"), &[user, session]))
@@ -140,6 +147,7 @@ mod tests {
             keys().agent_secret("a"),
             keys().agent_secret("b"),
             keys().peer_token(),
+            keys().metrics_token().expose().to_owned(),
             keys().crumb("u", "s"),
             keys().crumb("us", ""),
             keys().crumb("", "us"),

@@ -7,6 +7,7 @@ mod accounts;
 mod attempts;
 mod keys;
 mod known;
+mod metrics;
 mod password;
 mod token;
 
@@ -14,5 +15,6 @@ pub use accounts::{
     Accounts, Denied, Identity, NewPassword, NewUser, Proof, REMEMBER_ME, UserChange, UserError,
 };
 pub use keys::{KeyError, Keys};
+pub use metrics::Metrics;
 pub use password::{Password, PasswordError, hash_password, random_password};
 pub use token::{Token, random_token, random_uuid, token_hash};

@@ -5,6 +5,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 use store::Hidden;
+use subtle::ConstantTimeEq;
 
 use crate::password::PasswordError;
 
@@ -18,6 +19,16 @@ const DIGITS: usize = 32;
 pub struct Token(String);
 
 impl Token {
+    /// One that somebody has chosen.
+    pub fn chosen(text: &str) -> Token {
+        Token(text.to_owned())
+    }
+
+    /// Whether this is what was shown; takes the same time whatever was.
+    pub fn is(&self, given: &str) -> bool {
+        self.0.as_bytes().ct_eq(given.as_bytes()).into()
+    }
+
     /// The secret itself.
     pub fn expose(&self) -> &str {
         &self.0

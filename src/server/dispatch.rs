@@ -6,7 +6,7 @@ use crate::path::{Action, Route};
 use crate::ports::App;
 use crate::reply::Reply;
 use crate::request::Asked;
-use crate::{act, api, artifact, log, open, pages, verify};
+use crate::{act, api, artifact, log, metrics, pages, verify};
 
 /// May be called again when the store was away.
 pub(crate) async fn dispatch(app: &App, asked: &Asked, route: &Route) -> Reply {
@@ -15,7 +15,9 @@ pub(crate) async fn dispatch(app: &App, asked: &Asked, route: &Route) -> Reply {
         Route::Export(thing, format) => api::export(&look, asked, thing, *format).await,
         Route::Page(thing) => pages::page(&look, asked, thing).await,
         Route::Do(action) => act(&look, asked, action).await,
-        Route::Metrics => open::metrics(app).await,
+        Route::Metrics | Route::Prometheus { .. } | Route::MetricsOf(..) => {
+            metrics::serve(app, route, &asked.base, &asked.headers, asked.query.get("scope")).await
+        }
         Route::NotServed(why) => Err(Error::NotServed((*why).to_owned())),
         Route::NotFound => Err(Error::missing("there is nothing at this address")),
         Route::Login

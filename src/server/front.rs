@@ -10,11 +10,12 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use model::ReplicaState;
 use security::Proof;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::caller::{Caller, address, caller};
 use crate::dispatch::dispatch;
 use crate::error::Error;
+use crate::metrics::{self, Class, Shown};
 use crate::path::{Action, Route, Thing, parse};
 use crate::patience::again;
 use crate::ports::App;
@@ -54,11 +55,21 @@ async fn handle(State(front): State<Arc<Front>>, request: Request<Body>) -> Resp
     let path = request.uri().path().to_owned();
     let secure = Base::of(front.app.settings.root_url.as_deref(), request.headers()).secure();
     let browser = front.browser(request.headers());
-    let mut response = match AssertUnwindSafe(front.serve(request)).catch_unwind().await {
+    let (method, began) = (request.method().clone(), Instant::now());
+    let working = front.app.counted.begins();
+    let mut class = Class::Other;
+    let served = AssertUnwindSafe(front.serve(request, &mut class)).catch_unwind().await;
+    let mut response = match served {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => error.response(&id),
-        Err(_panic) => Error::Internal(format!("the handler of {path} panicked")).response(&id),
+        Err(_panic) => {
+            // of metrics, the address may hold their token
+            let path = if class == Class::Metrics { "/metrics" } else { path.as_str() };
+            Error::Internal(format!("the handler of {path} panicked")).response(&id)
+        }
     };
+    drop(working);
+    front.app.counted.answered(&method, class, response.status(), began.elapsed());
     front.finish(&mut response, &id, secure);
     if browser {
         // it would ask in a window of its own, instead of showing our page
@@ -83,22 +94,23 @@ fn without_body(mut response: Response<Body>) -> Response<Body> {
 }
 
 impl Front {
-    async fn serve(&self, request: Request<Body>) -> Reply {
+    async fn serve(&self, request: Request<Body>, class: &mut Class) -> Reply {
         let (head, mut body) = request.into_parts();
         let expects = head.headers.contains_key(header::EXPECT);
-        let reply = self.served(head, &mut body).await;
+        let reply = self.served(head, &mut body, class).await;
         if reply.as_ref().is_err_and(|e| *e != Error::Slow) {
             discard(expects, &mut body).await;
         }
         reply
     }
 
-    async fn served(&self, head: Parts, body: &mut Body) -> Reply {
+    async fn served(&self, head: Parts, body: &mut Body, class: &mut Class) -> Reply {
         let base = Base::of(self.app.settings.root_url.as_deref(), &head.headers);
         let route = match parse(base.strip(head.uri.path())) {
             Route::Do(Action::NodeJnlp(node)) if encrypted(head.uri.query())? => Route::SealedJnlp(node),
             route => route,
         };
+        *class = Class::of(&route);
         if route.open() {
             if !route.takes(&head.method) {
                 return Err(Error::Method(route.allow()));
@@ -107,8 +119,8 @@ impl Front {
             let reply = open::serve(&self.app, &route, &base, &self.cookie, request);
             return self.patiently(true, reply).await;
         }
-        if route == Route::Metrics && self.peer(&head.headers) {
-            return open::metrics(&self.app).await;
+        if route.metrics() && metrics::shown(&self.app, &route, &head.headers)? == Shown::Enough {
+            return self.patiently(true, self.metrics(&route, &base, &head)).await;
         }
         if matches!(self.app.replica.state(), ReplicaState::Waiting | ReplicaState::Starting) {
             return Err(Error::Later("this replica is getting ready to work".to_owned()));
@@ -117,6 +129,7 @@ impl Front {
             Err(Error::Unauthorized(_)) if lost(&head) => {
                 return sign::form_for(&base, &head.uri);
             }
+            Err(error) if route.metrics() => return Err(metrics::unless_shown(error)),
             admitted => admitted?,
         };
         let asked = self.ask(head, body, caller, base, &route).await?;
@@ -221,9 +234,13 @@ impl Front {
         }
     }
 
-    /// Whether the request shows the peers' token.
-    fn peer(&self, headers: &HeaderMap) -> bool {
-        open::bearer(headers).is_some_and(|token| self.app.secrets.verify_peer_token(token))
+    /// For whom no user is asked for.
+    async fn metrics(&self, route: &Route, base: &Base, head: &Parts) -> Reply {
+        if !route.takes(&head.method) {
+            return Err(Error::Method(route.allow()));
+        }
+        let query = Params::parse(head.uri.query().unwrap_or_default().as_bytes())?;
+        metrics::serve(&self.app, route, base, &head.headers, query.get("scope")).await
     }
 
     /// What every answer carries.

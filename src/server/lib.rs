@@ -32,6 +32,7 @@ mod verify;
 
 pub use caller::Proxies;
 pub use front::{JENKINS_VERSION, router};
+pub use metrics::{Access as MetricsAccess, Metrics, Scrapes};
 pub use ports::{
     AgentSockets, App, Arrival, MetricsSource, PeerSockets, Replica, Secrets, Settings, Upgraded,
 };

@@ -77,9 +77,9 @@ fn body(
         return Body::empty();
     }
     let store = Arc::clone(look.store());
-    let patience = look.app.settings.patience;
+    let (patience, counted) = (look.app.settings.patience, Arc::clone(&look.app.counted));
     let pieces = stream::try_unfold(from, move |at| {
-        let store = Arc::clone(&store);
+        let (store, counted) = (Arc::clone(&store), Arc::clone(&counted));
         async move {
             if at >= end {
                 return Ok(None);
@@ -89,6 +89,7 @@ fn body(
             if slice.bytes.is_empty() {
                 return Err(Error::missing("the log ends before its end"));
             }
+            counted.served.inc_by(slice.bytes.len() as u64);
             let next = at + slice.bytes.len() as u64;
             Ok(Some((slice.bytes, next)))
         }

@@ -14,7 +14,7 @@ use crate::patience::again;
 use crate::ports::App;
 use crate::reply::{self, Reply};
 use crate::request::{Base, read_body};
-use crate::{act, metrics as texts, sign, socket};
+use crate::{act, sign, socket};
 
 /// Largest body of an administrator's request.
 const MAX_ADMIN: usize = 16 * 1024;
@@ -48,6 +48,8 @@ pub(crate) async fn serve(
             administer(app, *admin, request).await
         }
         Route::Metrics
+        | Route::Prometheus { .. }
+        | Route::MetricsOf(..)
         | Route::Export(..)
         | Route::Page(_)
         | Route::Do(_)
@@ -151,12 +153,4 @@ async fn administer(app: &App, admin: Admin, request: Request<Body>) -> Reply {
         }
     }
     Ok(reply::json(format!("{{\"state\":\"{}\"}}", app.replica.state().as_str())))
-}
-
-/// `/metrics`: of this process, and of the controller.
-pub(crate) async fn metrics(app: &App) -> Reply {
-    let mut text = String::new();
-    app.metrics.render(&mut text);
-    texts::controller(app, &mut text).await?;
-    Ok(reply::typed(text, "text/plain; version=0.0.4; charset=utf-8"))
 }

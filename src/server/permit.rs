@@ -41,7 +41,7 @@ pub(crate) fn need(route: &Route, method: &Method) -> Need {
         Route::Export(thing, _) | Route::Page(thing) => to_see(thing),
         Route::Do(action) => to_do(action, method),
         Route::NotServed(_) | Route::NotFound => Need::Read,
-        Route::Metrics => Need::SignedIn,
+        Route::Metrics | Route::Prometheus { .. } | Route::MetricsOf(..) => Need::Administrator,
         Route::Login
         | Route::LoginError
         | Route::SignIn
@@ -141,7 +141,9 @@ mod tests {
             ("GET", "/job/a/1/consoleText", Need::Read),
             ("GET", "/job/a/config.xml", Need::SignedIn),
             ("GET", "/people/", Need::SignedIn),
-            ("GET", "/metrics", Need::SignedIn),
+            ("GET", "/metrics", Need::Administrator),
+            ("GET", "/prometheus/", Need::Administrator),
+            ("GET", "/metrics/currentUser/ping", Need::Administrator),
             ("POST", "/job/a/build", Need::SignedIn),
             ("POST", "/me/descriptorByName/jenkins.security.ApiTokenProperty/revoke", Need::SignedIn),
             ("GET", "/computer/n/config.xml", Need::SignedIn),

@@ -11,6 +11,7 @@ use store::Objects;
 use tokio_util::task::TaskTracker;
 
 use crate::caller::Proxies;
+use crate::metrics::{Access, Metrics, Scrapes};
 use crate::verify::LogChecks;
 
 /// A connection after its `101`: bytes that came early are read first.
@@ -27,6 +28,9 @@ pub struct App {
     pub peers: Arc<dyn PeerSockets>,
     pub replica: Arc<dyn Replica>,
     pub metrics: Arc<dyn MetricsSource>,
+    /// What the server itself counts.
+    pub counted: Arc<Metrics>,
+    pub scrapes: Scrapes,
     pub settings: Settings,
     pub log_checks: LogChecks,
     /// Holds the tasks of upgraded connections. Whoever stops the replica closes and waits for it.
@@ -48,6 +52,8 @@ pub struct Settings {
     pub body_pause: Duration,
     /// Most time for a whole body.
     pub body_timeout: Duration,
+    /// Who may see metrics.
+    pub metrics: Access,
 }
 
 impl Default for Settings {
@@ -59,6 +65,7 @@ impl Default for Settings {
             request_timeout: Duration::from_secs(60),
             body_pause: Duration::from_secs(10),
             body_timeout: Duration::from_secs(60),
+            metrics: Access::default(),
         }
     }
 }
@@ -145,7 +152,11 @@ pub trait Replica: Send + Sync + 'static {
     async fn lapsed(&self, who: ReplicaId) -> Result<bool, store::Error>;
 }
 
-/// Metrics of the process, in Prometheus' text format.
+/// Metrics of processes, in the text format of OpenMetrics; each sample names its replica.
+#[async_trait]
 pub trait MetricsSource: Send + Sync + 'static {
-    fn render(&self, into: &mut String);
+    /// Those of this process. From memory.
+    fn own(&self) -> String;
+    /// Those of each other live replica; `None`: it did not answer in time.
+    async fn others(&self) -> Vec<(ReplicaName, Option<String>)>;
 }

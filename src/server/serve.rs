@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+use tracing::Instrument;
 
 use crate::request::Remote;
 use watched::{Activity, Watched};
@@ -98,7 +99,7 @@ pub async fn serve(listener: TcpListener, router: axum::Router, stop: Cancellati
             Some(_ended) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, remote)) => {
-                    connections.spawn(take(stream, remote, slot));
+                    connections.spawn(take(stream, remote, slot).in_current_span());
                 }
                 Err(error) => {
                     tracing::warn!("accept a connection: {error}");
@@ -112,7 +113,7 @@ pub async fn serve(listener: TcpListener, router: axum::Router, stop: Cancellati
         stops.closing.store(true, Ordering::Relaxed);
         while let Some((stream, remote)) = last::made(&listener).await {
             let slot = Arc::clone(&slots).acquire_owned().await;
-            connections.spawn(take(stream, remote, slot));
+            connections.spawn(take(stream, remote, slot).in_current_span());
         }
     }
     drop(listener);

@@ -10,6 +10,7 @@ use hyper_util::rt::TokioIo;
 use model::{NodeName, ReplicaState};
 use remoting::native::{INSTANCE_HEADER, VERSION, VERSION_HEADER};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tracing::Instrument;
 
 use crate::error::Error;
 use crate::patience::again;
@@ -82,12 +83,14 @@ where
     let key = handshake(request.headers())?;
     let remote = request.extensions().get::<Remote>().map(|r| r.0);
     let upgraded = hyper::upgrade::on(&mut request);
-    app.tasks.spawn(async move {
+    let work = async move {
         match upgraded.await {
             Ok(stream) => accept(remote, TokioIo::new(stream)).await,
             Err(error) => tracing::debug!("a WebSocket ended before it began: {error}"),
         }
-    });
+    };
+    // what it says names the replica
+    app.tasks.spawn(work.in_current_span());
     switching(&key)
 }
 

@@ -139,6 +139,35 @@ pub struct ItemSummary {
     pub version: i64,
 }
 
+/// A job with its builds in numbers: what dashboards show of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tally {
+    pub item: ItemSummary,
+    /// Builds that have ended since the job was made, by result in the order of [`BuildResult::ALL`]. Deleted ones too:
+    /// these only grow.
+    pub ended: [u64; 5],
+    /// Milliseconds that those took, together.
+    pub took: u64,
+    /// Builds that are there, running ones too.
+    pub builds: u64,
+    /// Those of the last [`crate::NEWEST`] numbers up to the newest that is there, newest first.
+    pub newest: Vec<Recent>,
+}
+
+/// A build without what only itself is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recent {
+    pub number: u64,
+    pub queued_at: Millis,
+    pub started_at: Millis,
+    /// `None` while it runs.
+    pub ended_at: Option<Millis>,
+    /// While it runs: what it has been set to so far.
+    pub result: Option<BuildResult>,
+    /// Bytes of its log when it ended; 0 before.
+    pub log_end: u64,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
     pub summary: ItemSummary,

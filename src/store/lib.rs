@@ -162,6 +162,8 @@ impl Which {
     }
 }
 
+/// Numbers of builds that one [`Tally`] looks at.
+pub const NEWEST: usize = 6;
 /// Most records of one answer of [`Builds::journal`].
 pub const JOURNAL_RECORDS: usize = 1_000;
 /// Most bytes of one answer of [`Builds::journal`].
@@ -178,6 +180,8 @@ pub trait Builds: Send + Sync + 'static {
     async fn build_by_id(&self, id: BuildId) -> Result<Option<Build>>;
     /// Newest first, with numbers below `below` when given.
     async fn builds(&self, job: &JobName, below: Option<u64>, limit: u32) -> Result<Vec<Build>>;
+    /// Jobs with ids above `after`, by id, with their builds in numbers.
+    async fn tallies(&self, after: i64, limit: u32) -> Result<Vec<Tally>>;
     /// All running builds, or those of one owner, by build.
     async fn running(&self, owner: Option<i64>) -> Result<Vec<Running>>;
     /// Of these builds, in their order, those that are over: they have ended, or they are not there although a build of a

@@ -26,6 +26,7 @@ macro_rules! for_all_reads {
             build(job: &JobName, which: Which) -> Option<Build>;
             build_by_id(id: BuildId) -> Option<Build>;
             builds(job: &JobName, below: Option<u64>, limit: u32) -> Vec<Build>;
+            tallies(after: i64, limit: u32) -> Vec<Tally>;
             running(owner: Option<i64>) -> Vec<Running>;
             over(builds: &[BuildId]) -> Vec<BuildId>;
             journal(build: BuildId, from: i64) -> Vec<Bytes>;

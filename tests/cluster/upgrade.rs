@@ -33,12 +33,12 @@ fn next_version() -> PathBuf {
     // What both versions have in common is compiled once.
     build.env("CARGO_BUILD_BUILD_DIR", target).current_dir(env!("CARGO_MANIFEST_DIR"));
     // What cargo tells a test of its package would have dependencies whose build scripts look at it compiled anew.
-    let told = std::env::vars_os().map(|(name, _)| name);
-    let told = told.filter(|name| {
-        let name = name.to_string_lossy();
-        name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
-    });
-    told.for_each(|name| drop(build.env_remove(name)));
+    for (name, _) in std::env::vars_os() {
+        let of_package = name.to_string_lossy();
+        if of_package.starts_with("CARGO_PKG_") || of_package.starts_with("CARGO_MANIFEST_") {
+            build.env_remove(&name);
+        }
+    }
     if !cfg!(debug_assertions) {
         build.arg("--release");
     }

@@ -28,6 +28,7 @@ use pipeline::program::Program;
 use remoting::ops::{FromAgent, ToAgent};
 use store::{Chunk, Effect, InboxRow, MAX_RECORDS, Progress};
 
+use crate::metrics::StepKind;
 use files::Transfer;
 pub use files::{ObjectDo, ObjectEvent};
 use log::Output;
@@ -227,6 +228,8 @@ pub struct Driver {
     unsure: bool,
     /// The store was set back in time since the build began: what an agent does not know of a step is lost.
     set_back: bool,
+    /// Steps whose begin is committed and that nobody has counted.
+    begun: BTreeMap<&'static str, (StepKind, u64)>,
     out: Vec<Do>,
 }
 
@@ -238,6 +241,8 @@ struct Draft {
     effects: Vec<Effect>,
     /// Bytes of log so far.
     log: usize,
+    /// Steps that its records begin.
+    begun: Vec<StepKind>,
 }
 
 struct InFlight {
@@ -248,6 +253,7 @@ struct InFlight {
     intents: Vec<StepId>,
     /// Raw offsets that are committed by it.
     raw: Vec<(StepId, u64)>,
+    begun: Vec<StepKind>,
     retry_at: Option<Duration>,
 }
 
@@ -363,6 +369,7 @@ impl Driver {
             ending: None,
             unsure: false,
             set_back: false,
+            begun: BTreeMap::new(),
             out: Vec::new(),
             facts,
         }
@@ -463,6 +470,11 @@ impl Driver {
     /// Whether content may have gone to the object store for it, under this owner or one before.
     pub fn moved_content(&self) -> bool {
         self.resumed || self.next_op > 1
+    }
+
+    /// Steps that have begun since this was asked last, by kind.
+    pub fn take_begun(&mut self) -> Vec<(StepKind, u64)> {
+        std::mem::take(&mut self.begun).into_values().collect()
     }
 
     pub fn facts(&self) -> &Facts {

@@ -10,6 +10,8 @@ use store::{Effect, Executor};
 
 use super::log::{Output, announce};
 use super::settle::too_large;
+use crate::metrics::StepKind;
+
 use super::{AGENT_LOST, Driver, Now, Opening, at, wall};
 
 /// Between TERM and KILL when a step is ended.
@@ -23,6 +25,7 @@ impl Driver {
             self.say(announced.as_bytes(), now);
             self.heard(&act.timers, now);
         }
+        self.next.begun.extend(StepKind::of(&act.kind));
         let (step, digest, at) = (act.step.clone(), act.digest(), at(now));
         if act.class() == Class::Instant {
             self.instant(&act);

@@ -8,6 +8,8 @@ use pipeline::act::{Data, Event as Outside, Language, Outcome, Record, StepId};
 use pipeline::machine::Status;
 use store::{Effect, InboxRow, MAX_RECORD, Progress};
 
+use meter::Label;
+
 use super::{Arrival, Do, Draft, Driver, Ending, Fed, InFlight, Now, RETRY, SLICE, Stop, at};
 use crate::inbox::Delivery;
 
@@ -52,13 +54,16 @@ impl Driver {
             effects,
         };
         self.out.push(Do::Write(write.clone()));
-        self.in_flight = Some(InFlight { write, feed, intents, raw, retry_at: None });
+        self.in_flight = Some(InFlight { write, feed, intents, raw, begun: draft.begun, retry_at: None });
     }
 
     pub(super) fn committed(&mut self, now: Now) {
         let Some(mut done) = self.in_flight.take() else { return };
         self.seq = done.write.seq + 1;
         self.records += i64::try_from(done.write.records.len()).unwrap_or(0);
+        for kind in done.begun.drain(..) {
+            self.begun.entry(kind.as_str()).or_insert((kind, 0)).1 += 1;
+        }
         if let Some(Ending::Finishing(result)) = self.ending
             && done.write.effects.iter().any(|e| matches!(e, Effect::Finish { .. }))
         {

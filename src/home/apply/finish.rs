@@ -35,7 +35,8 @@ pub(super) async fn batch(conn: &mut Conn, ended: &[Ended], late: &mut Late<'_>)
     }
     let head = "WITH v (id, at, result, log_end) AS (VALUES";
     let tail = ") UPDATE build SET ended_at = v.at, result = v.result, log_end = v.log_end FROM v \
-                WHERE build.id = v.id RETURNING build.id, build.item, build.number";
+                WHERE build.id = v.id RETURNING build.id, build.item, build.number, \
+                build.ended_at - build.started_at";
     let rows = conn.rows_many(head, 4, &rows, tail).await?;
     if rows.len() != ended.len() {
         return Err(sqlx::Error::Decode("a build runs and has no row".into()));
@@ -43,7 +44,7 @@ pub(super) async fn batch(conn: &mut Conn, ended: &[Ended], late: &mut Late<'_>)
     for row in rows {
         let (build, item, number) = (row.int(0)?, row.int(1)?, row.int(2)?);
         let Some(end) = ended.iter().find(|e| e.build.0 == build) else { continue };
-        late.ended(item, number, end.result);
+        late.ended(item, number, end.result, row.int(3)?.max(0));
     }
     forget(conn, &ended.iter().map(|e| e.build.0).collect::<Vec<_>>()).await
 }

@@ -19,12 +19,21 @@ struct Ended {
     builds: i64,
     number: i64,
     result: BuildResult,
+    /// By result, in the order of `BuildResult::ALL`.
+    results: [i64; 5],
+    /// Milliseconds that they took, together.
+    took: i64,
 }
 
 impl<'a> Late<'a> {
-    pub(super) fn ended(&mut self, item: i64, number: i64, result: BuildResult) {
-        let newest = self.items.entry(item).or_insert(Ended { builds: 0, number, result });
+    pub(super) fn ended(&mut self, item: i64, number: i64, result: BuildResult, took: i64) {
+        let newest =
+            self.items.entry(item).or_insert(Ended { builds: 0, number, result, results: [0; 5], took: 0 });
         newest.builds += 1;
+        newest.took += took;
+        for (count, of) in newest.results.iter_mut().zip(BuildResult::ALL) {
+            *count += i64::from(of == result);
+        }
         if newest.number < number {
             (newest.number, newest.result) = (number, result);
         }
@@ -42,11 +51,24 @@ impl<'a> Late<'a> {
 
     pub(super) async fn count(&self, conn: &mut Conn) -> sqlx::Result<()> {
         for (item, newest) in &self.items {
+            let [succeeded, unstable, failed, not_built, aborted] = newest.results;
             conn.run(
-                "UPDATE item SET running = running - $2, \
+                "UPDATE item SET running = running - $2, succeeded = succeeded + $5, unstable = unstable + $6, \
+                 failed = failed + $7, not_built = not_built + $8, aborted = aborted + $9, took = took + $10, \
                  last_result = CASE WHEN last_completed < $3 THEN $4 ELSE last_result END, \
                  last_completed = CASE WHEN last_completed < $3 THEN $3 ELSE last_completed END WHERE id = $1",
-                args![*item, newest.builds, newest.number, newest.result.as_str()],
+                args![
+                    *item,
+                    newest.builds,
+                    newest.number,
+                    newest.result.as_str(),
+                    succeeded,
+                    unstable,
+                    failed,
+                    not_built,
+                    aborted,
+                    newest.took
+                ],
             )
             .await?;
         }

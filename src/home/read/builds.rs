@@ -5,9 +5,10 @@ use model::{BuildId, BuildResult, Fence, JobName, Millis, QueueId};
 use sqlx::AssertSqlSafe;
 use store::{
     Artifact, Build, Builds, Chunk, InboxRow, JOURNAL_BYTES, JOURNAL_NUMBERS, JOURNAL_RECORDS, LogSlice,
-    Result, Running, Stash, Which,
+    Result, Running, Stash, Tally, Which,
 };
 
+use super::tallies::tallies;
 use super::{Pool, job, limit, logs, node, unreadable};
 use crate::Home;
 use crate::db::{Arg, Row, args};
@@ -50,6 +51,10 @@ impl Builds for Home {
             "{BUILD} WHERE build.item = {ITEM} AND build.number < $3 ORDER BY build.number DESC LIMIT $4"
         );
         self.pool.list(AssertSqlSafe(sql), args![&job.key(), job.as_str(), below, limit(most)], build).await
+    }
+
+    async fn tallies(&self, after: i64, most: u32) -> Result<Vec<Tally>> {
+        tallies(&self.pool, after, limit(most)).await
     }
 
     async fn running(&self, owner: Option<i64>) -> Result<Vec<Running>> {

@@ -50,7 +50,7 @@ impl Items for Home {
     }
 }
 
-fn summary(row: &Row) -> sqlx::Result<ItemSummary> {
+pub(super) fn summary(row: &Row) -> sqlx::Result<ItemSummary> {
     let last_result = match row.text_or_null(6)? {
         None => None,
         Some(_) => Some(row.word(6, BuildResult::parse)?),

@@ -7,6 +7,7 @@ mod items;
 mod logs;
 mod nodes;
 mod queue;
+mod tallies;
 mod users;
 
 use std::time::Duration;

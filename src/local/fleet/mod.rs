@@ -89,7 +89,11 @@ impl Fleet {
         let roller = Roller::new(paths, peers.clone(), program, urls.public, revisions, events.0.clone());
         let mut fleet = Fleet {
             peers,
-            role: Role::Replica { listener: Arc::new(listener), store: home.store.clone() },
+            role: Role::Replica {
+                listener: Arc::new(listener),
+                store: home.store.clone(),
+                metrics_open: options.metrics_open,
+            },
             roller,
             agents: (1..=options.agents)
                 .map(|n| members::agent(&options.program, &home.paths, &urls.here, n))

@@ -29,6 +29,7 @@ const OURS: &[&str] = &[
     "bootstrap.json",
     "admin-password",
     "admin-token",
+    "metrics-token",
     "secrets",
     "run",
     "logs",
@@ -69,6 +70,11 @@ impl Paths {
 
     pub fn admin_token(&self) -> PathBuf {
         self.root.join("admin-token")
+    }
+
+    /// Written by the first replica that starts, unless another one is given to all.
+    pub fn metrics_token(&self) -> PathBuf {
+        self.root.join("metrics-token")
     }
 
     pub fn bootstrap(&self) -> PathBuf {

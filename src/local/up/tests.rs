@@ -9,6 +9,7 @@ fn options(folder: &Path) -> Options {
         agents: 2,
         store: None,
         example: true,
+        metrics_open: false,
         program: PathBuf::from("/bin/false"),
     }
 }

@@ -29,6 +29,12 @@ pub(crate) enum Route {
     Healthz,
     Readyz,
     Metrics,
+    /// Under the names of Jenkins' plugin. `slash`: the address ends with `/`, as it must.
+    Prometheus {
+        slash: bool,
+    },
+    /// `metrics/KEY/…` with the key.
+    MetricsOf(String, MetricsOf),
     Static(String),
     /// `jenkins-agent.jnlp?encrypt=true` of the node. The query decides, so no path means it.
     SealedJnlp(String),
@@ -54,6 +60,14 @@ pub(crate) enum Admin {
     /// Takes a report of the rollout; answers what is asked of it.
     Rollout,
     Stop,
+}
+
+/// What Jenkins' metrics plugin shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MetricsOf {
+    Metrics,
+    Ping,
+    Healthcheck,
 }
 
 /// What can be shown.
@@ -154,6 +168,8 @@ impl Route {
             | Route::Healthz
             | Route::Readyz
             | Route::Metrics
+            | Route::Prometheus { .. }
+            | Route::MetricsOf(..)
             | Route::Static(_)
             | Route::SealedJnlp(_)
             | Route::Agent
@@ -182,12 +198,21 @@ impl Route {
             | Route::Peer
             | Route::Admin(_) => true,
             Route::Metrics
+            | Route::Prometheus { .. }
+            | Route::MetricsOf(..)
             | Route::Export(..)
             | Route::Page(_)
             | Route::Do(_)
             | Route::NotServed(_)
             | Route::NotFound => false,
         }
+    }
+}
+
+impl Route {
+    /// Whether it shows metrics, which have a token of their own.
+    pub(crate) fn metrics(&self) -> bool {
+        matches!(self, Route::Metrics | Route::Prometheus { .. } | Route::MetricsOf(..))
     }
 }
 
@@ -252,7 +277,10 @@ pub(crate) fn parse(path: &str) -> Route {
     match decoded {
         Some(segments) => {
             let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
-            top(&parts)
+            match top(&parts) {
+                Route::Prometheus { .. } => Route::Prometheus { slash: path.ends_with('/') },
+                route => route,
+            }
         }
         None => Route::NotFound,
     }
@@ -268,7 +296,15 @@ fn top(parts: &[&str]) -> Route {
         ["j_spring_security_check" | "j_acegi_security_check", ..] => Route::SignIn,
         ["healthz"] => Route::Healthz,
         ["readyz"] => Route::Readyz,
-        ["metrics" | "prometheus"] => Route::Metrics,
+        ["metrics"] => Route::Metrics,
+        ["metrics", key, what] => match *what {
+            "metrics" => Route::MetricsOf((*key).to_owned(), MetricsOf::Metrics),
+            "ping" => Route::MetricsOf((*key).to_owned(), MetricsOf::Ping),
+            "healthcheck" => Route::MetricsOf((*key).to_owned(), MetricsOf::Healthcheck),
+            "threads" => Route::NotServed("there are no threads of a Java machine"),
+            _ => Route::NotFound,
+        },
+        ["prometheus"] => Route::Prometheus { slash: false },
         ["favicon.ico"] => Route::Static("favicon.svg".to_owned()),
         ["static", name] => Route::Static((*name).to_owned()),
         ["wsagents"] => Route::Agent,

@@ -4,6 +4,7 @@ mod bad_input;
 mod builds;
 mod freestyle;
 mod jobs;
+mod metrics;
 mod nodes;
 mod outage;
 mod protocol;
@@ -32,6 +33,7 @@ use store::{Answer, Chunk, Hidden, Join, Objects, Progress, Store, Taken, User, 
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use crate::metrics::{Access, Scrapes};
 use crate::ports::{AgentSockets, App, Arrival, MetricsSource, PeerSockets, Replica, Settings, Upgraded};
 use crate::verify::LogChecks;
 
@@ -97,10 +99,22 @@ impl PeerSockets for Nobody {
     }
 }
 
+/// What tests count.
+const COUNTED: &str = "# HELP majordomo_builds_ended Builds.\n# TYPE majordomo_builds_ended counter\n\
+    majordomo_builds_ended_total{replica=\"REPLICA\",result=\"success\"} 3\n\
+    # HELP process_start_time_seconds Begin.\n# TYPE process_start_time_seconds gauge\n\
+    process_start_time_seconds{replica=\"REPLICA\"} 1700000000.5\n# EOF\n";
+
+#[async_trait]
 impl MetricsSource for Nobody {
-    fn render(&self, into: &mut String) {
+    fn own(&self) -> String {
         assert!(self.asked.lock().last().is_none_or(|last| last != "panic"), "a test wants it");
-        into.push_str("process_up 1\n");
+        COUNTED.replace("REPLICA", "acme-0")
+    }
+
+    async fn others(&self) -> Vec<(ReplicaName, Option<String>)> {
+        let name = |name: &str| ReplicaName::parse(name).unwrap();
+        vec![(name("acme-1"), Some(COUNTED.replace("REPLICA", "acme-1"))), (name("acme-2"), None)]
     }
 }
 
@@ -184,7 +198,10 @@ impl Site {
             peers: Arc::clone(&nobody) as Arc<dyn PeerSockets>,
             replica: Arc::clone(&nobody) as Arc<dyn Replica>,
             metrics: Arc::clone(&nobody) as Arc<dyn MetricsSource>,
+            counted: Arc::default(),
+            scrapes: Scrapes::default(),
             settings: Settings {
+                metrics: Access { open: false, token: Some(keys.metrics_token()) },
                 patience: Duration::from_millis(700),
                 body_pause: Duration::from_millis(300),
                 ..Settings::default()

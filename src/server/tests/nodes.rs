@@ -225,21 +225,3 @@ async fn a_quiet_period_has_the_reason_that_was_given() {
     assert_eq!(site.admin().post("/cancelQuietDown/api/json").await.status, 302);
     assert!(!seen().await.0);
 }
-
-#[tokio::test]
-async fn metrics_carry_the_names_that_dashboards_expect() {
-    let site = Site::new().await;
-    site.admin().post(NODE).await;
-    assert_eq!(site.anon().get("/metrics").await.status, 401);
-    for client in [site.admin(), site.peer()] {
-        let text = client.get("/metrics").await.text();
-        for line in [
-            "process_up 1",
-            "default_jenkins_nodes_online{node=\"n1\"} 0",
-            "jenkins_queue_size_value 0",
-            "majordomo_replica_state{replica=\"acme-0\",state=\"ready\"} 1",
-        ] {
-            assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
-        }
-    }
-}

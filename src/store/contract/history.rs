@@ -137,3 +137,42 @@ pub async fn a_large_build_is_erased_piece_by_piece<S: Store>(store: &S) {
     assert!(store.build_by_id(small.build).await.unwrap().is_some());
     declined(store, Write::Erase).await;
 }
+
+pub async fn a_tally_counts_what_has_ended_also_when_it_is_gone<S: Store>(store: &S) {
+    let me = join(store, "r-0").await;
+    ok(
+        store,
+        Write::CreateItem {
+            name: name("team"),
+            kind: crate::ItemKind::Folder,
+            disabled: false,
+            config: "<x/>".into(),
+            at: model::Millis(1),
+        },
+    )
+    .await;
+    for job in ["team/other", "app"] {
+        pipeline(store, job).await;
+    }
+    for result in [BuildResult::Success, BuildResult::Success, BuildResult::Aborted, BuildResult::Failure] {
+        built(store, "app", &me, result).await;
+    }
+    ok(store, delete(3)).await;
+    let running = start(store, "app", &me).await;
+    let all = store.tallies(0, 10).await.unwrap();
+    assert_eq!(all.iter().map(|t| t.item.name.as_str()).collect::<Vec<_>>(), ["team/other", "app"]);
+    assert_eq!((all[0].ended, all[0].took, all[0].builds, all[0].newest.len()), ([0; 5], 0, 0, 0));
+    let app = &all[1];
+    assert_eq!((app.ended, app.builds, app.item.running), ([2, 0, 1, 0, 1], 4, 1));
+    assert_eq!(app.newest.iter().map(|b| b.number).collect::<Vec<_>>(), [5, 4, 2, 1]);
+    assert_eq!((running.number, app.newest[0].ended_at, app.newest[0].log_end), (5, None, 0));
+    assert_eq!(app.newest[1].result, Some(BuildResult::Failure));
+    let last = store.build(&name("app"), Which::Number(4)).await.unwrap().unwrap();
+    let took = |b: &crate::Recent| b.ended_at.unwrap().since(b.started_at).as_millis() as u64;
+    assert_eq!(app.newest[1].ended_at, last.ended_at);
+    // each takes as long as the next
+    assert_eq!(app.took, took(&app.newest[1]) * 4);
+    let page = store.tallies(all[0].item.id, 10).await.unwrap();
+    assert_eq!(page, all[1..]);
+    assert_eq!(store.tallies(0, 1).await.unwrap(), all[..1]);
+}

@@ -222,6 +222,7 @@ macro_rules! contract_suite {
             history {
                 a_deleted_build_is_gone,
                 a_deleted_build_gives_its_objects,
+                a_tally_counts_what_has_ended_also_when_it_is_gone,
                 deleting_keeps_the_next_number,
                 deleting_the_newest_build_shows_the_one_before,
                 a_running_or_kept_build_is_not_deleted,

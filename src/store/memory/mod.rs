@@ -45,6 +45,8 @@ pub struct State {
     failovers: BTreeMap<i64, Failover>,
     /// By `JobName::key`.
     items: BTreeMap<String, Item>,
+    /// Builds of each item that have ended, by result, and the milliseconds that they took.
+    counted: BTreeMap<i64, ([u64; 5], u64)>,
     builds: BTreeMap<BuildId, History>,
     /// By item and number.
     numbers: BTreeMap<(i64, u64), BuildId>,
@@ -136,6 +138,7 @@ impl Default for State {
             leases: BTreeMap::new(),
             failovers: BTreeMap::new(),
             items: BTreeMap::new(),
+            counted: BTreeMap::new(),
             builds: BTreeMap::new(),
             numbers: BTreeMap::new(),
             running: BTreeMap::new(),

@@ -130,6 +130,13 @@ impl State {
         history.build.ended_at = Some(at);
         history.build.result = Some(result);
         let (job, item) = (history.build.job.clone(), history.item);
+        let took = at.since(history.build.started_at).as_millis();
+        let (ended, all) = self.counted.entry(item).or_default();
+        if let Some(ended) = BuildResult::ALL.iter().zip(ended).find_map(|(r, e)| (*r == result).then_some(e))
+        {
+            *ended += 1;
+        }
+        *all += u64::try_from(took).unwrap_or(u64::MAX);
         let last_result = self.last_result(item);
         if let Some(summary) = self.summary(&job) {
             summary.running = summary.running.saturating_sub(1);

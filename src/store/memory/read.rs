@@ -10,8 +10,8 @@ use model::{BuildId, JobName, NodeName, QueueId, ReplicaId};
 use super::{History, State};
 use crate::{
     Artifact, Build, Busy, CHUNKS, Chunk, Failover, InboxRow, Item, ItemSummary, JOURNAL_BYTES,
-    JOURNAL_NUMBERS, JOURNAL_RECORDS, Lease, Link, LogSlice, Member, Meta, Node, QueueItem, Running, Stash,
-    Wait, Which,
+    JOURNAL_NUMBERS, JOURNAL_RECORDS, Lease, Link, LogSlice, Member, Meta, NEWEST, Node, QueueItem, Recent,
+    Running, Stash, Tally, Wait, Which,
 };
 
 fn at_most(limit: u32) -> usize {
@@ -95,6 +95,38 @@ impl State {
         let Some(item) = self.find(job) else { return Vec::new() };
         let wanted = self.before(item.summary.id, below.unwrap_or(u64::MAX)).rev();
         wanted.take(at_most(limit)).map(|history| history.build.clone()).collect()
+    }
+
+    pub fn tallies(&self, after: i64, limit: u32) -> Vec<Tally> {
+        let mut items: Vec<&ItemSummary> = self.items.values().map(|item| &item.summary).collect();
+        items.retain(|item| item.id > after && item.kind.is_job());
+        items.sort_by_key(|item| item.id);
+        items.truncate(at_most(limit));
+        items.into_iter().map(|item| self.tally(item)).collect()
+    }
+
+    fn tally(&self, item: &ItemSummary) -> Tally {
+        let (ended, took) = self.counted.get(&item.id).copied().unwrap_or_default();
+        let recent = |history: &History| {
+            let build = &history.build;
+            Recent {
+                number: build.number,
+                queued_at: build.queued_at,
+                started_at: build.started_at,
+                ended_at: build.ended_at,
+                result: build.result,
+                log_end: if build.building() { 0 } else { build.log_end },
+            }
+        };
+        let top = self.of_item(item.id).next_back().map_or(0, |history| history.build.number);
+        let near = |history: &&History| history.build.number + NEWEST as u64 > top;
+        Tally {
+            ended,
+            took,
+            builds: self.of_item(item.id).count() as u64,
+            newest: self.of_item(item.id).rev().take_while(near).map(recent).collect(),
+            item: item.clone(),
+        }
     }
 
     pub fn running(&self, owner: Option<i64>) -> Vec<Running> {

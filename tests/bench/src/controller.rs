@@ -238,8 +238,10 @@ impl Controller {
                 .call()?
                 .body_mut()
                 .read_to_string()?;
-            let line = text.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(' '));
-            sum += line.and_then(|v| v.trim().parse::<f64>().ok()).unwrap_or(0.0);
+            let ours = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+            let values =
+                text.lines().filter(ours).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+            sum += values.sum::<f64>();
         }
         Ok(sum)
     }

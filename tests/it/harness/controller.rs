@@ -79,12 +79,13 @@ pub(crate) struct Up {
     pub(crate) more: Vec<String>,
     /// What the replicas log; the default of the program when it is `None`.
     pub(crate) log: Option<&'static str>,
+    pub(crate) env: Vec<(&'static str, String)>,
 }
 
 impl Up {
     pub(crate) fn new(replicas: u32, agents: u32) -> Up {
         let folder = tempfile::Builder::new().prefix("majordomo-it-").tempdir().unwrap();
-        Up { folder, replicas, agents, more: vec!["--no-example".to_owned()], log: None }
+        Up { folder, replicas, agents, more: vec!["--no-example".to_owned()], log: None, env: vec![] }
     }
 
     pub(crate) fn home(&self) -> PathBuf {
@@ -99,6 +100,7 @@ impl Up {
         if let Some(log) = self.log {
             command.env("MAJORDOMO_LOG", log);
         }
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null());
         command
     }

@@ -101,6 +101,13 @@ CREATE TABLE item (
     running BIGINT NOT NULL,
     last_completed BIGINT NOT NULL,
     last_result TEXT,
+    -- builds that have ended, deleted ones too, and the milliseconds that they took
+    succeeded BIGINT NOT NULL DEFAULT 0,
+    unstable BIGINT NOT NULL DEFAULT 0,
+    failed BIGINT NOT NULL DEFAULT 0,
+    not_built BIGINT NOT NULL DEFAULT 0,
+    aborted BIGINT NOT NULL DEFAULT 0,
+    took BIGINT NOT NULL DEFAULT 0,
     version BIGINT NOT NULL,
     created_at BIGINT NOT NULL
 ) WITH (fillfactor = 80);

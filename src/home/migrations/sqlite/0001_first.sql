@@ -101,6 +101,13 @@ CREATE TABLE item (
     running INTEGER NOT NULL,
     last_completed INTEGER NOT NULL,
     last_result TEXT,
+    -- builds that have ended, deleted ones too, and the milliseconds that they took
+    succeeded INTEGER NOT NULL DEFAULT 0,
+    unstable INTEGER NOT NULL DEFAULT 0,
+    failed INTEGER NOT NULL DEFAULT 0,
+    not_built INTEGER NOT NULL DEFAULT 0,
+    aborted INTEGER NOT NULL DEFAULT 0,
+    took INTEGER NOT NULL DEFAULT 0,
     version INTEGER NOT NULL,
     created_at INTEGER NOT NULL
 );

@@ -51,9 +51,29 @@ pub enum Definition {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct FreestyleJob {
     pub steps: Freestyle,
+    /// The time-out follows from earlier builds; without any it is the one that `steps` says.
+    pub elastic: Option<Elastic>,
     pub scm: Option<GitScm>,
     /// Names of elements that do not run, each once: builds go on without them.
     pub ignored: Vec<String>,
+}
+
+/// How a time-out follows from the builds before. Parameters may be named in the texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Elastic {
+    /// Of the average duration of the builds that were not worse than unstable.
+    pub percentage: String,
+    /// How many of them are looked at, the newest first.
+    pub builds: String,
+    /// It is never less than what holds without earlier builds.
+    pub fail_safe: bool,
+}
+
+impl Elastic {
+    /// Ten times what it took before.
+    pub(crate) fn likely_stuck() -> Elastic {
+        Elastic { percentage: "1000".to_owned(), builds: "3".to_owned(), fail_safe: false }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -12,7 +12,7 @@ mod pipeline_xml;
 mod xml;
 
 pub use error::ConfigError;
-pub use item::{Definition, FreestyleJob, GitScm, ItemConfig, JobConfig, with_disabled};
+pub use item::{Definition, Elastic, FreestyleJob, GitScm, ItemConfig, JobConfig, with_disabled};
 pub use node::{MAX_EXECUTORS, NodeConfig};
 pub use pipeline_xml::new_pipeline_xml;
 

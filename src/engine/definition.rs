@@ -112,12 +112,13 @@ fn freestyle(job: &FreestyleJob, params: &BTreeMap<String, String>) -> Result<So
 
 /// Parameters may be named in URL and branch.
 fn git_source(scm: &GitScm, params: &BTreeMap<String, String>) -> GitSource {
-    let expand = |text: &str| {
-        params
-            .iter()
-            .fold(text.to_owned(), |text, (name, value)| text.replace(&format!("${{{name}}}"), value))
-    };
+    let expand = |text: &str| expanded(text, params);
     GitSource { url: expand(&scm.url), branch: expand(&scm.branch), name: None, shallow: true }
+}
+
+/// With `${NAME}` replaced by the parameter of that name.
+pub(crate) fn expanded(text: &str, params: &BTreeMap<String, String>) -> String {
+    params.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("${{{name}}}"), value))
 }
 
 /// Fetches one file of a repository with the real git, shallow, into a folder that goes away.

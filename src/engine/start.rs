@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use config::Definition;
 use model::level::BEHAVIOUR;
 use model::{BuildResult, JobName};
 use pipeline::act::{Began, Earlier, Language, Outcome, Record};
@@ -11,6 +12,7 @@ use store::{Build, Chunk, Effect, Executor, Progress, Running, Write};
 
 use crate::definition;
 use crate::driver::{Driver, Facts, Now, Rules};
+use crate::elastic::learned;
 use crate::service::Shared;
 use crate::texts;
 
@@ -136,8 +138,11 @@ async fn begin(shared: &Shared, running: &Running, build: &Build) -> Result<Driv
     // Its name may be newer than that of `running`. It is not deleted while the build runs: only a rename hides it.
     let item = shared.store.item(&build.job).await?;
     let item = item.ok_or_else(|| store::Error::NotFound(format!("the job {}", build.job)))?;
-    let config = definition::job_config(&item.config).map_err(NoDriver::Failed)?;
+    let mut config = definition::job_config(&item.config).map_err(NoDriver::Failed)?;
     let texts = build.params.iter().map(|(name, value)| (name.clone(), value.to_string())).collect();
+    if let Definition::Freestyle(job) = &mut config.definition {
+        **job = learned(&*shared.store, std::mem::take(&mut **job), build, &texts).await?;
+    }
     let source =
         definition::source(&config, &texts).await.map_err(|e| NoDriver::Failed(format!("ERROR: {e}")))?;
     let program = match shared.programs.compile(source.language, &source.text).await {

@@ -199,6 +199,17 @@ fn a_timeout_fails_or_aborts_and_publishers_still_run() {
 }
 
 #[test]
+fn a_timeout_in_minutes_is_three_at_least_and_one_of_silence_is_not() {
+    for (time, activity, wanted) in
+        [("1", false, "timer 180000"), ("0.5", true, "timer 500 of silence"), ("4", false, "timer 240000")]
+    {
+        let timeout = BuildTimeout { time: time.to_owned(), activity, fails: false };
+        let build = told(&Freestyle { timeout: Some(timeout), ..builders(&["quick"]) });
+        assert!(story(&build).contains(&wanted.to_owned()), "{:?}", story(&build));
+    }
+}
+
+#[test]
 fn an_aborted_build_still_publishes_and_the_second_time_it_does_not() {
     let program = compiled(&builders(&["hang", "never"]));
     let mut build = Build::new(&program, &began_freestyle());

@@ -176,6 +176,7 @@ CREATE TABLE log (
     raw_to BIGINT NOT NULL,
     written_at BIGINT NOT NULL,
     body BYTEA NOT NULL,
+    sum BIGINT NOT NULL,
     PRIMARY KEY (build, start)
 );
 

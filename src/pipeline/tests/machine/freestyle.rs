@@ -294,7 +294,7 @@ fn a_workspace_of_the_jobs_own_choice_may_name_variables() {
     let mut granted = crate::support::granted(None);
     granted.workspace = "/ws/${job}/$BUILD_NUMBER".to_owned();
     let outcome = pipeline::act::Outcome::Done(pipeline::act::Data::Granted(granted));
-    build.feed(pipeline::act::Record::Outcome { step, outcome, at: 5_000_000 });
+    build.feed(pipeline::act::Record::Outcome { step, outcome, at: 5_000_000, raw: None });
     build.finish();
     assert_eq!(build.echoes()[0], "Building remotely on agent-1 (agent) in workspace /ws/mine/7");
     let process = build.acts.iter().find_map(|act| match &act.kind {

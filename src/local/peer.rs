@@ -27,6 +27,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     /// `X-Text-Size`: the length of a log.
     pub(crate) text_size: Option<u64>,
+    /// `X-More-Data`: the log may grow.
+    pub(crate) more_data: bool,
     pub(crate) body: Bytes,
 }
 
@@ -66,8 +68,9 @@ async fn send(ask: Ask<'_>) -> Option<Answer> {
         let status = response.status().as_u16();
         let text_size =
             response.headers().get("x-text-size").and_then(|size| size.to_str().ok()?.parse().ok());
+        let more_data = response.headers().contains_key("x-more-data");
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.ok()?.to_bytes();
-        Some(Answer { status, text_size, body })
+        Some(Answer { status, text_size, more_data, body })
     };
     // the connection is driven here, so nothing is left behind when the caller goes
     tokio::pin!(exchange);

@@ -89,7 +89,8 @@ fn a_freestyle_job_as_jenkins_writes_it_is_read() {
         Some(GitScm {
             url: "/r".to_owned(),
             credentials_id: Some("deploy".to_owned()),
-            branch: "*/main".to_owned()
+            branch: "*/main".to_owned(),
+            ..GitScm::default()
         })
     );
     assert_eq!(
@@ -182,7 +183,10 @@ fn a_timeout_is_read_in_all_its_forms() {
     let odd = format!("{absolute}<timeoutEnvVar>T</timeoutEnvVar>{}", operation("WriteDescriptionOperation"));
     let (time, .., ignored) = timeout(&odd);
     assert_eq!(time, "${LIMIT}");
-    assert_eq!(ignored, ["hudson.plugins.build_timeout.operations.WriteDescriptionOperation", "timeoutEnvVar"]);
+    assert_eq!(
+        ignored,
+        ["hudson.plugins.build_timeout.operations.WriteDescriptionOperation", "timeoutEnvVar"]
+    );
 }
 
 fn timed(strategy: &str) -> FreestyleJob {

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use model::{BuildResult, BuildTimeout, Builder, Freestyle, Publisher};
 
 use crate::ConfigError;
-use crate::item::{Elastic, FreestyleJob, GIT, git, steps_limit};
+use crate::git::{GIT, git};
+use crate::item::{Elastic, FreestyleJob, steps_limit};
 use crate::xml::{Element, short};
 
 /// Longest class name that is shown.
@@ -30,6 +31,25 @@ const TIMEOUTS: &str = "hudson.plugins.build_timeout.";
 const DEFAULT_MINUTES: &str = "3";
 /// After so many a build without others before it is taken to be stuck.
 const STUCK_MINUTES: &str = "1440";
+/// Parts of the names of publishers that judge, in lower case.
+const JUDGES: [&str; 16] = [
+    "analysis",
+    "checkstyle",
+    "cobertura",
+    "coverage",
+    "cucumber",
+    "findbugs",
+    "gatling",
+    "groovypostbuild",
+    "jacoco",
+    "junit",
+    "performance",
+    "pmd",
+    "robot",
+    "testng",
+    "textfinder",
+    "xunit",
+];
 const NO_SCM: &str = "hudson.scm.NullSCM";
 /// Shown by the log's readers as they like, in Pipelines too.
 const ONLY_SHOWN: [&str; 2] =
@@ -66,7 +86,7 @@ pub(crate) fn freestyle(root: &Element) -> Result<FreestyleJob, ConfigError> {
     let scm = match root.child("scm").map(|scm| (scm, scm.attribute("class").unwrap_or_default())) {
         Some((scm, GIT)) => {
             let git = git(scm)?;
-            ignored.extend(git.credentials_id.as_ref().map(|_| "credentialsId".to_owned()));
+            ignored.extend(git.ignored());
             let extensions = scm.child("extensions").map(|e| e.children.as_slice()).unwrap_or_default();
             ignored.extend(extensions.iter().map(|extension| class(&extension.name)));
             Some(git)
@@ -97,8 +117,16 @@ pub(crate) fn freestyle(root: &Element) -> Result<FreestyleJob, ConfigError> {
     for publisher in children(root, "publishers")? {
         match self::publisher(publisher)? {
             Some(publisher) => steps.publishers.push(publisher),
-            None => ignored.push(class(&publisher.name)),
+            None => {
+                let class = class(&publisher.name);
+                steps.unheard.extend(judges(&class).then(|| class.clone()));
+                ignored.push(class);
+            }
         }
+    }
+    if steps.downstream().next().is_none() {
+        // nothing depends on the result
+        steps.unheard.clear();
     }
     let mut named = BTreeSet::new();
     ignored.retain(|name| named.insert(name.clone()));
@@ -132,7 +160,7 @@ fn idle(element: &Element) -> bool {
 }
 
 /// The class that an element is named after: in names of elements, `_` is written twice.
-fn class(name: &str) -> String {
+pub(crate) fn class(name: &str) -> String {
     name.replace("__", "_").chars().take(MAX_CLASS).collect()
 }
 
@@ -216,6 +244,12 @@ fn operations(wrapper: &Element) -> (bool, Vec<String>) {
         }
     }
     (fails, ignored)
+}
+
+/// Whether a publisher of that class can make the result worse by what it finds.
+fn judges(class: &str) -> bool {
+    let class = class.to_lowercase();
+    JUDGES.iter().any(|judge| class.contains(judge))
 }
 
 /// Whether a clean-up is of the whole workspace, as it is done here.

@@ -69,8 +69,7 @@ mod tests {
     use super::*;
 
     fn of(percentage: &str, fail_safe: bool, minutes_each: &[u64]) -> Option<u64> {
-        let elastic =
-            Elastic { percentage: percentage.to_owned(), builds: "${N}".to_owned(), fail_safe };
+        let elastic = Elastic { percentage: percentage.to_owned(), builds: "${N}".to_owned(), fail_safe };
         let took: Vec<Duration> = minutes_each.iter().map(|m| Duration::from_secs(m * 60)).collect();
         let params = [("P".to_owned(), "200".to_owned())].into();
         minutes(&elastic, "60", &took, &params)

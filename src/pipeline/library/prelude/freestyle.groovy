@@ -103,6 +103,9 @@ def $freestyleAfter(job) {
     }
     for (publisher in job.publishers) {
         if (publisher.kind == 'trigger' && $noWorseThan(publisher.threshold)) {
+            for (name in job.unheard) {
+                $note("WARNING: ${name} does not run in Majordomo yet: what it would find is not in this result")
+            }
             $trigger(publisher.jobs)
         }
     }

@@ -13,10 +13,11 @@ use local::{Error, FailoverTest, Said, failover_history, failover_test, whom};
 #[command(
     after_help = "Examples:\n  majordomo failover-test\n  majordomo failover-test --replica majordomo-1 --yes\n  \
     majordomo failover-test --history\n\n\
-    At least two replicas must be ready. The test waits until all builds of the lost one are adopted and resumed and it is\n\
-    ready again, and then checks their logs (100 at most) as `majordomo verify-log` does. No build fails by it.\n\n\
+    At least two replicas must be ready. The test waits until all builds of the lost one are adopted, each of them (of 100 at\n\
+    most) has written to its log or ended, and it is ready again. Then it checks their logs as `majordomo verify-log` does,\n\
+    and that they begin as they did before. No build should fail by it: one that has ended badly since is named.\n\n\
     Exit status: 0 all is right, 1 a build was not adopted, a log has defects or the replica did not come back,\n\
-    2 it was refused, or not all could be checked."
+    2 it was refused, or not all could be seen to be right: a build only waits, failed meanwhile, or is gone."
 )]
 pub(crate) struct FailoverTestArgs {
     /// Folder of the controller

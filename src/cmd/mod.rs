@@ -28,7 +28,8 @@ pub(crate) struct WhomArgs {
     /// [default: majordomo-home]
     #[arg(long, value_name = "DIR")]
     home: Option<PathBuf>,
-    /// Where the controller is, when it is not on this machine; needs --auth, unless --home is given too
+    /// Where the controller is (http:// only: behind a proxy for TLS), when it is not on this machine; needs --auth, unless
+    /// --home is given too
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// USER:PASSWORD or USER:TOKEN, or @FILE with that in it

@@ -83,13 +83,14 @@ fn a_freestyle_job_as_jenkins_writes_it_is_read() {
     assert_eq!((job.quiet_period, job.disable_concurrent_builds), (Some(2), false));
     assert_eq!(job.discarder.unwrap().num_to_keep, Some(3));
     assert_eq!(job.parameters[0].kind, ParameterKind::String { default: "w".to_owned(), trim: false });
-    let FreestyleJob { steps, scm, ignored } = freestyle_of(FULL);
+    let FreestyleJob { steps, scm, ignored, .. } = freestyle_of(FULL);
     assert_eq!(
         scm,
         Some(GitScm {
             url: "/r".to_owned(),
             credentials_id: Some("deploy".to_owned()),
-            branch: "*/main".to_owned()
+            branch: "*/main".to_owned(),
+            ..GitScm::default()
         })
     );
     assert_eq!(
@@ -179,11 +180,42 @@ fn a_timeout_is_read_in_all_its_forms() {
         timeout("<timeoutMinutes>7</timeoutMinutes><failBuild>true</failBuild>"),
         ("7".into(), false, true, none)
     );
-    let odd = "<strategy class='hudson.plugins.build_timeout.impl.ElasticTimeOutStrategy'/>";
-    let (time, .., ignored) = timeout(&format!("{odd}{}", operation("WriteDescriptionOperation")));
-    assert_eq!(time, "3");
-    let description = "hudson.plugins.build_timeout.operations.WriteDescriptionOperation";
-    assert_eq!(ignored, ["ElasticTimeOutStrategy", description]);
+    let odd = format!("{absolute}<timeoutEnvVar>T</timeoutEnvVar>{}", operation("WriteDescriptionOperation"));
+    let (time, .., ignored) = timeout(&odd);
+    assert_eq!(time, "${LIMIT}");
+    assert_eq!(
+        ignored,
+        ["hudson.plugins.build_timeout.operations.WriteDescriptionOperation", "timeoutEnvVar"]
+    );
+}
+
+fn timed(strategy: &str) -> FreestyleJob {
+    let name = "hudson.plugins.build__timeout.BuildTimeoutWrapper";
+    freestyle_of(&format!("<project><buildWrappers><{name}>{strategy}</{name}></buildWrappers></project>"))
+}
+
+#[test]
+fn a_timeout_that_follows_from_earlier_builds_has_its_own_default() {
+    let job = timed(
+        "<strategy class='hudson.plugins.build_timeout.impl.ElasticTimeOutStrategy'><timeoutPercentage>150</timeoutPercentage>\
+         <numberOfBuilds>5</numberOfBuilds><failSafeTimeoutDuration>true</failSafeTimeoutDuration>\
+         <timeoutMinutesElasticDefault>60</timeoutMinutesElasticDefault></strategy>",
+    );
+    assert_eq!(job.steps.timeout.unwrap().time, "60");
+    let elastic = Elastic { percentage: "150".to_owned(), builds: "5".to_owned(), fail_safe: true };
+    assert_eq!((job.elastic, job.ignored), (Some(elastic), vec![]));
+    let job = timed("<strategy class='hudson.plugins.build_timeout.impl.LikelyStuckTimeOutStrategy'/>");
+    assert_eq!(job.steps.timeout.unwrap().time, "1440");
+    assert_eq!((job.elastic, job.ignored), (Some(Elastic::likely_stuck()), vec![]));
+}
+
+#[test]
+fn a_timeout_of_a_foreign_strategy_is_none_and_is_named() {
+    for class in ["hudson.plugins.build_timeout.impl.DeadlineTimeOutStrategy", "com.example.Guess"] {
+        let job = timed(&format!("<strategy class='{class}'><timeoutMinutes>1</timeoutMinutes></strategy>"));
+        assert_eq!((job.steps.timeout, job.elastic), (None, None));
+        assert_eq!(job.ignored, [class]);
+    }
 }
 
 #[test]

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use model::{BuildResult, BuildTimeout, Builder, Freestyle, Publisher};
 
 use crate::ConfigError;
-use crate::item::{FreestyleJob, GIT, git, steps_limit};
+use crate::git::{GIT, git};
+use crate::item::{Elastic, FreestyleJob, steps_limit};
 use crate::xml::{Element, short};
 
 /// Longest class name that is shown.
@@ -25,8 +26,30 @@ const CLEAN_AFTER: &str = "hudson.plugins.ws__cleanup.WsCleanup";
 const MAX_TRIGGERED: usize = 200;
 /// Longest label expression, in bytes, as of a `node` step.
 const MAX_LABEL: usize = 2000;
+const TIMEOUTS: &str = "hudson.plugins.build_timeout.";
 /// Minutes of a time-out that says none, as Jenkins proposes.
 const DEFAULT_MINUTES: &str = "3";
+/// After so many a build without others before it is taken to be stuck.
+const STUCK_MINUTES: &str = "1440";
+/// Parts of the names of publishers that judge, in lower case.
+const JUDGES: [&str; 16] = [
+    "analysis",
+    "checkstyle",
+    "cobertura",
+    "coverage",
+    "cucumber",
+    "findbugs",
+    "gatling",
+    "groovypostbuild",
+    "jacoco",
+    "junit",
+    "performance",
+    "pmd",
+    "robot",
+    "testng",
+    "textfinder",
+    "xunit",
+];
 const NO_SCM: &str = "hudson.scm.NullSCM";
 /// Shown by the log's readers as they like, in Pipelines too.
 const ONLY_SHOWN: [&str; 2] =
@@ -63,7 +86,7 @@ pub(crate) fn freestyle(root: &Element) -> Result<FreestyleJob, ConfigError> {
     let scm = match root.child("scm").map(|scm| (scm, scm.attribute("class").unwrap_or_default())) {
         Some((scm, GIT)) => {
             let git = git(scm)?;
-            ignored.extend(git.credentials_id.as_ref().map(|_| "credentialsId".to_owned()));
+            ignored.extend(git.ignored());
             let extensions = scm.child("extensions").map(|e| e.children.as_slice()).unwrap_or_default();
             ignored.extend(extensions.iter().map(|extension| class(&extension.name)));
             Some(git)
@@ -79,9 +102,10 @@ pub(crate) fn freestyle(root: &Element) -> Result<FreestyleJob, ConfigError> {
         custom_workspace: root.word_of("customWorkspace").map(str::to_owned),
         ..Freestyle::default()
     };
+    let mut elastic = None;
     for wrapper in children(root, "buildWrappers")? {
         match wrapper.name.as_str() {
-            TIMEOUT => steps.timeout = Some(timeout(wrapper, &mut ignored)),
+            TIMEOUT => (steps.timeout, elastic) = timeout(wrapper, &mut ignored).unzip(),
             CLEAN_BEFORE if whole(wrapper) => steps.clean_before = true,
             name if ONLY_SHOWN.contains(&name) => {}
             other => ignored.push(class(other)),
@@ -93,12 +117,20 @@ pub(crate) fn freestyle(root: &Element) -> Result<FreestyleJob, ConfigError> {
     for publisher in children(root, "publishers")? {
         match self::publisher(publisher)? {
             Some(publisher) => steps.publishers.push(publisher),
-            None => ignored.push(class(&publisher.name)),
+            None => {
+                let class = class(&publisher.name);
+                steps.unheard.extend(judges(&class).then(|| class.clone()));
+                ignored.push(class);
+            }
         }
+    }
+    if steps.downstream().next().is_none() {
+        // nothing depends on the result
+        steps.unheard.clear();
     }
     let mut named = BTreeSet::new();
     ignored.retain(|name| named.insert(name.clone()));
-    Ok(FreestyleJob { steps, scm, ignored })
+    Ok(FreestyleJob { steps, elastic: elastic.flatten(), scm, ignored })
 }
 
 /// Elements of the job itself that mean something to Jenkins and nothing here.
@@ -128,7 +160,7 @@ fn idle(element: &Element) -> bool {
 }
 
 /// The class that an element is named after: in names of elements, `_` is written twice.
-fn class(name: &str) -> String {
+pub(crate) fn class(name: &str) -> String {
     name.replace("__", "_").chars().take(MAX_CLASS).collect()
 }
 
@@ -163,36 +195,61 @@ fn builder(element: &Element) -> Result<Builder, ConfigError> {
     })
 }
 
-fn timeout(wrapper: &Element, ignored: &mut Vec<String>) -> BuildTimeout {
-    const PACKAGE: &str = "hudson.plugins.build_timeout.";
+/// A strategy that is not known says nothing of minutes: no time-out is better than one that nobody has asked for.
+fn timeout(wrapper: &Element, ignored: &mut Vec<String>) -> Option<(BuildTimeout, Option<Elastic>)> {
     let none = Element::default();
     let strategy = wrapper.child("strategy").unwrap_or(&none);
     let name = class(strategy.attribute("class").unwrap_or_default());
-    let kind = name.strip_prefix(PACKAGE).and_then(|c| c.strip_prefix("impl.")).unwrap_or_default();
+    let kind = name.strip_prefix(TIMEOUTS).and_then(|c| c.strip_prefix("impl."));
     let word = |element: &Element, name: &str| element.word_of(name).map(str::to_owned);
-    let activity = kind == "NoActivityTimeOutStrategy";
-    let time = match kind {
-        "NoActivityTimeOutStrategy" => {
-            word(strategy, "timeoutSecondsString").or_else(|| word(strategy, "timeout"))
+    let (time, elastic) = match kind {
+        Some("NoActivityTimeOutStrategy") => {
+            (word(strategy, "timeoutSecondsString").or_else(|| word(strategy, "timeout")), None)
         }
-        "AbsoluteTimeOutStrategy" => word(strategy, "timeoutMinutes"),
+        Some("AbsoluteTimeOutStrategy") => (word(strategy, "timeoutMinutes"), None),
+        Some("ElasticTimeOutStrategy") => {
+            let percentage = word(strategy, "timeoutPercentage").unwrap_or_else(|| "0".to_owned());
+            let builds = word(strategy, "numberOfBuilds").unwrap_or_else(|| "3".to_owned());
+            let fail_safe = strategy.flag_of("failSafeTimeoutDuration") == Some(true);
+            let minutes = word(strategy, "timeoutMinutesElasticDefault");
+            (minutes, Some(Elastic { percentage, builds, fail_safe }))
+        }
+        Some("LikelyStuckTimeOutStrategy") => (Some(STUCK_MINUTES.to_owned()), Some(Elastic::likely_stuck())),
         // older jobs have it in the wrapper itself
-        "" => word(wrapper, "timeoutMinutes"),
-        other => {
-            ignored.push(class(other));
-            None
+        None if name.is_empty() => (word(wrapper, "timeoutMinutes"), None),
+        Some(_) | None => {
+            ignored.push(name);
+            return None;
         }
     };
+    let (fails, operations) = operations(wrapper);
+    ignored.extend(operations);
+    ignored.extend(wrapper.word_of("timeoutEnvVar").map(|_| "timeoutEnvVar".to_owned()));
+    let activity = kind == Some("NoActivityTimeOutStrategy");
+    let time = time.unwrap_or_else(|| DEFAULT_MINUTES.to_owned());
+    Some((BuildTimeout { time, activity, fails }, elastic))
+}
+
+/// Whether a time-out fails the build, and what else it would do that is not done here.
+fn operations(wrapper: &Element) -> (bool, Vec<String>) {
     let operations = wrapper.child("operationList").map(|l| l.children.as_slice()).unwrap_or_default();
     let mut fails = wrapper.flag_of("failBuild") == Some(true);
+    let mut ignored = Vec::new();
     for operation in operations {
-        match class(&operation.name).strip_prefix(&format!("{PACKAGE}operations.")) {
+        let name = class(&operation.name);
+        match name.strip_prefix(TIMEOUTS).and_then(|name| name.strip_prefix("operations.")) {
             Some("FailOperation") => fails = true,
             Some("AbortOperation") => {}
-            Some(_) | None => ignored.push(class(&operation.name)),
+            Some(_) | None => ignored.push(name),
         }
     }
-    BuildTimeout { time: time.unwrap_or_else(|| DEFAULT_MINUTES.to_owned()), activity, fails }
+    (fails, ignored)
+}
+
+/// Whether a publisher of that class can make the result worse by what it finds.
+fn judges(class: &str) -> bool {
+    let class = class.to_lowercase();
+    JUDGES.iter().any(|judge| class.contains(judge))
 }
 
 /// Whether a clean-up is of the whole workspace, as it is done here.

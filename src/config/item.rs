@@ -8,6 +8,7 @@ use store::ItemKind;
 
 use crate::ConfigError;
 use crate::freestyle_xml::freestyle;
+use crate::git::{GitScm, git};
 use crate::parameter;
 use crate::xml::{self, Element, short};
 
@@ -31,6 +32,8 @@ pub struct JobConfig {
     /// Seconds.
     pub quiet_period: Option<u32>,
     pub discarder: Option<BuildDiscarder>,
+    /// What of it runs otherwise than in Jenkins or not at all, one sentence each, for the log of each build.
+    pub remarks: Vec<String>,
     /// Token of *trigger builds remotely*.
     pub auth_token: Option<String>,
 }
@@ -51,17 +54,29 @@ pub enum Definition {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct FreestyleJob {
     pub steps: Freestyle,
+    /// The time-out follows from earlier builds; without any it is the one that `steps` says.
+    pub elastic: Option<Elastic>,
     pub scm: Option<GitScm>,
     /// Names of elements that do not run, each once: builds go on without them.
     pub ignored: Vec<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct GitScm {
-    pub url: String,
-    pub credentials_id: Option<String>,
-    /// As written: `*/main`, `main`, `refs/tags/v1`, a commit. Empty: whatever the repository has checked out.
-    pub branch: String,
+/// How a time-out follows from the builds before. Parameters may be named in the texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Elastic {
+    /// Of the average duration of the builds that were not worse than unstable.
+    pub percentage: String,
+    /// How many of them are looked at, the newest first.
+    pub builds: String,
+    /// It is never less than what holds without earlier builds.
+    pub fail_safe: bool,
+}
+
+impl Elastic {
+    /// Ten times what it took before.
+    pub(crate) fn likely_stuck() -> Elastic {
+        Elastic { percentage: "1000".to_owned(), builds: "3".to_owned(), fail_safe: false }
+    }
 }
 
 const PIPELINE: &str = "flow-definition";
@@ -69,7 +84,6 @@ const FREESTYLE: &str = "project";
 const FOLDER: &str = "com.cloudbees.hudson.plugins.folder.Folder";
 const SCRIPT: &str = "org.jenkinsci.plugins.workflow.cps.CpsFlowDefinition";
 const FROM_SCM: &str = "org.jenkinsci.plugins.workflow.cps.CpsScmFlowDefinition";
-pub(crate) const GIT: &str = "hudson.plugins.git.GitSCM";
 const NO_CONCURRENT_BUILDS: &str =
     "org.jenkinsci.plugins.workflow.job.properties.DisableConcurrentBuildsJobProperty";
 /// Most builders, wrappers or publishers of a job.
@@ -133,12 +147,14 @@ fn job(root: &Element, definition: Definition) -> Result<JobConfig, ConfigError>
     let properties = root.child("properties").unwrap_or(&none);
     let alone = properties.child(NO_CONCURRENT_BUILDS);
     let together = root.flag_of("concurrentBuild").unwrap_or(!matches!(definition, Definition::Freestyle(_)));
+    let (parameters, remarks) = parameter::definitions(properties)?;
     Ok(JobConfig {
         description: root.text_of("description"),
         display_name: root.text_of("displayName"),
         disabled: root.flag_of("disabled").unwrap_or(false),
         definition,
-        parameters: parameter::definitions(properties)?,
+        parameters,
+        remarks,
         // older jobs say it at the root instead
         disable_concurrent_builds: alone.is_some() || !together,
         abort_previous: alone.is_some_and(|a| a.flag_of("abortPrevious") == Some(true)),
@@ -200,39 +216,6 @@ pub(crate) fn steps_limit(list: &str, count: usize) -> Result<(), ConfigError> {
         0..=MAX_STEPS => Ok(()),
         more => Err(ConfigError(format!("<{list}> has {more} elements, over the limit of {MAX_STEPS}"))),
     }
-}
-
-pub(crate) fn git(scm: &Element) -> Result<GitScm, ConfigError> {
-    let class = scm.attribute("class").unwrap_or_default();
-    if class != GIT {
-        return Err(ConfigError(format!("an SCM of class “{}” does not run in Majordomo yet", short(class))));
-    }
-    let named = |list: &str, name: &str| -> Vec<&Element> {
-        let list = scm.child(list).map(|l| l.children.as_slice()).unwrap_or_default();
-        list.iter().filter(|c| c.name == name).collect()
-    };
-    let remotes = named("userRemoteConfigs", "hudson.plugins.git.UserRemoteConfig");
-    let branches = named("branches", "hudson.plugins.git.BranchSpec");
-    let remote = match remotes.as_slice() {
-        [] => return Err(ConfigError::new("the Git SCM has no repository")),
-        [one] => one,
-        more => {
-            let count = more.len();
-            return Err(ConfigError(format!(
-                "the Git SCM has {count} repositories; Majordomo takes one so far"
-            )));
-        }
-    };
-    if branches.len() > 1 {
-        let count = branches.len();
-        return Err(ConfigError(format!("the Git SCM has {count} branches; Majordomo takes one so far")));
-    }
-    let url = remote.word_of("url").ok_or_else(|| ConfigError::new("the Git SCM has no <url>"))?;
-    Ok(GitScm {
-        url: url.to_owned(),
-        credentials_id: remote.word_of("credentialsId").map(str::to_owned),
-        branch: branches.first().and_then(|b| b.word_of("name")).unwrap_or_default().to_owned(),
-    })
 }
 
 /// The same configuration with `<disabled>` set; everything else byte for byte.

@@ -94,9 +94,37 @@ fn a_pipeline_as_jenkins_writes_it_is_read() {
             ("C3", choice(&["four", ""])),
             ("P1", ParameterKind::Password { default: String::new() }),
             ("P2", ParameterKind::Password { default: "plain".to_owned() }),
+            ("ODD", ParameterKind::String { default: String::new(), trim: false }),
         ]
     );
     assert_eq!(job.parameters[0].description.as_deref(), Some("one line"));
+}
+
+#[test]
+fn a_parameter_of_an_unknown_kind_is_a_text_and_the_log_says_so() {
+    let of = |class: &str, inner: &str| format!("<{class}><name>X</name>{inner}</{class}>");
+    let text = format!(
+        "<project><properties><hudson.model.ParametersDefinitionProperty><parameterDefinitions>{}{}{}\
+         </parameterDefinitions></hudson.model.ParametersDefinitionProperty></properties></project>",
+        of(
+            "net.uaznia.lukanus.hudson.plugins.gitparameter.GitParameterDefinition",
+            "<defaultValue>main</defaultValue>"
+        ),
+        of("com.example.Odd__Definition", "<description>d</description>"),
+        of("hudson.model.FileParameterDefinition", ""),
+    );
+    let job = job_of(&text);
+    let kinds: Vec<ParameterKind> = job.parameters.iter().map(|p| p.kind.clone()).collect();
+    let kind = |default: &str| ParameterKind::String { default: default.to_owned(), trim: false };
+    assert_eq!(kinds, [kind("main"), kind("")]);
+    assert_eq!(
+        job.remarks,
+        [
+            "the parameter X (net.uaznia.lukanus.hudson.plugins.gitparameter.GitParameterDefinition) is a plain text in Majordomo",
+            "the parameter X (com.example.Odd_Definition) is a plain text in Majordomo",
+            "the parameter X (hudson.model.FileParameterDefinition) does not run in Majordomo yet and is ignored",
+        ]
+    );
 }
 
 #[test]
@@ -112,6 +140,7 @@ fn a_pipeline_from_scm_is_read() {
         url: "https://example.org/a.git".to_owned(),
         credentials_id: Some("deploy".to_owned()),
         branch: "*/main".to_owned(),
+        ..GitScm::default()
     };
     let wanted = Definition::Scm { scm, script_path: "ci/Jenkinsfile".to_owned(), lightweight: true };
     assert_eq!(job_of(text).definition, wanted);
@@ -209,9 +238,16 @@ fn disabling_changes_nothing_else() {
 #[test]
 fn a_written_pipeline_is_read_as_it_was() {
     let mut job = job_of(FULL);
+    // what is a text here is written as one
+    job.remarks.clear();
     assert_eq!(job_of(&new_pipeline_xml(&job)), job);
-    let scm =
-        GitScm { url: "/a&b".to_owned(), credentials_id: Some("c<".to_owned()), branch: "x".to_owned() };
+    let scm = GitScm {
+        url: "/a&b".to_owned(),
+        credentials_id: Some("c<".to_owned()),
+        branch: "x".to_owned(),
+        remote: "up".to_owned(),
+        refspec: "+refs/pull/*:refs/remotes/up/*".to_owned(),
+    };
     job.definition = Definition::Scm { scm, script_path: "J\"".to_owned(), lightweight: false };
     assert_eq!(job_of(&new_pipeline_xml(&job)), job);
     job.definition = Definition::Script { text: "a\r\n\u{1b}[1m ]]> \t x".to_owned() };

@@ -5,6 +5,7 @@
 pub mod controller;
 mod error;
 mod freestyle_xml;
+mod git;
 mod item;
 mod node;
 mod parameter;
@@ -12,7 +13,8 @@ mod pipeline_xml;
 mod xml;
 
 pub use error::ConfigError;
-pub use item::{Definition, FreestyleJob, GitScm, ItemConfig, JobConfig, with_disabled};
+pub use git::GitScm;
+pub use item::{Definition, Elastic, FreestyleJob, ItemConfig, JobConfig, with_disabled};
 pub use node::{MAX_EXECUTORS, NodeConfig};
 pub use pipeline_xml::new_pipeline_xml;
 

@@ -3,6 +3,7 @@
 use model::{ParameterDefinition, ParameterKind};
 
 use crate::ConfigError;
+use crate::freestyle_xml::class;
 use crate::xml::{Element, escape};
 
 const PACKAGE: &str = "hudson.model.";
@@ -10,21 +11,44 @@ const PROPERTY: &str = "hudson.model.ParametersDefinitionProperty";
 /// Most parameters of a job.
 const MAX_PARAMETERS: usize = 1_000;
 
-/// What the job's `<properties>` define. Kinds that are not known are left out: their values could not be checked.
-pub(crate) fn definitions(properties: &Element) -> Result<Vec<ParameterDefinition>, ConfigError> {
+/// Kinds that have no value here.
+const WITHOUT_VALUE: [&str; 2] =
+    ["hudson.model.FileParameterDefinition", "hudson.model.RunParameterDefinition"];
+
+/// What the job's `<properties>` define, and a sentence for each that is something else here than in Jenkins: kinds that
+/// are not known are texts, for most plugins give a text to the build.
+pub(crate) fn definitions(
+    properties: &Element,
+) -> Result<(Vec<ParameterDefinition>, Vec<String>), ConfigError> {
     let list = properties.at(&[PROPERTY, "parameterDefinitions"]);
     let children = list.map(|l| l.children.as_slice()).unwrap_or_default();
     if children.len() > MAX_PARAMETERS {
         return Err(ConfigError(format!("the job has more than {MAX_PARAMETERS} parameters")));
     }
-    let mut found = Vec::with_capacity(children.len());
+    let (mut found, mut remarks) = (Vec::with_capacity(children.len()), Vec::new());
     for element in children {
-        let Some(kind) = kind(element) else { continue };
         let name =
             element.word_of("name").ok_or_else(|| ConfigError::new("a parameter has no name"))?.to_owned();
+        let class = class(&element.name);
+        let kind = match kind(element) {
+            Some(kind) => kind,
+            None if WITHOUT_VALUE.contains(&class.as_str()) => {
+                remarks.push(format!(
+                    "the parameter {name} ({class}) does not run in Majordomo yet and is ignored"
+                ));
+                continue;
+            }
+            None => {
+                remarks.push(format!("the parameter {name} ({class}) is a plain text in Majordomo"));
+                ParameterKind::String {
+                    default: element.text_of("defaultValue").unwrap_or_default(),
+                    trim: false,
+                }
+            }
+        };
         found.push(ParameterDefinition { name, description: element.text_of("description"), kind });
     }
-    Ok(found)
+    Ok((found, remarks))
 }
 
 fn kind(element: &Element) -> Option<ParameterKind> {

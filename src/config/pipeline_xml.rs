@@ -2,7 +2,8 @@
 
 use model::BuildDiscarder;
 
-use crate::item::{Definition, GitScm, JobConfig};
+use crate::git::GitScm;
+use crate::item::{Definition, JobConfig};
 use crate::parameter;
 use crate::xml::escape;
 
@@ -87,17 +88,16 @@ fn definition(definition: &Definition) -> String {
 }
 
 fn git(scm: &GitScm) -> String {
-    let credentials = scm
-        .credentials_id
-        .as_deref()
-        .map(|id| format!("\n          <credentialsId>{}</credentialsId>", escape(id)))
-        .unwrap_or_default();
+    let line = |name: &str, text: &str| format!("\n          <{name}>{}</{name}>", escape(text));
+    let some = |name: &str, text: &str| if text.is_empty() { String::new() } else { line(name, text) };
+    let named = some("name", &scm.remote) + &some("refspec", &scm.refspec);
+    let credentials = scm.credentials_id.as_deref().map(|id| line("credentialsId", id)).unwrap_or_default();
     format!(
         "    <scm class=\"hudson.plugins.git.GitSCM\">
       <configVersion>2</configVersion>
       <userRemoteConfigs>
         <hudson.plugins.git.UserRemoteConfig>
-          <url>{}</url>{credentials}
+          <url>{}</url>{named}{credentials}
         </hudson.plugins.git.UserRemoteConfig>
       </userRemoteConfigs>
       <branches>

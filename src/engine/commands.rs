@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::{ItemConfig, JobConfig, NodeConfig};
+use config::{GitScm, ItemConfig, JobConfig, NodeConfig};
 use model::{Cause, Clock, JobName, Millis, NodeName, ParamValue, ParameterDefinition, QueueId, RestartWhen};
 use store::{Answer, Enqueue, ItemKind, Offline, Store, Which, Write};
 
@@ -17,7 +17,7 @@ use crate::programs::Programs;
 
 /// How long a delete waits for the builds that it has stopped.
 const STOP_WAIT: Duration = Duration::from_secs(15);
-/// All parameters of a build: they are part of the first record of its journal.
+/// All parameters of a build as JSON: they are part of the first record of its journal.
 const MAX_PARAMETERS: usize = 16 * 1024;
 
 /// The commands; cheap to clone.
@@ -36,6 +36,10 @@ pub struct Buildable {
     quiet: Duration,
     /// Those it asks for; a build of a job that has none is given none.
     pub parameters: Vec<ParameterDefinition>,
+    /// Token of *trigger builds remotely*.
+    pub auth_token: Option<String>,
+    /// Parameters may be named in it.
+    scm: Option<GitScm>,
 }
 
 /// What `build` answers: the queue item, and whether an equal one waited already.
@@ -178,7 +182,8 @@ impl Commands {
         }
         let parameters = definition::effective(&config, &self.programs).await.parameters;
         let quiet = Duration::from_secs(u64::from(config.quiet_period.unwrap_or(0)));
-        Ok(Buildable { job: name.clone(), quiet, parameters })
+        let scm = definition::scm(&config).cloned();
+        Ok(Buildable { job: name.clone(), quiet, parameters, scm, auth_token: config.auth_token })
     }
 
     /// Puts a build into the queue. `given`: parameters by name, `None` for a build without any.
@@ -189,8 +194,9 @@ impl Commands {
         cause: Cause,
         delay: Option<Duration>,
     ) -> Result<Queued, Error> {
-        let Buildable { job, quiet, parameters } = buildable;
+        let Buildable { job, quiet, parameters, scm, auth_token: _ } = buildable;
         let params = checked(&parameters, given)?;
+        definition::fits(scm.as_ref(), &params).map_err(Error::Config)?;
         let now = self.clock.now();
         let buildable_at = now.plus(delay.unwrap_or(quiet));
         let enqueue = Enqueue { job, params, causes: vec![cause], at: now, buildable_at };
@@ -325,7 +331,7 @@ fn checked(
         };
         values.insert(definition.name.clone(), value);
     }
-    let size: usize = values.iter().map(|(name, value)| name.len() + value.to_string().len()).sum();
+    let size = serde_json::to_vec(&values).map_or(usize::MAX, |json| json.len());
     if size > MAX_PARAMETERS {
         return Err(Error::Config(format!(
             "the parameters have {size} bytes, over the limit of {MAX_PARAMETERS}"

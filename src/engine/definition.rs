@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use config::{Definition, FreestyleJob, GitScm, ItemConfig, JobConfig};
-use model::{BuildDiscarder, ParameterDefinition};
+use model::{BuildDiscarder, ParamValue, ParameterDefinition};
 use pipeline::act::Language;
 use pipeline::program::Program;
 use tokio::io::AsyncReadExt;
@@ -19,6 +19,8 @@ use crate::programs::Programs;
 const FETCH: Duration = Duration::from_secs(120);
 /// Largest Jenkinsfile.
 const MAX_SOURCE: u64 = 1024 * 1024;
+/// URL and branch of a repository as JSON: they are part of the first record of a build.
+const MAX_SCM: usize = 4 * 1024;
 /// Most lines of a log about what is left out.
 const MAX_WARNINGS: usize = 100;
 /// Most of what git says.
@@ -78,7 +80,7 @@ pub(crate) async fn source(job: &JobConfig, params: &BTreeMap<String, String>) -
         }
         Definition::Freestyle(job) => freestyle(job, params),
         Definition::Scm { scm, script_path, .. } => {
-            let git = git_source(scm, params);
+            let git = git_source(scm, params)?;
             let (text, commit) = fetch(&git, script_path).await?;
             let note = format!("Obtained {script_path} from git {} ({commit})\n", git.url);
             // All of the build sees one commit, whatever is pushed meanwhile.
@@ -86,6 +88,32 @@ pub(crate) async fn source(job: &JobConfig, params: &BTreeMap<String, String>) -
             let scm = GitSource { branch: commit, name, ..git };
             Ok(Source { language: Language::Pipeline, text, scm: Some(scm), note })
         }
+    }
+}
+
+/// Where builds of the job get their source from.
+pub(crate) fn scm(job: &JobConfig) -> Option<&GitScm> {
+    match &job.definition {
+        Definition::None | Definition::Script { .. } => None,
+        Definition::Scm { scm, .. } => Some(scm),
+        Definition::Freestyle(job) => job.scm.as_ref(),
+    }
+}
+
+/// Refuses what would not fit into the first record of a build with these parameters.
+pub(crate) fn fits(scm: Option<&GitScm>, params: &BTreeMap<String, ParamValue>) -> Result<(), String> {
+    let Some(scm) = scm else { return Ok(()) };
+    let texts = params.iter().map(|(name, value)| (name.clone(), value.to_string())).collect();
+    git_source(scm, &texts).map(drop)
+}
+
+fn small(source: &GitSource) -> Result<(), String> {
+    let texts = (&source.url, &source.branch);
+    match serde_json::to_vec(&texts).map_or(usize::MAX, |json| json.len()) {
+        0..=MAX_SCM => Ok(()),
+        size => Err(format!(
+            "the URL and the branch of the repository have {size} bytes, over the limit of {MAX_SCM}"
+        )),
     }
 }
 
@@ -106,18 +134,29 @@ fn freestyle(job: &FreestyleJob, params: &BTreeMap<String, String>) -> Result<So
     }
     let text = Program::freestyle_source(&job.steps);
     // The agent finds the commit: nothing has to be fetched before the build.
-    let scm = job.scm.as_ref().map(|scm| GitSource { shallow: false, ..git_source(scm, params) });
+    let scm = job.scm.as_ref().map(|scm| git_source(scm, params)).transpose()?;
+    let scm = scm.map(|scm| GitSource { shallow: false, ..scm });
     Ok(Source { language: Language::Freestyle, text, scm, note })
 }
 
-/// Parameters may be named in URL and branch.
-fn git_source(scm: &GitScm, params: &BTreeMap<String, String>) -> GitSource {
-    let expand = |text: &str| {
-        params
-            .iter()
-            .fold(text.to_owned(), |text, (name, value)| text.replace(&format!("${{{name}}}"), value))
+/// Parameters may be named in URL, branch and refspec.
+fn git_source(scm: &GitScm, params: &BTreeMap<String, String>) -> Result<GitSource, String> {
+    let expand = |text: &str| expanded(text, params);
+    let scm = GitScm {
+        url: expand(&scm.url),
+        branch: expand(&scm.branch),
+        refspec: expand(&scm.refspec),
+        ..scm.clone()
     };
-    GitSource { url: expand(&scm.url), branch: expand(&scm.branch), name: None, shallow: true }
+    let branch = scm.reference().map_err(|e| e.to_string())?;
+    let source = GitSource { url: scm.url, branch, name: None, shallow: true };
+    small(&source)?;
+    Ok(source)
+}
+
+/// With `${NAME}` replaced by the parameter of that name.
+pub(crate) fn expanded(text: &str, params: &BTreeMap<String, String>) -> String {
+    params.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("${{{name}}}"), value))
 }
 
 /// Fetches one file of a repository with the real git, shallow, into a folder that goes away.

@@ -1,14 +1,19 @@
 //! The jobs that a build triggers.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use model::{BuildId, Cause, JobName};
 use store::{Enqueue, Item};
 
 use crate::commands::defaults;
-use crate::definition::{effective, job_config};
+use crate::definition::{effective, fits, job_config, scm};
 use crate::driver::{Downstream, Fate};
 use crate::service::Shared;
+
+/// So long a job that says none waits for more that trigger it, as everything in Jenkins does: one build is for all of them,
+/// and jobs that trigger each other in a circle do not spin.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// Looks for jobs by their names as the job of the build writes them.
 pub(crate) async fn find(
@@ -21,8 +26,11 @@ pub(crate) async fn find(
     let of = of.ok_or_else(|| store::Error::NotFound(format!("the build {build}")))?;
     let cause = Cause::Upstream { job: of.job.to_string(), number: of.number };
     let mut found = Vec::with_capacity(names.len());
+    let mut seen = BTreeSet::new();
     for name in names {
         found.push(match item(shared, &of.job, name).await? {
+            // told once, as it is enqueued once
+            Some(item) if !seen.insert(item.summary.name.clone()) => continue,
             Some(item) => {
                 let shown = item.summary.name.as_str().replace('/', " » ");
                 Downstream { name: shown, fate: fate(shared, item, &cause).await }
@@ -63,8 +71,11 @@ async fn fate(shared: &Shared, item: Item, cause: &Cause) -> Fate {
         Ok(params) => params,
         Err(error) => return Fate::Refused(error.to_string()),
     };
+    if let Err(why) = fits(scm(&config), &params) {
+        return Fate::Refused(why);
+    }
     let at = shared.clock.now();
-    let quiet = Duration::from_secs(u64::from(config.quiet_period.unwrap_or(0)));
+    let quiet = config.quiet_period.map_or(QUIET, |seconds| Duration::from_secs(u64::from(seconds)));
     let causes = vec![cause.clone()];
     Fate::Builds(Enqueue { job: item.summary.name, params, causes, at, buildable_at: at.plus(quiet) })
 }

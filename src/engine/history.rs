@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::ItemConfig;
-use model::{BuildDiscarder, BuildId, JobName};
+use model::{BuildDiscarder, BuildId, BuildResult, JobName};
 use parking_lot::Mutex;
 use store::{Answer, Build, Write};
 use tokio::sync::Notify;
@@ -94,35 +94,82 @@ async fn try_discard(shared: &Arc<Shared>, job: &JobName) -> Result<u32, store::
     let Some(discarder) = definition::effective(&config, &shared.programs).await.discarder else {
         return Ok(0);
     };
-    let (mut below, mut seen) = (None, 0u32);
+    let (mut below, mut view) = (None, View::default());
     loop {
         let page = shared.store.builds(job, below, PAGE).await?;
-        let Some(last) = page.last() else { return Ok(seen) };
+        let Some(last) = page.last() else { return Ok(view.seen) };
         below = Some(last.number);
-        for build in &page {
-            seen += 1;
-            let kept = keeps(&discarder, build, seen, shared.clock.now());
-            if !kept && delete(shared, job, build).await? {
+        let fates: Vec<Fate> =
+            page.iter().map(|build| view.fate(&discarder, build, shared.clock.now())).collect();
+        let with = |fate| page.iter().zip(&fates).filter(move |(_, f)| **f == fate).map(|(build, _)| build);
+        for build in with(Fate::Goes) {
+            if delete(shared, job, build).await? {
                 shared.objects.keep_only(&texts::prefix(build.id), &BTreeSet::new()).await?;
             }
+        }
+        let bare: Vec<BuildId> = with(Fate::Bare).map(|build| build.id).collect();
+        let some = shared.store.with_artifacts(&bare).await?;
+        for build in with(Fate::Bare).filter(|build| some.contains(&build.id)) {
+            let (job, number) = (job.clone(), build.number);
+            take(shared, Write::DeleteArtifacts { job, number, build: build.id }).await?;
         }
     }
 }
 
-/// Whether a build, the `nth` newest, stays. A running one and one that is kept always do; the newest does as well.
-fn keeps(discarder: &BuildDiscarder, build: &Build, nth: u32, now: model::Millis) -> bool {
-    if build.building() || build.keep || nth == 1 {
-        return true;
+/// What becomes of a build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Stays,
+    /// It stays without its artifacts.
+    Bare,
+    Goes,
+}
+
+/// The builds of a job that a discarder has seen, from the newest on.
+#[derive(Debug, Default)]
+struct View {
+    seen: u32,
+    successful: bool,
+    stable: bool,
+}
+
+impl View {
+    /// The next older one. One that runs or is kept stays as it is, and so do the last successful and the last stable one:
+    /// `lastSuccessfulBuild/artifact/…` is what others are built with. The newest is always there.
+    fn fate(&mut self, discarder: &BuildDiscarder, build: &Build, now: model::Millis) -> Fate {
+        self.seen += 1;
+        let ended = build.result.filter(|_| !build.building());
+        let successful = ended.is_some_and(|result| result <= BuildResult::Unstable);
+        let stable = ended == Some(BuildResult::Success);
+        let last = successful && !self.successful || stable && !self.stable;
+        self.successful |= successful;
+        self.stable |= stable;
+        if build.building() || build.keep || last {
+            return Fate::Stays;
+        }
+        let over = |days: Option<u32>, most: Option<u32>| {
+            days.is_some_and(|days| now.since(build.started_at) > DAY * days)
+                || most.is_some_and(|most| self.seen > most)
+        };
+        if self.seen > 1 && over(discarder.days_to_keep, discarder.num_to_keep) {
+            return Fate::Goes;
+        }
+        match over(discarder.artifact_days_to_keep, discarder.artifact_num_to_keep) {
+            true => Fate::Bare,
+            false => Fate::Stays,
+        }
     }
-    let old = discarder.days_to_keep.is_some_and(|days| now.since(build.started_at) > DAY * days);
-    let many = discarder.num_to_keep.is_some_and(|most| nth > most);
-    !old && !many
 }
 
 /// → whether this call deleted it; it may be kept meanwhile
 async fn delete(shared: &Arc<Shared>, job: &JobName, build: &Build) -> Result<bool, store::Error> {
     let (job, number, build) = (job.clone(), build.number, Some(build.id));
-    match shared.store.write(Write::DeleteBuild { job, number, build }).await {
+    take(shared, Write::DeleteBuild { job, number, build }).await
+}
+
+/// Deletes in the store, and then the objects that nothing names any more. → whether this call did
+async fn take(shared: &Shared, write: Write) -> Result<bool, store::Error> {
+    match shared.store.write(write).await {
         Ok(Answer::Objects(keys)) => forget(shared, keys).await.map(|()| true),
         Ok(_) | Err(store::Error::NotFound(_) | store::Error::Conflict(_)) => Ok(false),
         Err(error) => Err(error),
@@ -165,5 +212,84 @@ pub(crate) async fn sweep(shared: Arc<Shared>) {
         for error in [left, garbage, erased].into_iter().filter_map(Result::err) {
             tracing::debug!(%error, "sweep");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::Millis;
+
+    use super::*;
+
+    const NOW: Millis = Millis(100 * 86_400_000);
+
+    /// `number` is its age in days, too.
+    fn build(number: u64, result: Option<BuildResult>) -> Build {
+        let started_at = Millis(NOW.0 - i64::try_from(number).unwrap() * 86_400_000 - 1);
+        Build {
+            id: BuildId(i64::try_from(number).unwrap()),
+            job: JobName::parse("app").unwrap(),
+            number,
+            queue_id: model::QueueId(1),
+            causes: Vec::new(),
+            params: BTreeMap::new(),
+            queued_at: started_at,
+            started_at,
+            ended_at: result.map(|_| started_at),
+            result,
+            display_name: None,
+            description: None,
+            keep: number == 9,
+            log_end: 0,
+            behaviour: 1,
+            built_on: None,
+        }
+    }
+
+    /// Of a job whose builds have aged that many days, the newest first.
+    fn fates(discarder: &BuildDiscarder) -> Vec<Fate> {
+        use BuildResult::{Failure, Success, Unstable};
+        let results = [None, Some(Failure), Some(Unstable), Some(Success), Some(Unstable), Some(Success)];
+        let mut builds: Vec<Build> =
+            (1u64..).zip(results).map(|(number, result)| build(number, result)).collect();
+        builds.push(build(9, Some(Failure)));
+        builds.push(build(10, Some(Failure)));
+        let mut view = View::default();
+        builds.iter().map(|build| view.fate(discarder, build, NOW)).collect()
+    }
+
+    #[test]
+    fn the_last_successful_and_the_last_stable_build_stay_whatever_their_age() {
+        use Fate::{Goes, Stays};
+        let wanted = [Stays, Goes, Stays, Stays, Goes, Goes, Stays, Goes];
+        assert_eq!(fates(&BuildDiscarder { num_to_keep: Some(1), ..BuildDiscarder::default() }), wanted);
+        assert_eq!(fates(&BuildDiscarder { days_to_keep: Some(1), ..BuildDiscarder::default() }), wanted);
+        assert_eq!(fates(&BuildDiscarder::default()), [Stays; 8]);
+    }
+
+    #[test]
+    fn artifacts_go_earlier_than_their_build_but_not_those_of_the_last_successful_one() {
+        use Fate::{Bare, Goes, Stays};
+        let few = BuildDiscarder {
+            artifact_num_to_keep: Some(1),
+            num_to_keep: Some(5),
+            ..BuildDiscarder::default()
+        };
+        assert_eq!(fates(&few), [Stays, Bare, Stays, Stays, Bare, Goes, Stays, Goes]);
+        let old = BuildDiscarder { artifact_days_to_keep: Some(5), ..BuildDiscarder::default() };
+        assert_eq!(fates(&old), [Stays, Stays, Stays, Stays, Bare, Bare, Stays, Bare]);
+    }
+
+    #[test]
+    fn the_newest_build_is_always_there() {
+        let mut view = View::default();
+        let discarder = BuildDiscarder {
+            days_to_keep: Some(1),
+            artifact_days_to_keep: Some(1),
+            ..BuildDiscarder::default()
+        };
+        let newest = build(20, Some(BuildResult::Failure));
+        assert_eq!(view.fate(&discarder, &newest, NOW), Fate::Bare);
+        assert_eq!(view.fate(&discarder, &build(21, Some(BuildResult::Failure)), NOW), Fate::Goes);
     }
 }

@@ -9,6 +9,7 @@ mod commands;
 mod definition;
 mod downstream;
 pub mod driver;
+mod elastic;
 mod error;
 mod hints;
 mod history;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use config::Definition;
 use model::level::BEHAVIOUR;
 use model::{BuildId, BuildResult, JobName, Millis};
 use pipeline::act::{Began, Earlier, Language, Outcome, Record};
@@ -11,16 +12,19 @@ use store::{Build, Chunk, Effect, Executor, Progress, Running, Write};
 
 use crate::definition;
 use crate::driver::{Driver, Facts, Now, Rules};
+use crate::elastic::learned;
 use crate::service::Shared;
 use crate::texts;
 
 /// Format of the records that new journals get.
 const FORMAT: u32 = 1;
 
+/// Lines of a log about what is otherwise than in Jenkins.
+const MAX_REMARKS: usize = 100;
 /// Earlier builds that a script may look at.
 const EARLIER: u32 = 50;
-/// Bytes of their names.
-const EARLIER_NAMES: usize = 8 * 1024;
+/// Their bytes as JSON.
+const EARLIER_BYTES: usize = 8 * 1024;
 
 /// Why there is no driver.
 #[derive(Debug)]
@@ -107,16 +111,18 @@ pub(crate) async fn journal(shared: &Shared, build: BuildId) -> Result<(Vec<Reco
 /// The record with its text, and the bytes of that. A text that is gone can't be replayed: whatever took its place would not
 /// be what the machine was fed.
 async fn resolved(shared: &Shared, build: BuildId, record: Record) -> Result<(Record, u64), NoDriver> {
-    let Record::Outcome { step, outcome: Outcome::Done(data), at } = record else { return Ok((record, 0)) };
+    let Record::Outcome { step, outcome: Outcome::Done(data), at, raw } = record else {
+        return Ok((record, 0));
+    };
     let Some((hash, size)) = texts::object_of(&data) else {
-        return Ok((Record::Outcome { step, outcome: Outcome::Done(data), at }, 0));
+        return Ok((Record::Outcome { step, outcome: Outcome::Done(data), at, raw }, 0));
     };
     let key = texts::text_key(build, hash);
     let most = usize::try_from(size).unwrap_or(usize::MAX);
     let bytes = shared.objects.get(&key, 0, most).await?;
     let bytes = bytes.ok_or_else(|| NoDriver::Failed(format!("the object {key} of its journal is gone")))?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
-    Ok((Record::Outcome { step, outcome: texts::with_text(&data, text), at }, size))
+    Ok((Record::Outcome { step, outcome: texts::with_text(&data, text), at, raw }, size))
 }
 
 async fn facts(shared: &Shared, running: &Running, scm: Option<crate::GitSource>) -> Result<Facts, NoDriver> {
@@ -144,8 +150,11 @@ async fn begin(shared: &Shared, running: &Running, build: &Build) -> Result<Driv
     // Its name may be newer than that of `running`. It is not deleted while the build runs: only a rename hides it.
     let item = shared.store.item(&build.job).await?;
     let item = item.ok_or_else(|| store::Error::NotFound(format!("the job {}", build.job)))?;
-    let config = definition::job_config(&item.config).map_err(NoDriver::Failed)?;
+    let mut config = definition::job_config(&item.config).map_err(NoDriver::Failed)?;
     let texts = build.params.iter().map(|(name, value)| (name.clone(), value.to_string())).collect();
+    if let Definition::Freestyle(job) = &mut config.definition {
+        **job = learned(&*shared.store, std::mem::take(&mut **job), build, &texts).await?;
+    }
     let source =
         definition::source(&config, &texts).await.map_err(|e| NoDriver::Failed(format!("ERROR: {e}")))?;
     let program = match shared.programs.compile(source.language, &source.text).await {
@@ -178,7 +187,9 @@ async fn begin(shared: &Shared, running: &Running, build: &Build) -> Result<Driv
         has_scm: source.scm.is_some(),
         at: u64::try_from(now.wall.0).unwrap_or(0),
     };
-    let head = build.causes.iter().map(|c| c.short_description() + "\n").collect::<String>() + &source.note;
+    let head = build.causes.iter().map(|c| c.short_description() + "\n");
+    let remarks = config.remarks.iter().take(MAX_REMARKS).map(|remark| format!("WARNING: {remark}\n"));
+    let head: String = head.chain([source.note]).chain(remarks).collect();
     let facts = Facts {
         executor: has_executor(shared, running, source.language).await?,
         ..facts(shared, running, source.scm).await?
@@ -203,12 +214,12 @@ async fn has_executor(shared: &Shared, running: &Running, language: Language) ->
 /// The builds before this one, and whether there are more: a name is as long as its user likes, and a record is not.
 async fn earlier(shared: &Shared, build: &Build) -> Result<(Vec<Earlier>, bool), store::Error> {
     let builds = shared.store.builds(&build.job, Some(build.number), EARLIER + 1).await?;
-    let mut room = EARLIER_NAMES;
-    let fitting = builds.iter().take(EARLIER as usize).take_while(|build| {
-        let name = build.display_name.as_ref().map_or(0, String::len);
-        room.checked_sub(name).inspect(|left| room = *left).is_some()
+    let mut room = EARLIER_BYTES;
+    let fitting = builds.iter().take(EARLIER as usize).map(as_earlier).take_while(|build| {
+        let size = serde_json::to_vec(build).map_or(usize::MAX, |json| json.len());
+        room.checked_sub(size).inspect(|left| room = *left).is_some()
     });
-    let earlier: Vec<Earlier> = fitting.map(as_earlier).collect();
+    let earlier: Vec<Earlier> = fitting.collect();
     let older = earlier.len() < builds.len();
     Ok((earlier, older))
 }
@@ -299,8 +310,7 @@ pub(crate) async fn fail(shared: &Arc<Shared>, running: &Running, why: &str) -> 
     let text = Bytes::from(format!("{head}{}\nFinished: FAILURE\n", why.trim_end()));
     let at = shared.clock.now();
     let log_end = running.log_end + text.len() as u64;
-    let chunk =
-        Chunk { offset: running.log_end, step: String::new(), raw_from: 0, raw_to: 0, at, bytes: text };
+    let chunk = Chunk::new(running.log_end, String::new(), (0, 0), at, text);
     let first_record = i64::try_from(count(shared, running).await?).unwrap_or(i64::MAX);
     let progress = Progress {
         build: running.build,
@@ -326,5 +336,93 @@ async fn count(shared: &Shared, running: &Running) -> Result<usize, store::Error
             return Ok(count);
         }
         count += page.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{BuildId, Cause, Millis, ParamValue, QueueId, join_causes};
+
+    use super::*;
+    use crate::commands::defaults;
+    use crate::definition::fits;
+
+    /// A build of which everything is as long as it may be.
+    fn largest() -> Build {
+        // The most that a name becomes in an address: segments of one character that is written as three.
+        let job = JobName::parse(&vec!["\""; 1_000].join("/")).unwrap();
+        let mut causes = Vec::new();
+        for number in 0..100 {
+            join_causes(&mut causes, &[Cause::Upstream { job: job.to_string(), number }]);
+        }
+        Build {
+            id: BuildId(1),
+            job,
+            number: u64::MAX,
+            queue_id: QueueId(1),
+            causes,
+            params: [("P".to_owned(), ParamValue::Text("\u{1}".repeat(2_700)))].into(),
+            queued_at: Millis(0),
+            started_at: Millis(0),
+            ended_at: None,
+            result: None,
+            display_name: None,
+            description: None,
+            keep: false,
+            log_end: 0,
+            behaviour: 1,
+            built_on: None,
+        }
+    }
+
+    #[test]
+    fn the_first_record_of_a_build_fits_whatever_was_let_into_the_queue() {
+        let build = largest();
+        let definition = |text: String| model::ParameterDefinition {
+            name: "P".to_owned(),
+            description: None,
+            kind: model::ParameterKind::Text { default: text },
+        };
+        assert!(defaults(&[definition("\u{1}".repeat(2_700))]).is_ok());
+        let why = defaults(&[definition("\u{1}".repeat(2_800))]).unwrap_err().to_string();
+        assert!(
+            why.starts_with("the parameters have 16") && why.ends_with("over the limit of 16384"),
+            "{why}"
+        );
+        let scm = |branch: &str| config::GitScm { branch: branch.to_owned(), ..config::GitScm::default() };
+        let text = |size| [("P".to_owned(), ParamValue::Text("x".repeat(size)))].into();
+        fits(Some(&scm("${P}${P}")), &text(2_000)).unwrap();
+        let why = fits(Some(&scm("${P}${P}")), &text(2_100)).unwrap_err();
+        assert!(why.starts_with("the URL and the branch of the repository have 42"), "{why}");
+
+        let mut env = environment(&build.job, &build, Some("https://ci.example.org/jenkins/"));
+        env.insert(SCM_URL.to_owned(), "x".repeat(1_000));
+        env.insert(SCM_COMMIT.to_owned(), "c".repeat(40));
+        env.insert(SCM_BRANCH.to_owned(), "x".repeat(3_000));
+        let older = Build { display_name: Some("x".repeat(100)), ..largest() };
+        let mut began = Began {
+            format: FORMAT,
+            behaviour: 1,
+            language: Language::Pipeline,
+            program: "0".repeat(64),
+            job: build.job.to_string(),
+            number: build.number,
+            params: build.params.clone(),
+            env,
+            causes: build.causes.clone(),
+            previous: Some(BuildResult::Failure),
+            earlier: Vec::new(),
+            older: true,
+            has_scm: true,
+            at: u64::MAX,
+        };
+        let record = |began: &Began| serde_json::to_vec(&Record::Began(began.clone())).unwrap().len();
+        let without = record(&began);
+        while record(&began) - without < EARLIER_BYTES {
+            began.earlier.push(as_earlier(&older));
+        }
+        let size = record(&began);
+        assert!(size <= store::MAX_RECORD, "{size} bytes");
+        assert!(size > store::MAX_RECORD * 3 / 4, "{size} bytes: the limits could be higher");
     }
 }

@@ -143,7 +143,7 @@ pub(crate) fn spans(
                     spans.begin(act, wall(*at));
                 }
             }
-            Record::Outcome { step, outcome, at } => spans.end(step, outcome, wall(*at)),
+            Record::Outcome { step, outcome, at, .. } => spans.end(step, outcome, wall(*at)),
             Record::Began(_) | Record::Event { .. } => {}
         }
         if machine.feed(record).is_err() {

@@ -29,6 +29,8 @@ pub(crate) struct Answer {
     pub(crate) text_size: Option<u64>,
     /// `X-Error`: why something was refused.
     pub(crate) error: Option<String>,
+    /// `X-More-Data`: the log may grow.
+    pub(crate) more_data: bool,
     pub(crate) body: Bytes,
 }
 
@@ -69,8 +71,9 @@ async fn send(ask: Ask<'_>) -> Option<Answer> {
         let text_size =
             response.headers().get("x-text-size").and_then(|size| size.to_str().ok()?.parse().ok());
         let error = response.headers().get("x-error").and_then(|why| Some(why.to_str().ok()?.to_owned()));
+        let more_data = response.headers().contains_key("x-more-data");
         let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.ok()?.to_bytes();
-        Some(Answer { status, text_size, error, body })
+        Some(Answer { status, text_size, error, more_data, body })
     };
     // the connection is driven here, so nothing is left behind when the caller goes
     tokio::pin!(exchange);

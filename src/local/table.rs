@@ -107,7 +107,9 @@ pub(crate) async fn send_within(
 ) -> Result<Answer, Error> {
     let Whom { url, auth, .. } = whom;
     let Some(rest) = url.strip_prefix("http://") else {
-        return Err(Error::Refused(format!("--url {url}: it must begin with http://")));
+        return Err(Error::Refused(format!(
+            "--url {url}: this command speaks plain http:// only; give the address behind the proxy that speaks TLS"
+        )));
     };
     let (host, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     let address = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };

@@ -41,15 +41,18 @@ impl Verdict {
 pub(crate) struct Checked {
     job: String,
     number: u64,
-    building: bool,
-    result: Option<String>,
+    pub(crate) building: bool,
+    pub(crate) result: Option<String>,
     checked: bool,
     why: Option<String>,
+    gone: bool,
     compared: bool,
     spools: String,
     pub(crate) bytes: u64,
     chunks: u64,
-    sha256: String,
+    pub(crate) sha256: String,
+    /// Of so many first bytes as was asked for, if the log has them.
+    pub(crate) first_sha256: Option<String>,
     steps: u64,
     raw_bytes: u64,
     records: u64,
@@ -87,7 +90,7 @@ pub async fn verify_log(whom: &Whom, job: &str, number: &str) -> Result<(String,
     if number.is_empty() || !number.chars().all(|c| c.is_ascii_alphanumeric()) {
         return Err(Error::Refused("say a build by its number, or as lastBuild and its like".to_owned()));
     }
-    match check(whom, &job, number).await {
+    match check(whom, &job, number, None).await {
         Ok(checked) => Ok((told(&checked), verdict(&checked))),
         Err(Unchecked::Gone) => Err(Error::Refused(format!("{job} has no build {number}"))),
         Err(Unchecked::Busy) => {
@@ -105,8 +108,15 @@ pub(crate) fn build_path(job: &JobName, number: &str) -> String {
     format!("{job}/{number}")
 }
 
-pub(crate) async fn check(whom: &Whom, job: &JobName, number: &str) -> Result<Checked, Unchecked> {
-    let path = build_path(job, number) + "/verifyLog/api/json";
+/// `first`: the sum of so many first bytes is wanted as well.
+pub(crate) async fn check(
+    whom: &Whom,
+    job: &JobName,
+    number: &str,
+    first: Option<u64>,
+) -> Result<Checked, Unchecked> {
+    let first = first.map(|bytes| format!("?first={bytes}")).unwrap_or_default();
+    let path = build_path(job, number) + "/verifyLog/api/json" + &first;
     let answer = send_within(whom, Method::GET, &path, CHECK).await?;
     match answer.status {
         200 => {}
@@ -120,6 +130,9 @@ pub(crate) async fn check(whom: &Whom, job: &JobName, number: &str) -> Result<Ch
         .map_err(|e| Error::Refused(format!("the answer is not that of a Majordomo controller: {e}")))?;
     if checked.checked {
         return Ok(checked);
+    }
+    if checked.gone {
+        return Err(Unchecked::Gone);
     }
     let why = plain(checked.why.as_deref().unwrap_or("it does not say why"), MAX_TEXT);
     Err(Error::Refused(format!("the log of {job} #{number} was not checked: {why}")).into())
@@ -136,9 +149,9 @@ fn told(checked: &Checked) -> String {
         (None, false) => "has ended",
     };
     let compared = match (checked.compared, checked.building) {
-        (true, _) => "as committed",
-        (false, true) => "it ended meanwhile, so not compared with what was committed",
-        (false, false) => "an ended build keeps nothing to compare them with",
+        (true, true) => "as committed",
+        (true, false) => "as journaled",
+        (false, _) => "it ended meanwhile, so not compared with what was committed",
     };
     let defects = match checked.defect_count {
         0 => "none".to_owned(),
@@ -178,7 +191,7 @@ mod tests {
     fn what_was_found_is_told_in_lines() {
         let json = r#"
 
-            {"job":"a/b","number":7,"building":false,"result":"FAILURE","checked":true,"why":null,"compared":false,
+            {"job":"a/b","number":7,"building":false,"result":"FAILURE","checked":true,"why":null,"compared":true,
             "spools":"not looked at","bytes":14,"chunks":4,"sha256":"ab12","steps":2,"rawBytes":6,"records":5,
             "defectCount":3,"defects":[{"kind":"gap","offset":6,"step":"","message":"3 bytes are missing before 9"},
             {"kind":"end","offset":14,"step":"","message":"the\u001b log"}]}"#;
@@ -186,7 +199,7 @@ mod tests {
         let wanted = "build    a/b #7, FAILURE\n\
                       log      14 bytes in 4 chunks\n\
                       sha256   ab12\n\
-                      steps    2 have printed 6 raw bytes (an ended build keeps nothing to compare them with)\n\
+                      steps    2 have printed 6 raw bytes (as journaled)\n\
                       journal  5 records\n\
                       spools   not looked at\n\
                       defects  3\n\

@@ -16,6 +16,9 @@ pub struct Freestyle {
     pub timeout: Option<BuildTimeout>,
     pub builders: Vec<Builder>,
     pub publishers: Vec<Publisher>,
+    /// Classes of publishers that do not run and could make the result worse, if builds of other jobs depend on that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unheard: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 //!
 //! Names are checked where they enter (`JobName::parse`), so inside the product an invalid name does not exist.
 
+mod cause;
 mod freestyle;
 mod job;
 pub mod level;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use cause::{Cause, join_causes};
 pub use freestyle::{BuildTimeout, Builder, Freestyle, Publisher};
 pub use job::{BuildDiscarder, ParameterDefinition, ParameterKind};
 pub use names::{JobName, MAX_NAME, NameError, NodeName, ReplicaName};
@@ -257,39 +259,6 @@ impl BuildResult {
 impl fmt::Display for BuildResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-/// Why a build was started; shown on its page and in `CauseAction`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "type")]
-pub enum Cause {
-    User { id: String, name: String },
-    Remote { address: String, note: Option<String> },
-    Upstream { job: String, number: u64 },
-}
-
-impl Cause {
-    /// What Jenkins calls it.
-    pub fn class(&self) -> &'static str {
-        match self {
-            Cause::User { .. } => "hudson.model.Cause$UserIdCause",
-            Cause::Remote { .. } => "hudson.model.Cause$RemoteCause",
-            Cause::Upstream { .. } => "hudson.model.Cause$UpstreamCause",
-        }
-    }
-
-    pub fn short_description(&self) -> String {
-        match self {
-            Cause::User { name, .. } => format!("Started by user {name}"),
-            Cause::Remote { address, note: Some(note) } => {
-                format!("Started by remote host {address} with note: {note}")
-            }
-            Cause::Remote { address, note: None } => format!("Started by remote host {address}"),
-            Cause::Upstream { job, number } => {
-                format!("Started by upstream project \"{job}\" build number {number}")
-            }
-        }
     }
 }
 

@@ -421,6 +421,10 @@ pub enum Record {
         step: StepId,
         outcome: Outcome,
         at: u64,
+        /// How many raw bytes of the step's output are in the log; the machine does not look at it. None of a step
+        /// that has printed nothing, and in journals that are older than the field.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        raw: Option<u64>,
     },
     Event {
         key: String,

@@ -104,7 +104,7 @@ impl Machine {
                 }
                 Ok(())
             }
-            Record::Outcome { step, outcome, at } => {
+            Record::Outcome { step, outcome, at, .. } => {
                 self.vm.now = *at;
                 self.outcome(step, outcome)
             }

@@ -60,7 +60,7 @@ async fn act(look: &Look<'_>, asked: &Asked, action: &Action) -> Reply {
         Action::ProgressiveText(name, which) => log::progressive(look, asked, name, *which, false).await,
         Action::ProgressiveHtml(name, which) => log::progressive(look, asked, name, *which, true).await,
         Action::Console(name, which) => pages::console(look, name, *which).await,
-        Action::VerifyLog(name, which) => verify::log(look, name, *which).await,
+        Action::VerifyLog(name, which) => verify::log(look, asked, name, *which).await,
         Action::Artifact(name, which, path) => artifact::serve(look, asked, name, *which, path).await,
         Action::ArtifactZip(name, which, folder) => {
             artifact::archive::serve(look, name, *which, folder).await

@@ -21,7 +21,7 @@ use crate::patience::again;
 use crate::ports::App;
 use crate::reply::Reply;
 use crate::request::{Asked, Base, MAX_FORM, MAX_XML, Params, Remote, discard, read_body, wants_page};
-use crate::{open, permit, session, sign};
+use crate::{open, permit, remote, session, sign};
 
 /// The version of Jenkins whose REST we speak; clients switch features by it.
 pub const JENKINS_VERSION: &str = "2.479.1";
@@ -132,8 +132,11 @@ impl Front {
             Err(error) if route.metrics() => return Err(metrics::unless_shown(error)),
             admitted => admitted?,
         };
+        let (caller, by_token) = caller;
         let asked = self.ask(head, body, caller, base, &route).await?;
-        session::check(&asked, self.app.secrets.as_ref())?;
+        if !by_token {
+            session::check(&asked, self.app.secrets.as_ref())?;
+        }
         let reply = again(self.app.settings.patience, || dispatch(&self.app, &asked, &route));
         let mut response = self.patiently(false, reply).await?;
         let name = HeaderValue::from_str(self.app.replica.name().as_str());
@@ -145,12 +148,19 @@ impl Front {
     }
 
     /// Who asks, if he may. What is allowed to nobody in particular is refused before a method that is not taken.
-    async fn admitted(&self, head: &Parts, route: &Route) -> Result<Caller, Error> {
+    /// → the caller, and whether the token of a job admits him: that asks for no crumb, as no browser sends it by itself
+    async fn admitted(&self, head: &Parts, route: &Route) -> Result<(Caller, bool), Error> {
         let accounts = &self.app.accounts;
         let patience = self.app.settings.patience;
         let remote = head.extensions.get::<Remote>().map(|r| r.0);
         let from = address(&head.headers, remote, &self.app.settings.proxies);
         let caller = again(patience, || caller(accounts, &head.headers, from, &self.cookie)).await?;
+        let anonymous = caller.user.is_none();
+        let store = &**self.app.commands.store();
+        let takes = matches!(head.method, Method::GET | Method::POST);
+        if takes && again(patience, || remote::admits(store, head, route, anonymous)).await? {
+            return Ok((caller, true));
+        }
         let anonymous_read = match caller.user {
             Some(_) => false,
             None => again(patience, async || Ok(accounts.anonymous_read().await?)).await?,
@@ -163,7 +173,7 @@ impl Front {
             return Err(Error::Method(route.allow()));
         }
         permit::check(need, caller.user.as_ref(), anonymous_read)?;
-        Ok(caller)
+        Ok((caller, false))
     }
 
     /// Reads the request.

@@ -20,6 +20,7 @@ mod path;
 mod patience;
 mod permit;
 mod ports;
+mod remote;
 mod reply;
 mod request;
 mod serve;

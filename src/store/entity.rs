@@ -254,6 +254,28 @@ pub struct Chunk {
     pub raw_to: u64,
     pub at: Millis,
     pub bytes: bytes::Bytes,
+    /// Of all of that, from when it was made: whether it is still what it was.
+    pub sum: u32,
+}
+
+impl Chunk {
+    /// With its sum.
+    pub fn new(offset: u64, step: String, raw: (u64, u64), at: Millis, bytes: bytes::Bytes) -> Chunk {
+        let chunk = Chunk { offset, step, raw_from: raw.0, raw_to: raw.1, at, bytes, sum: 0 };
+        Chunk { sum: chunk.checksum(), ..chunk }
+    }
+
+    /// The CRC-32 of what it holds and of where that belongs.
+    pub fn checksum(&self) -> u32 {
+        let mut crc = crc32fast::Hasher::new();
+        for number in [self.offset, self.raw_from, self.raw_to, self.step.len() as u64] {
+            crc.update(&number.to_le_bytes());
+        }
+        crc.update(&self.at.0.to_le_bytes());
+        crc.update(self.step.as_bytes());
+        crc.update(&self.bytes);
+        crc.finalize()
+    }
 }
 
 /// Log bytes from one offset on.

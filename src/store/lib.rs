@@ -211,6 +211,8 @@ pub trait Builds: Send + Sync + 'static {
     /// when the build has ended. Nothing for an unknown build.
     async fn chunks(&self, build: BuildId, from: u64) -> Result<Vec<Chunk>>;
     async fn artifacts(&self, build: BuildId, after: Option<&str>, limit: u32) -> Result<Vec<Artifact>>;
+    /// Those of the builds that have artifacts, in their order.
+    async fn with_artifacts(&self, builds: &[BuildId]) -> Result<Vec<BuildId>>;
     async fn artifact(&self, build: BuildId, path: &str) -> Result<Option<Artifact>>;
     async fn stash(&self, build: BuildId, name: &str) -> Result<Option<Stash>>;
     /// Keys of objects that no index row names any more, in order (bytes): to be deleted, then `Write::ForgetObjects`.

@@ -39,6 +39,7 @@ macro_rules! for_all_reads {
             log(build: BuildId, from: u64, max: usize) -> Option<LogSlice>;
             chunks(build: BuildId, from: u64) -> Vec<Chunk>;
             artifacts(build: BuildId, after: Option<&str>, limit: u32) -> Vec<Artifact>;
+            with_artifacts(builds: &[BuildId]) -> Vec<BuildId>;
             artifact(build: BuildId, path: &str) -> Option<Artifact>;
             stash(build: BuildId, name: &str) -> Option<Stash>;
             garbage(limit: u32) -> Vec<String>;

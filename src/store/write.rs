@@ -178,7 +178,7 @@ pub enum Write {
     // -- queue -------------------------------------------------------------------------------
     /// → `Answer::Queued`; `Error::NotFound`, `Error::Conflict` (“… is disabled”, or a folder), `Error::Limit`
     /// ([`MAX_QUEUE`] wait). An equal item (job, params) that still waits is given back instead: causes it has not
-    /// are appended, the earlier `buildable_at` counts, `since` stays.
+    /// are joined (`model::join_causes`), the earlier `buildable_at` counts, `since` stays.
     Enqueue(Enqueue),
     /// → `Answer::Bool` (it was there; false: unknown or left already)
     CancelQueued { id: QueueId, at: Millis },
@@ -227,6 +227,9 @@ pub enum Write {
     /// is kept (as Jenkins has it; `DeleteItem` deletes kept ones too). With `build`, only if it is that one: the job may
     /// have been renamed, and another one have its name.
     DeleteBuild { job: JobName, number: u64, build: Option<BuildId> },
+    /// Its artifacts go, the build stays. → `Answer::Objects` as `DeleteItem`; `Error::NotFound` (no such build of the job,
+    /// which may have been renamed); `Error::Conflict` while it runs or is kept
+    DeleteArtifacts { job: JobName, number: u64, build: BuildId },
     /// → `Answer::Unit`; `Error::NotFound`
     KeepBuild { job: JobName, number: u64, keep: bool },
     /// Deletes a piece of the journals and logs that deleted builds have left: they may be too much for one transaction,

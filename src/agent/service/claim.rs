@@ -7,9 +7,9 @@ use model::{BuildId, Fence};
 use remoting::ops::{Report, StepReport, StepState};
 use tracing::{error, info};
 
-use super::{Build, Done, Service};
+use super::{Build, Done, Service, Sweep};
 use crate::fences::{Entry, FenceFile};
-use crate::step::Phase;
+use crate::step::{Phase, ROUND, end_left};
 
 /// What the answer to a claim may take on the wire: well below the largest header.
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
@@ -39,6 +39,10 @@ impl Service {
     pub(super) fn claim(&mut self, id: BuildId, fence: Fence, newer: bool) {
         let build = self.builds.entry(id).or_default();
         build.spoken_of = true;
+        // It runs after all; what its steps have started is theirs.
+        if let Sweep::Runs(sweep) = std::mem::take(&mut build.sweep) {
+            sweep.abort();
+        }
         if let Some(claiming) = &mut build.claiming {
             let held = claiming.fence;
             if fence == held {
@@ -203,6 +207,32 @@ impl Service {
         self.discard_forgotten(id);
     }
 
+    /// Ends what the steps of a build have left behind: at once if there seems to be something, else in the next round.
+    fn sweep(&mut self, id: BuildId) {
+        let left = self.builds.get(&id).is_some_and(|build| build.steps.values().any(|step| step.left));
+        let rounds = u32::try_from(self.began.elapsed().as_millis() / ROUND.as_millis()).unwrap_or(u32::MAX);
+        let round = self.began + ROUND * rounds.saturating_add(1);
+        let wait = !left && !self.leaving;
+        let (cookies, census) = (self.cookie(&(id, "".into())), self.census());
+        let sweep = self.tasks.spawn(async move {
+            if wait {
+                tokio::time::sleep_until(round).await;
+            }
+            end_left(cookies, census).await;
+            Done::Swept(id)
+        });
+        if let Some(build) = self.builds.get_mut(&id) {
+            build.sweep = Sweep::Runs(sweep);
+        }
+    }
+
+    pub(super) fn swept(&mut self, id: BuildId) {
+        if let Some(build) = self.builds.get_mut(&id).filter(|build| build.forgotten) {
+            build.sweep = Sweep::Done;
+            self.discard_forgotten(id);
+        }
+    }
+
     /// Takes a forgotten build away, as soon as nothing of it is at work.
     pub(super) fn discard_forgotten(&mut self, id: BuildId) {
         let Some(build) = self.builds.get(&id) else { return };
@@ -210,6 +240,13 @@ impl Service {
             !build.ops.is_empty() || build.claiming.is_some() || build.steps.values().any(|s| s.running());
         if !build.forgotten || busy {
             return;
+        }
+        match build.sweep {
+            Sweep::Done => {}
+            // Nothing of it has ever run here.
+            Sweep::Due if build.steps.is_empty() => {}
+            Sweep::Due => return self.sweep(id),
+            Sweep::Runs(_) => return,
         }
         match self.home.discard(id) {
             Ok(trash) => {

@@ -22,7 +22,7 @@ use remoting::native::{AgentInfo, MAX_BUILDS};
 use remoting::ops::{Fences, FromAgent, OpResult, Report, ToAgent};
 use tokio::sync::mpsc::{self, OwnedPermit};
 use tokio::sync::watch;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tracing::error;
 
@@ -103,6 +103,8 @@ pub(crate) struct Service {
     /// Steps that run.
     running: usize,
     next_tick: Instant,
+    /// Rounds of sweeps are counted from here.
+    began: Instant,
     /// When the controller is told again what is kept.
     tell_builds: Instant,
 }
@@ -122,6 +124,17 @@ struct Build {
     rebooted: bool,
     /// Its folder goes when nothing of it runs any more.
     forgotten: bool,
+    sweep: Sweep,
+}
+
+/// What a build has left is ended once it is forgotten, before its folder goes: an agent that was killed meanwhile still
+/// has the build, is told once more that it is over, and sweeps once more.
+#[derive(Debug, Default)]
+enum Sweep {
+    #[default]
+    Due,
+    Runs(AbortHandle),
+    Done,
 }
 
 /// A report on its way.
@@ -143,12 +156,14 @@ enum Source {
 /// What ran beside and has ended.
 #[derive(Debug)]
 enum Done {
-    /// A step's wrapper ended, or may have.
-    Step(StepKey),
+    /// A step's wrapper ended, or may have; whether something of its group lives.
+    Step(StepKey, bool),
     /// Nothing of a step's tree lives.
     Tree(StepKey),
     /// Fences were written, or not. → builds whose fence is not kept any more
     Fences(FenceFile, Vec<Entry>, io::Result<Vec<BuildId>>),
+    /// Nothing that the build has left lives.
+    Swept(BuildId),
     Op(OpKey, OpResult),
     Trash,
 }
@@ -194,6 +209,7 @@ impl Service {
             pipes: mpsc::unbounded_channel(),
             running: 0,
             next_tick: Instant::now() + TICK,
+            began: Instant::now(),
             tell_builds: Instant::now(),
         };
         for (build, rebooted) in held {
@@ -257,6 +273,7 @@ impl Service {
                 }
             }
             Turn::Done(Ok(done)) => self.done(done),
+            Turn::Done(Err(e)) if e.is_cancelled() => {}
             Turn::Done(Err(e)) => error!("a task of the agent has failed: {e}"),
             Turn::Pipe(key) => self.pipe_moved(key),
             Turn::Grown(keys) => keys.into_iter().for_each(|key| self.make_ready(key)),
@@ -267,9 +284,10 @@ impl Service {
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::Step(key) => self.step_ended(&key),
+            Done::Step(key, left) => self.step_ended(&key, left),
             Done::Tree(key) => self.tree_ended(&key),
             Done::Fences(file, lines, result) => self.fences_written(file, lines, result),
+            Done::Swept(build) => self.swept(build),
             Done::Op(key, result) => self.op_ended(key, result),
             Done::Trash => {}
         }

@@ -12,8 +12,8 @@ use tracing::{error, info};
 use super::{BLIND_TICK, Done, Service, TICK};
 use crate::home::make_private_dir;
 use crate::step::{
-    Launch, Look, MAX_STDOUT, Phase, Process, Step, StepFolder, StepKey, Tree, end_tree, ended, mark_term,
-    program, spawn,
+    Census, Launch, Look, MAX_STDOUT, Phase, Process, Step, StepFolder, StepKey, Tree, end_tree, ended, left,
+    mark_term, program, spawn,
 };
 
 /// When to look again at a step whose wrapper is just starting.
@@ -106,7 +106,7 @@ impl Service {
     }
 
     /// With the work folder: other agents on this machine have builds of the same number.
-    fn cookie(&self, (build, name): &StepKey) -> String {
+    pub(super) fn cookie(&self, (build, name): &StepKey) -> String {
         format!("{}/{build}/{name}", self.home.place)
     }
 
@@ -150,8 +150,9 @@ impl Service {
     fn watch_own(&mut self, key: StepKey, mut child: Child) {
         self.tasks.spawn(async move {
             // How it ended is in its folder; the wrapper's own status says nothing.
+            let wrapper = child.id();
             let _status = child.wait().await;
-            Done::Step(key)
+            Done::Step(key, left(wrapper))
         });
     }
 
@@ -162,12 +163,15 @@ impl Service {
                 Some(process) => ended(process).await,
                 None => tokio::time::sleep(LOOK_AGAIN).await,
             }
-            Done::Step(key)
+            Done::Step(key, left(process.and_then(|process| u32::try_from(process.pid).ok())))
         });
     }
 
-    pub(super) fn step_ended(&mut self, key: &StepKey) {
+    pub(super) fn step_ended(&mut self, key: &StepKey, left: bool) {
         reap_orphans();
+        if let Some((_, step)) = self.step(key.0, &key.1) {
+            step.left |= left;
+        }
         // While it is being ended, what it started may live on: `tree_ended` concludes. And an end is found out once.
         if self.step(key.0, &key.1).is_some_and(|(_, step)| step.killing.is_none() && step.running()) {
             self.conclude(key);
@@ -274,12 +278,17 @@ impl Service {
         step.killing = Some(killing);
         let tree = Tree { folder: step.folder.clone(), cookie, wrapper: step.folder.look(&boot).process };
         let key = key.clone();
-        let census = self.census.upgrade().unwrap_or_default();
-        self.census = Arc::downgrade(&census);
+        let census = self.census();
         self.tasks.spawn(async move {
             end_tree(tree, census, at).await;
             Done::Tree(key)
         });
+    }
+
+    pub(super) fn census(&mut self) -> Arc<Census> {
+        let census = self.census.upgrade().unwrap_or_default();
+        self.census = Arc::downgrade(&census);
+        census
     }
 
     /// The sentence for a full disk, when it is.

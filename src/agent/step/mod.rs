@@ -6,6 +6,7 @@
 //! after a restart of the machine the boot id in the build's fence file says that folders may be missing.
 
 mod folder;
+mod left;
 mod process;
 mod tree;
 mod wrapper;
@@ -19,7 +20,8 @@ use remoting::ops::StepState;
 use tokio::sync::watch;
 
 pub(crate) use folder::{Look, MAX_STDOUT, StepFolder};
-pub(crate) use process::{Process, ended};
+pub(crate) use left::{ROUND, end_left};
+pub(crate) use process::{Process, ended, left};
 pub(crate) use tree::{Census, Tree, end_tree, mark_term};
 pub(crate) use wrapper::{Launch, own_env, program, spawn};
 
@@ -42,6 +44,8 @@ pub(crate) struct Step {
     pub(crate) killed: bool,
     /// Why it has no exit status, should the disk be too full to write that down.
     pub(crate) failed: Option<String>,
+    /// Something of its group lived when its wrapper had ended.
+    pub(crate) left: bool,
     /// How it ended, unless that is large.
     pub(crate) known: Option<StepState>,
 }
@@ -77,6 +81,7 @@ impl Step {
             killing: None,
             killed: false,
             failed: None,
+            left: false,
             known: None,
         }
     }

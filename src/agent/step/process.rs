@@ -79,6 +79,13 @@ impl Process {
     }
 }
 
+/// Whether something lives in the group that a process led which has ended. Its number may be used again by then, so this is
+/// a reason to look and no more.
+pub(crate) fn left(leader: Option<u32>) -> bool {
+    let group = leader.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+    group.is_some_and(|group| rustix::process::test_kill_process_group(group).is_ok())
+}
+
 /// Waits for the end of a process that is not a child.
 pub(crate) async fn ended(process: Process) {
     let fd = Pid::from_raw(process.pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());

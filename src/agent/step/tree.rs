@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use tracing::warn;
 
 use super::folder::StepFolder;
 use super::process::{Process, Stat};
-use super::wrapper::COOKIE;
+use super::wrapper::{BUILD_ID, COOKIE};
 
 const TERM: i32 = 15;
 const KILL: i32 = 9;
@@ -52,14 +53,19 @@ impl Tree {
 
 /// The processes of this machine at one time.
 #[derive(Debug, Default)]
-struct Processes {
+pub(super) struct Processes {
     /// Every process, and whether it has ended without being asked for.
     dead: HashMap<Process, bool>,
     groups: HashMap<i32, Vec<Process>>,
     children: HashMap<i32, Vec<Process>>,
     /// Those with a cookie in their environment, by the cookie.
     carriers: HashMap<Vec<u8>, Vec<Process>>,
+    /// Those that are not to end with their build.
+    staying: HashSet<Process>,
 }
+
+/// Set otherwise than the agent has it, this says that a process is not to end with its build.
+const NODE_COOKIE: &str = "JENKINS_NODE_COOKIE";
 
 impl Processes {
     fn look() -> Processes {
@@ -73,18 +79,39 @@ impl Processes {
         all
     }
 
-    fn add(&mut self, stat: Stat, environ: Vec<u8>) {
+    pub(super) fn add(&mut self, stat: Stat, environ: Vec<u8>) {
         let process = stat.process;
         self.dead.insert(process, stat.dead);
         self.groups.entry(stat.group).or_default().push(process);
         self.children.entry(stat.parent).or_default().push(process);
-        let cookies = environ.split(|byte| *byte == 0);
-        for cookie in cookies.filter_map(|var| var.strip_prefix(COOKIE.as_bytes())?.strip_prefix(b"=")) {
-            self.carriers.entry(cookie.to_vec()).or_default().push(process);
+        let var = |name: &str| {
+            let mut all = environ.split(|byte| *byte == 0);
+            all.find_map(|var| var.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+        };
+        let Some(cookie) = var(COOKIE) else { return };
+        self.carriers.entry(cookie.to_vec()).or_default().push(process);
+        let other_id = var("BUILD_ID").is_some_and(|id| Some(id) != var(BUILD_ID));
+        let own = std::env::var_os(NODE_COOKIE);
+        let told_apart =
+            var(NODE_COOKIE).is_some_and(|cookie| own.is_none_or(|own| own.as_bytes() != cookie));
+        if other_id || told_apart {
+            self.staying.insert(process);
         }
     }
 
-    fn alive(&self, process: Process) -> bool {
+    pub(super) fn carriers(&self) -> impl Iterator<Item = (&Vec<u8>, &Vec<Process>)> {
+        self.carriers.iter()
+    }
+
+    pub(super) fn children(&self, parent: Process) -> impl Iterator<Item = &Process> {
+        self.children.get(&parent.pid).into_iter().flatten()
+    }
+
+    pub(super) fn stays(&self, process: Process) -> bool {
+        self.staying.contains(&process)
+    }
+
+    pub(super) fn alive(&self, process: Process) -> bool {
         self.dead.get(&process) == Some(&false)
     }
 }
@@ -99,7 +126,7 @@ pub(crate) struct Census {
 
 impl Census {
     /// A look that began after this was called. Nothing, should the runtime be shutting down.
-    async fn look(&self) -> Option<Arc<Processes>> {
+    pub(super) async fn look(&self) -> Option<Arc<Processes>> {
         let asked = Instant::now();
         let mut last = self.last.lock().await;
         if let Some((_, all)) = last.as_ref().filter(|(begun, _)| *begun >= asked) {

@@ -31,6 +31,8 @@ echo "$?" >"$MAJORDOMO_DIR/exit"
 
 /// Marks the processes of a step, however far they run.
 pub(crate) const COOKIE: &str = "MAJORDOMO_STEP";
+/// What `BUILD_ID` was for the step. A process of which it is another one by now is not to end with the build.
+pub(crate) const BUILD_ID: &str = "MAJORDOMO_BUILD_ID";
 /// Begins the names of what is meant for programs of ours, this one and others.
 const OURS: &str = "MAJORDOMO_";
 /// What else steps must not see of the agent's own environment.
@@ -120,6 +122,9 @@ pub(crate) fn spawn(launch: &Launch<'_>) -> io::Result<Child> {
         command.env_remove(name);
     }
     command.current_dir(&launch.spec.dir).envs(&launch.spec.env).env(COOKIE, launch.cookie);
+    if let Some(id) = launch.spec.env.get("BUILD_ID") {
+        command.env(BUILD_ID, id);
+    }
     let (life, mut tell) = io::pipe()?;
     command.stdin(life).stdout(stdout).stderr(out);
     // Its own group: a signal to the agent's, or the end of the agent's terminal, does not reach it.

@@ -566,14 +566,14 @@ impl Driver {
 
     /// The record as the machine is to see it: texts in place of the objects that hold them.
     pub(super) fn resolved(&mut self, record: &Record) -> Record {
-        let Record::Outcome { step, outcome: Outcome::Done(data), at } = record else {
+        let Record::Outcome { step, outcome: Outcome::Done(data), at, raw } = record else {
             return record.clone();
         };
         let Some((hash, _)) = texts::object_of(data) else { return record.clone() };
         let text = self.texts.remove(&(step.clone(), hash.to_owned()));
         let text = text.expect("kept since it was given to the object store");
         let outcome = texts::with_text(data, text);
-        Record::Outcome { step: step.clone(), outcome, at: *at }
+        Record::Outcome { step: step.clone(), outcome, at: *at, raw: *raw }
     }
 }
 

@@ -68,6 +68,11 @@ impl Output {
         Piece::Taken
     }
 
+    /// Up to here it is in the log, or in the write that is being made.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
+    }
+
     /// Everything was sent and stored or is about to be.
     pub(super) fn complete(&self) -> bool {
         self.end.is_some_and(|end| self.taken >= end)
@@ -170,7 +175,7 @@ impl Driver {
         let offset = self.log_end;
         self.log_end += bytes.len() as u64;
         let step = step.map(ToString::to_string).unwrap_or_default();
-        self.next.chunks.push(Chunk { offset, step, raw_from, raw_to, at: now.wall, bytes });
+        self.next.chunks.push(Chunk::new(offset, step, (raw_from, raw_to), now.wall, bytes));
     }
 
     /// Moves output of steps into the draft, a fair share each. Gives the raw offsets that the draft covers.

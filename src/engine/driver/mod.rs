@@ -572,7 +572,7 @@ impl Driver {
             return;
         }
         open.settled = true;
-        let record = Record::Outcome { step: step.clone(), outcome, at: at(now) };
+        let record = Record::Outcome { step: step.clone(), outcome, at: at(now), raw: None };
         self.arrived.push_back(Arrival { record, effects });
     }
 }

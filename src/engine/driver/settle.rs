@@ -1,5 +1,6 @@
 //! Writes: what joins them, what their commit means, how a build ends.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use store::{Effect, InboxRow, MAX_RECORD, Progress};
 
 use meter::Label;
 
+use super::log::Output;
 use super::{Arrival, Do, Draft, Driver, Ending, Fed, InFlight, Now, RETRY, SLICE, Stop, at};
 use crate::inbox::Delivery;
 
@@ -34,6 +36,7 @@ impl Driver {
         let mut feed = Vec::new();
         for Arrival { record, effects: more } in self.arrived.drain(..) {
             effects.extend(more);
+            let record = with_raw(record, &self.outputs);
             records.push(record.clone());
             feed.push(Fed { record, done: early });
         }
@@ -227,6 +230,17 @@ impl Driver {
         if let Some(next) = next {
             self.out.push(Do::WakeAt(next.max(now.elapsed + Duration::from_millis(1))));
         }
+    }
+}
+
+/// An outcome with how far the log has the output of its step, by the commit that it belongs to.
+fn with_raw(record: Record, outputs: &BTreeMap<StepId, Output>) -> Record {
+    match record {
+        Record::Outcome { step, outcome, at, raw: _ } => {
+            let raw = outputs.get(&step).map(Output::taken).filter(|raw| *raw > 0);
+            Record::Outcome { step, outcome, at, raw }
+        }
+        other => other,
     }
 }
 

@@ -14,11 +14,7 @@ const RECORDS: i64 = 2_000;
 const LOG: i64 = 4 * 1024 * 1024;
 
 /// What goes with a build, besides its objects and sources, its journal and its log.
-const OF_BUILD: [&str; 3] = [
-    "DELETE FROM artifact WHERE build IN",
-    "DELETE FROM source_use WHERE build IN",
-    "DELETE FROM build WHERE id IN",
-];
+const OF_BUILD: [&str; 2] = ["DELETE FROM source_use WHERE build IN", "DELETE FROM build WHERE id IN"];
 
 /// What goes with an item.
 const OF_ITEM: [&str; 3] = [
@@ -87,14 +83,11 @@ pub(super) async fn subtree(conn: &mut Conn, name: &JobName) -> Applied<(Vec<i64
     }
 }
 
-/// Deletes ended builds; answers the keys that nothing names any more, which are garbage then.
-async fn forget_builds(conn: &mut Conn, builds: &[i64]) -> Applied<Vec<String>> {
-    let (mut objects, mut sources) = (Vec::new(), Vec::new());
+/// Deletes the rows of artifacts; answers the keys that they named, which are garbage then.
+async fn forget_artifacts(conn: &mut Conn, builds: &[i64]) -> Applied<Vec<String>> {
+    let mut objects = Vec::new();
     for row in conn.rows_in("SELECT object FROM artifact WHERE build IN", builds, "").await? {
         objects.push(row.text(0)?);
-    }
-    for row in conn.rows_in("SELECT DISTINCT hash FROM source_use WHERE build IN", builds, "").await? {
-        sources.push(row.text(0)?);
     }
     conn.run_in(
         "INSERT INTO garbage (object) SELECT DISTINCT object FROM artifact WHERE build IN",
@@ -102,6 +95,16 @@ async fn forget_builds(conn: &mut Conn, builds: &[i64]) -> Applied<Vec<String>> 
         "ON CONFLICT (object) DO NOTHING",
     )
     .await?;
+    conn.run_in("DELETE FROM artifact WHERE build IN", builds, "").await?;
+    Ok(objects)
+}
+
+/// Deletes ended builds; answers the keys that nothing names any more, which are garbage then.
+async fn forget_builds(conn: &mut Conn, builds: &[i64]) -> Applied<Vec<String>> {
+    let (objects, mut sources) = (forget_artifacts(conn, builds).await?, Vec::new());
+    for row in conn.rows_in("SELECT DISTINCT hash FROM source_use WHERE build IN", builds, "").await? {
+        sources.push(row.text(0)?);
+    }
     for head in OF_BUILD {
         conn.run_in(head, builds, "").await?;
     }
@@ -160,12 +163,13 @@ fn no_build(job: &JobName, number: u64) -> Error {
     Error::NotFound(format!("the build {number} of “{job}”"))
 }
 
-pub(super) async fn delete_build(
+/// An ended build that need not be kept, and its item, which is locked.
+async fn deletable(
     conn: &mut Conn,
     job: &JobName,
     number: u64,
     build: Option<BuildId>,
-) -> Applied {
+) -> Applied<(i64, i64)> {
     let item = conn
         .locked(
             Lock::Change,
@@ -188,7 +192,23 @@ pub(super) async fn delete_build(
     if row.yes(2)? {
         return Err(Error::Conflict(format!("the build {number} of “{job}” is to be kept")).into());
     }
-    let objects = forget_builds(conn, &[row.int(0)?]).await?;
+    Ok((row.int(0)?, item))
+}
+
+pub(super) async fn delete_artifacts(conn: &mut Conn, job: &JobName, number: u64, build: BuildId) -> Applied {
+    let (id, _) = deletable(conn, job, number, Some(build)).await?;
+    let objects = forget_artifacts(conn, &[id]).await?;
+    Ok(Answer::Objects(sorted(objects)))
+}
+
+pub(super) async fn delete_build(
+    conn: &mut Conn,
+    job: &JobName,
+    number: u64,
+    build: Option<BuildId>,
+) -> Applied {
+    let (id, item) = deletable(conn, job, number, build).await?;
+    let objects = forget_builds(conn, &[id]).await?;
     let newest = conn
         .row(
             "SELECT number, result FROM build WHERE item = $1 AND ended_at IS NOT NULL ORDER BY number DESC LIMIT 1",

@@ -224,6 +224,9 @@ async fn one(conn: &mut Conn, write: &Write) -> Applied {
         Write::Adopt { build, seen, owner } => progress::adopt(conn, *build, *seen, owner).await,
         Write::Deliver { build, key, body } => progress::deliver(conn, *build, key, body).await,
         Write::DeleteBuild { job, number, build } => history::delete_build(conn, job, *number, *build).await,
+        Write::DeleteArtifacts { job, number, build } => {
+            history::delete_artifacts(conn, job, *number, *build).await
+        }
         Write::KeepBuild { job, number, keep } => history::keep(conn, job, *number, *keep).await,
         Write::Erase => history::erase(conn).await,
         Write::ForgetObjects { keys } => history::forget_objects(conn, keys).await,

@@ -53,7 +53,8 @@ fn rank(write: &Write) -> (u8, i64, &str) {
         | Write::ConfigureItem { .. }
         | Write::RenameItem { .. }
         | Write::DeleteItem { .. }
-        | Write::DeleteBuild { .. } => (ITEMS, 1, ""),
+        | Write::DeleteBuild { .. }
+        | Write::DeleteArtifacts { .. } => (ITEMS, 1, ""),
         Write::AcquireLease { lease, .. }
         | Write::ReleaseLease { lease, .. }
         | Write::NoteLease { lease, .. } => (6, 0, lease.as_str()),
@@ -165,7 +166,9 @@ fn taken(writes: &[&Write]) -> String {
 /// The keys of the names of items that are changed or have something deleted.
 fn changed(writes: &[&Write]) -> Vec<String> {
     let name = |write: &&Write| match write {
-        Write::ConfigureItem { name, .. } | Write::DeleteBuild { job: name, .. } => Some(name.key()),
+        Write::ConfigureItem { name, .. }
+        | Write::DeleteBuild { job: name, .. }
+        | Write::DeleteArtifacts { job: name, .. } => Some(name.key()),
         _ => None,
     };
     writes.iter().filter_map(name).collect()

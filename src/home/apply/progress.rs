@@ -156,6 +156,7 @@ async fn append(conn: &mut Conn, writes: &[Checked<'_>]) -> sqlx::Result<()> {
                 signed(chunk.raw_to)?,
                 Arg::from(chunk.at),
                 Arg::from(&chunk.bytes),
+                Arg::from(i64::from(chunk.sum)),
             ]);
             if !chunk.step.is_empty() {
                 let to = raw.entry((p.build.0, chunk.step.as_str())).or_default();
@@ -165,8 +166,8 @@ async fn append(conn: &mut Conn, writes: &[Checked<'_>]) -> sqlx::Result<()> {
     }
     conn.run_many("INSERT INTO journal (build, number, body) VALUES", 3, &records, "").await?;
     conn.run_many(
-        "INSERT INTO log (build, start, step, raw_from, raw_to, written_at, body) VALUES",
-        7,
+        "INSERT INTO log (build, start, step, raw_from, raw_to, written_at, body, sum) VALUES",
+        8,
         &chunks,
         "",
     )

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use model::{Cause, Millis, QueueId};
+use model::{Cause, Millis, QueueId, join_causes};
 use sha2::{Digest, Sha256};
 use store::{Answer, Enqueue, Error, ItemKind, MAX_QUEUE};
 
@@ -161,11 +161,7 @@ async fn join_waiting(
         let Some(at) = new.iter().position(|n| n.item == item && n.fold == fold) else { continue };
         let joined = new.swap_remove(at);
         let mut causes: Vec<Cause> = row.json(3)?;
-        for cause in &joined.enqueue.causes {
-            if !causes.contains(cause) {
-                causes.push(cause.clone());
-            }
-        }
+        join_causes(&mut causes, &joined.enqueue.causes);
         let id = row.int(2)?;
         let buildable_at = row.int(4)?.min(joined.enqueue.buildable_at.0);
         let causes = json(&causes).map_err(|e| sqlx::Error::Encode(e.into()))?;

@@ -81,14 +81,7 @@ async fn job(home: &Home, name: &str) -> JobName {
 fn step(taken: &Taken, fence: Fence, n: i64, effects: Vec<Effect>) -> Write {
     let bytes = Bytes::from_static(&[b'x'; 200]);
     let offset = u64::try_from(n).unwrap() * 200;
-    let chunk = Chunk {
-        offset,
-        step: "1".to_owned(),
-        raw_from: offset,
-        raw_to: offset + 200,
-        at: Millis(n),
-        bytes: bytes.clone(),
-    };
+    let chunk = Chunk::new(offset, "1".to_owned(), (offset, offset + 200), Millis(n), bytes.clone());
     Write::Progress(Box::new(Progress {
         build: taken.build,
         owner: taken.owner,

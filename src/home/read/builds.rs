@@ -157,6 +157,21 @@ impl Builds for Home {
             .await
     }
 
+    async fn with_artifacts(&self, builds: &[BuildId]) -> Result<Vec<BuildId>> {
+        let places: Vec<String> = (1..=MANY).map(|n| format!("${n}")).collect();
+        let sql = format!("SELECT DISTINCT build FROM artifact WHERE build IN ({})", places.join(", "));
+        let mut some = std::collections::HashSet::new();
+        for page in builds.chunks(MANY) {
+            // One statement of a fixed size, as for `over`.
+            let mut ids = [Arg::from(page[0]); MANY];
+            for (place, id) in ids.iter_mut().zip(page) {
+                *place = Arg::from(*id);
+            }
+            some.extend(self.pool.list(AssertSqlSafe(sql.clone()), &ids, |row| row.int(0)).await?);
+        }
+        Ok(builds.iter().filter(|build| some.contains(&build.0)).copied().collect())
+    }
+
     async fn artifact(&self, build: BuildId, path: &str) -> Result<Option<Artifact>> {
         let sql = "SELECT path, size, object FROM artifact WHERE build = $1 AND path = $2";
         self.pool.first(sql, args![build, path], artifact).await

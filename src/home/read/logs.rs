@@ -57,7 +57,7 @@ pub(super) async fn slice(pool: &Pool, build: BuildId, from: u64, max: usize) ->
 pub(super) async fn chunks(pool: &Pool, build: BuildId, from: u64) -> Result<Vec<Chunk>> {
     let (from, most) = (i64::try_from(from).unwrap_or(i64::MAX), i64::try_from(CHUNKS).unwrap_or(i64::MAX));
     pool.list(
-        "SELECT start, step, raw_from, raw_to, written_at, body FROM log WHERE build = $1 AND start >= $2 \
+        "SELECT start, step, raw_from, raw_to, written_at, body, sum FROM log WHERE build = $1 AND start >= $2 \
          ORDER BY start LIMIT $3",
         args![build, from, most],
         chunk,
@@ -73,5 +73,7 @@ fn chunk(row: &Row) -> sqlx::Result<Chunk> {
         raw_to: row.size(3)?,
         at: Millis(row.int(4)?),
         bytes: Bytes::from(row.bytes(5)?),
+        // a number that is no sum is not the right one
+        sum: u32::try_from(row.int(6)?).unwrap_or_default(),
     })
 }

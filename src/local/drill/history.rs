@@ -22,6 +22,10 @@ pub(super) struct Test {
     pub(super) incarnation: i64,
     /// How many builds it drove.
     pub(super) builds: u64,
+    /// Of those whose logs were checked: not seen to go on, ended since, and ended neither stable nor unstable.
+    pub(super) builds_waiting: u64,
+    pub(super) builds_ended: u64,
+    pub(super) builds_failed: u64,
     /// Until the last of them was adopted, and had committed something new, as the controller has measured.
     pub(super) adopted_millis: Option<u64>,
     pub(super) resumed_millis: Option<u64>,
@@ -31,7 +35,11 @@ pub(super) struct Test {
     pub(super) log_bytes: u64,
     /// Logs that are longer than they were before.
     pub(super) logs_longer: u64,
+    /// Logs that were not read before, so that their beginnings could not be compared.
+    pub(super) logs_uncompared: u64,
     pub(super) logs_deleted: u64,
+    /// Of these, those of jobs that discard none.
+    pub(super) logs_missing: u64,
     pub(super) logs_unchecked: u64,
     pub(super) defects: u64,
     /// `passed`, `failed`, `unknown`.

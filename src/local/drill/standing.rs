@@ -1,4 +1,4 @@
-//! Who is to be killed, and how far the controller has come since. Pure: answers of `/replicas/api/json` go in.
+//! Who is to be killed, and how far the controller has come since. Pure: answers of the controller go in.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use serde::Deserialize;
 
 use crate::Error;
 
-/// So long no build of the lost replica was the next one to be adopted or resumed: all are.
+/// So long nothing new was seen: what the controller has measured is what it will.
 const QUIET: Duration = Duration::from_secs(3);
 /// After that time a loss that nobody has noted was none: its builds had ended just before.
 const NOTICED: Duration = Duration::from_secs(15);
-/// After that time, what has not resumed only waits.
+/// After that time, what has not resumed only waits, or hangs.
 const RESUME: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, Deserialize)]
@@ -26,7 +26,9 @@ pub(super) struct Replica {
     pub(super) name: String,
     pub(super) state: String,
     pub(super) incarnation: i64,
-    pub(super) pid: u32,
+    /// Shown to administrators only.
+    #[serde(default)]
+    pub(super) pid: Option<u32>,
     pub(super) builds: Vec<Build>,
 }
 
@@ -85,153 +87,126 @@ pub(super) fn nobodys<'a>(lost: &'a Replica, seen: &Seen) -> Vec<&'a Build> {
     lost.builds.iter().filter(|b| !theirs.contains(b) && !still.contains(b)).collect()
 }
 
+/// What a log was before the kill.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Noted {
+    pub(super) bytes: u64,
+    pub(super) sha256: String,
+}
+
+/// What is said of a build at one look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Glance {
+    Runs {
+        /// Of its log.
+        length: u64,
+    },
+    Ended,
+    Gone,
+}
+
+/// A build that is watched one by one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Watched {
+    pub(super) build: Build,
+    /// Its log before the kill; `None` when it could not be read then.
+    pub(super) before: Option<Noted>,
+    /// How long its log was when it was first seen after the kill.
+    since: Option<u64>,
+    pub(super) fate: Fate,
+}
+
+/// What has become of a build since the kill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It has committed nothing that shows in its log.
+    Waits,
+    Resumed,
+    Ended,
+    Gone,
+}
+
+impl Watched {
+    pub(super) fn new(build: Build, before: Option<Noted>) -> Watched {
+        Watched { build, before, since: None, fate: Fate::Waits }
+    }
+
+    /// Whether it runs no more.
+    pub(super) fn over(&self) -> bool {
+        matches!(self.fate, Fate::Ended | Fate::Gone)
+    }
+
+    /// A look after the kill. Only what is longer than at the first one was written since for sure.
+    pub(super) fn glance(&mut self, glance: Glance) {
+        self.fate = match glance {
+            Glance::Ended => Fate::Ended,
+            Glance::Gone => Fate::Gone,
+            Glance::Runs { length } => match self.since {
+                Some(since) if length > since => Fate::Resumed,
+                _ => self.fate,
+            },
+        };
+        if let Glance::Runs { length } = glance {
+            self.since.get_or_insert(length);
+        }
+    }
+}
+
 /// What is known since the kill.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Standing {
     /// The builds that the lost one still has.
     pub(super) left: usize,
+    /// Watched builds that have not gone on.
+    pub(super) waiting: usize,
     /// Until a new one of its name was ready.
     pub(super) ready: Option<Duration>,
     pub(super) adopted_millis: Option<u64>,
     pub(super) resumed_millis: Option<u64>,
-    /// When adopted or resumed was another one, last.
+    /// When any of that was another one, last.
     pub(super) changed: Duration,
 }
 
 impl Standing {
     /// After a look, that long after the kill. `over` are those that have ended or were deleted meanwhile.
     pub(super) fn next(
-        mut self,
+        &self,
         lost: &Replica,
         seen: &Seen,
         over: &HashSet<Build>,
+        watched: &[Watched],
         now: Duration,
     ) -> Standing {
         let theirs = of_others(lost, seen);
-        self.left = lost.builds.iter().filter(|b| !theirs.contains(b) && !over.contains(b)).count();
         let back =
-            |r: &Replica| r.name == lost.name && r.incarnation != lost.incarnation && r.state == "ready";
-        if self.ready.is_none() && seen.replicas.iter().any(back) {
-            self.ready = Some(now);
-        }
-        if let Some(row) = seen.failovers.iter().find(|f| f.incarnation == lost.incarnation) {
-            if (row.adopted_millis, row.resumed_millis) != (self.adopted_millis, self.resumed_millis) {
-                self.changed = now;
-            }
-            (self.adopted_millis, self.resumed_millis) = (row.adopted_millis, row.resumed_millis);
-        }
-        self
+            |r: &&Replica| r.name == lost.name && r.incarnation != lost.incarnation && r.state == "ready";
+        let row = seen.failovers.iter().find(|f| f.incarnation == lost.incarnation);
+        let next = Standing {
+            left: lost.builds.iter().filter(|b| !theirs.contains(b) && !over.contains(b)).count(),
+            waiting: watched.iter().filter(|w| w.fate == Fate::Waits).count(),
+            ready: self.ready.or_else(|| seen.replicas.iter().find(back).map(|_| now)),
+            adopted_millis: row.map_or(self.adopted_millis, |row| row.adopted_millis),
+            resumed_millis: row.map_or(self.resumed_millis, |row| row.resumed_millis),
+            changed: self.changed,
+        };
+        if next == *self { next } else { Standing { changed: now, ..next } }
     }
 
     /// Whether there is nothing more to wait for.
     pub(super) fn over(&self, lost: &Replica, now: Duration) -> bool {
-        if self.ready.is_none() {
+        if self.ready.is_none() || self.left > 0 {
             return false;
         }
-        let patience = match (self.adopted_millis, self.resumed_millis) {
+        let patience = match (self.adopted_millis, self.waiting) {
+            _ if lost.builds.is_empty() => Duration::ZERO,
             (None, _) => NOTICED,
-            (Some(_), None) => RESUME,
-            (Some(_), Some(_)) => QUIET,
+            (Some(_), 0) => QUIET,
+            (Some(_), _) => RESUME,
         };
-        lost.builds.is_empty() || self.left == 0 && now.saturating_sub(self.changed) >= patience
+        now.saturating_sub(self.changed) >= patience
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn replica(name: &str, state: &str, incarnation: i64, builds: &[u64]) -> Replica {
-        let builds = builds.iter().map(|n| build(*n)).collect();
-        Replica { name: name.to_owned(), state: state.to_owned(), incarnation, pid: 7, builds }
-    }
-
-    fn build(number: u64) -> Build {
-        Build { job: "a".to_owned(), number }
-    }
-
-    #[test]
-    fn the_busiest_is_picked_or_the_one_that_is_named() {
-        let all = [
-            replica("r-0", "ready", 1, &[1]),
-            replica("r-1", "ready", 2, &[2, 3]),
-            replica("r-2", "ready", 3, &[4, 5]),
-            replica("r-3", "draining", 4, &[6, 7, 8]),
-        ];
-        assert_eq!(pick(&all, None).unwrap().name, "r-1");
-        assert_eq!(pick(&all, Some("r-0")).unwrap().name, "r-0");
-        let why = pick(&all, Some("r-3")).unwrap_err().to_string();
-        assert_eq!(why, "no replica r-3 is ready; there are r-0, r-1, r-2");
-        let why = pick(&all[2..], None).unwrap_err().to_string();
-        assert!(why.starts_with("1 replicas are ready; two must be"), "{why}");
-    }
-
-    #[test]
-    fn a_sample_is_spread_over_all() {
-        let builds: Vec<Build> = (0..250).map(build).collect();
-        assert_eq!(sample(&builds[..100], 100), builds[..100]);
-        let some = sample(&builds, 100);
-        assert_eq!((some.len(), some[0].number, some[99].number), (100, 0, 247));
-        let numbers: HashSet<u64> = some.iter().map(|b| b.number).collect();
-        assert_eq!(numbers.len(), 100);
-    }
-
-    fn seen(replicas: Vec<Replica>, moments: Option<(u64, Option<u64>)>) -> Seen {
-        let row = |(adopted, resumed_millis)| Failover {
-            incarnation: 2,
-            adopted_millis: Some(adopted),
-            resumed_millis,
-        };
-        Seen { replicas, failovers: moments.map(row).into_iter().collect() }
-    }
-
-    #[test]
-    fn all_builds_are_adopted_or_over_and_resumed_before_the_test_is() {
-        let lost = replica("r-1", "ready", 2, &[1, 2, 3]);
-        let second = Duration::from_secs(1);
-        let none = HashSet::new();
-        let other = |builds: &[u64]| replica("r-0", "ready", 1, builds);
-        // nobody has noticed yet
-        let look = seen(vec![other(&[9]), lost.clone()], None);
-        assert!(nobodys(&lost, &look).is_empty());
-        let standing = Standing::default().next(&lost, &look, &none, second);
-        assert_eq!((standing.left, standing.ready), (3, None), "the lost one itself is not back");
-        // one adopted, and the new one starts
-        let look = seen(vec![other(&[9, 1]), replica("r-1", "starting", 5, &[])], Some((200, None)));
-        assert_eq!(nobodys(&lost, &look), [&build(2), &build(3)]);
-        let standing = standing.next(&lost, &look, &none, 2 * second);
-        assert_eq!((standing.left, standing.ready), (2, None));
-        // all adopted or over, some resumed, and it is back
-        let over = HashSet::from([build(3)]);
-        let look = seen(vec![other(&[9, 1, 2]), replica("r-1", "ready", 5, &[])], Some((300, Some(400))));
-        let standing = standing.next(&lost, &look, &over, 3 * second);
-        assert_eq!((standing.left, standing.ready), (0, Some(3 * second)));
-        assert!(!standing.over(&lost, 5 * second), "others may follow");
-        // the last one resumes
-        let look = seen(look.replicas, Some((300, Some(2_600))));
-        let standing = standing.next(&lost, &look, &over, 5 * second);
-        assert!(!standing.over(&lost, 7 * second) && standing.over(&lost, 8 * second));
-        assert_eq!((standing.adopted_millis, standing.resumed_millis), (Some(300), Some(2_600)));
-    }
-
-    #[test]
-    fn builds_that_only_wait_are_waited_for_a_minute() {
-        let lost = replica("r-1", "ready", 2, &[1]);
-        let new = replica("r-1", "ready", 5, &[1]);
-        let look = seen(vec![new], Some((300, None)));
-        let standing = Standing::default().next(&lost, &look, &HashSet::new(), Duration::from_secs(1));
-        assert!(
-            !standing.over(&lost, Duration::from_secs(60)) && standing.over(&lost, Duration::from_secs(61))
-        );
-    }
-
-    #[test]
-    fn without_builds_only_the_return_counts() {
-        let lost = replica("r-1", "ready", 2, &[]);
-        let step =
-            |look: &Seen| Standing::default().next(&lost, look, &HashSet::new(), Duration::from_secs(1));
-        assert!(!step(&seen(vec![lost.clone()], None)).over(&lost, Duration::from_secs(9)));
-        let back = step(&seen(vec![replica("r-1", "ready", 5, &[])], None));
-        assert!(back.over(&lost, Duration::from_secs(1)));
-    }
-}
+#[path = "standing_tests.rs"]
+mod tests;

@@ -34,6 +34,7 @@ impl Tree {
             ("cleanBefore", self.flag(job.clean_before)),
             ("timeout", timeout),
             ("builders", self.list(job.builders.iter().map(|b| self.builder(b)).collect())),
+            ("unheard", self.list(job.unheard.iter().map(|class| self.str(class)).collect())),
             ("publishers", self.list(job.publishers.iter().map(|p| self.publisher(p)).collect())),
         ])
     }
@@ -50,7 +51,7 @@ impl Tree {
         };
         match builder {
             Builder::Shell { command, unstable } => {
-                process("Execute shell", "sh", &command.replace("\r\n", "\n"), *unstable)
+                process("Execute shell", "sh", &command.replace("\r\n", "\n").replace('\r', "\n"), *unstable)
             }
             Builder::Batch { command, unstable } => {
                 process("Execute Windows batch command", "bat", command, *unstable)

@@ -26,6 +26,7 @@ pub(super) fn causes(vm: &mut Vm, of: Option<&str>) -> Value {
                 ("upstreamProject", Value::str(job)),
                 ("upstreamUrl", Value::from(format!("job/{}/", job.replace('/', "/job/")))),
             ],
+            Cause::More { .. } => Vec::new(),
         });
         if of.is_none_or(|of| of == cause.class()) {
             maps.push(vm.map_from(pairs.into_iter().map(|(name, value)| (name.to_owned(), value))));

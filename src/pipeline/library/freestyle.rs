@@ -10,6 +10,9 @@ use crate::act::ActKind;
 use crate::vm::value::Value;
 use crate::vm::{Fault, NodeContext, Vm, class};
 
+/// Milliseconds that the builders have at least, as in Jenkins, unless it is silence that ends them.
+const LEAST_LIMIT: u64 = 180_000;
+
 pub(super) fn call(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<(), Fault> {
     let mut args = args.into_iter();
     let mut next = || args.next().unwrap_or(Value::Null);
@@ -29,11 +32,13 @@ pub(super) fn call(vm: &mut Vm, name: &str, args: Vec<Value>) -> Result<(), Faul
             let timer = step(vm, &timer);
             Value::Bool(vm.thrown(&error).is_some_and(|thrown| thrown.timer.as_ref() == Some(&timer)))
         }
-        "$wholeMinutes" => {
-            let (time, seconds) = (next(), next());
-            let unit = if vm.truth(&seconds) { "SECONDS" } else { "MINUTES" };
-            let minutes = millis(vm, &time, &Value::Null, unit)? / 60_000;
-            Value::from(i64::try_from(minutes).unwrap_or(i64::MAX))
+        "$limit" => {
+            let (time, activity) = (next(), next());
+            let activity = vm.truth(&activity);
+            let unit = if activity { "SECONDS" } else { "MINUTES" };
+            let least = if activity { 0 } else { LEAST_LIMIT };
+            let limit = millis(vm, &time, &Value::Null, unit)?.max(least);
+            Value::from(i64::try_from(limit).unwrap_or(i64::MAX))
         }
         "$resultNow" => Value::str(result_name(so_far(vm, &Value::Null))),
         "$noWorseThan" => {

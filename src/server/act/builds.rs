@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use engine::Buildable;
 use http::StatusCode;
-use model::{Cause, JobName, ParameterDefinition, ParameterKind, QueueId};
+use model::{JobName, ParameterDefinition, ParameterKind, QueueId};
 use serde_json::Value;
 use store::{Build, ItemKind, Which};
 
 use crate::error::Error;
 use crate::look::Look;
+use crate::remote;
 use crate::reply::{self, Reply};
 use crate::request::Asked;
 
@@ -54,13 +55,7 @@ async fn enqueue(
     existing: StatusCode,
 ) -> Reply {
     let delay = asked.param("delay").map(delay).transpose()?;
-    let cause = match &asked.user {
-        Some(user) => Cause::User { id: user.id.clone(), name: user.full_name.clone() },
-        None => Cause::Remote {
-            address: asked.remote.map(|r| r.ip().to_string()).unwrap_or_default(),
-            note: None,
-        },
-    };
+    let cause = remote::cause(asked, job.auth_token.as_deref())?;
     let queued = look.app.commands.build(job, given, cause, delay).await?;
     if asked.navigates() {
         // Browsers don't go where a 201 points to.

@@ -168,6 +168,7 @@ fn cause(look: &Look<'_>, cause: &Cause, select: &Select) -> Value {
             shape.put("upstreamProject", 3, job.clone());
             shape.put("upstreamUrl", 3, path);
         }
+        Cause::More { .. } => {}
     }
     shape.done()
 }

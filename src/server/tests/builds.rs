@@ -92,6 +92,40 @@ async fn a_log_is_read_by_offset() {
     assert!(admin.get("/job/hello/1/console").await.text().contains("/job/hello/1/logText/progressiveText"));
 }
 
+const TRIGGERED: &str = "<flow-definition><authToken>tok</authToken></flow-definition>";
+
+#[tokio::test]
+async fn a_right_token_has_a_job_built_without_a_user_and_a_wrong_one_nobody() {
+    let site = Site::new().await;
+    site.create("", "t", TRIGGERED).await;
+    site.create("", "hello", PIPELINE).await;
+    let (anon, admin) = (site.anon(), site.admin());
+    let queued = anon.get("/job/t/build?token=tok&cause=by%0Ahook").await;
+    assert_eq!((queued.status.as_u16(), queued.header("location")), (201, "http://ci:8080/queue/item/1/"));
+    let item = admin.json("/queue/item/1/api/json").await;
+    let cause = &item["actions"][0]["causes"][0];
+    assert_eq!(cause["_class"], "hudson.model.Cause$RemoteCause");
+    assert_eq!(cause["shortDescription"], "Started by remote host 127.0.0.1 with note: by hook");
+    // POST needs no crumb, and who has signed in is not named by a token
+    assert_eq!(anon.send("POST", "/job/t/build?token=tok", Body::empty()).await.status, 201);
+    assert_eq!(admin.get("/job/t/build?token=tok&cause=x").await.status, 201);
+    for (path, status) in [
+        ("/job/t/build?token=Tok", 403),
+        ("/job/t/build", 401),
+        ("/job/hello/build?token=tok", 403),
+        ("/job/none/build?token=tok", 403),
+        ("/job/t/config.xml?token=tok", 401),
+        ("/job/t/1/stop?token=tok", 401),
+    ] {
+        assert_eq!(anon.get(path).await.status, status, "{path}");
+    }
+    assert_eq!(admin.get("/job/t/build").await.status, 405);
+    assert_eq!(admin.post("/job/t/build?token=wrong").await.status, 403);
+    assert_eq!(admin.form("/job/t/build", "token=wrong").await.status, 403);
+    assert_eq!(admin.post("/job/hello/build?token=any").await.status, 201);
+    assert_eq!(admin.post("/job/t/build").await.status, 201);
+}
+
 #[tokio::test]
 async fn a_long_log_is_streamed_whole() {
     let site = Site::new().await;

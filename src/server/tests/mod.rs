@@ -273,14 +273,8 @@ impl Site {
     /// Commits a guarded write of the build.
     pub(super) async fn progress(&self, taken: &Taken, seq: i64, log: &str, effects: Vec<store::Effect>) {
         let from = self.store.log(taken.build, 0, 0).await.unwrap().unwrap().end;
-        let chunk = Chunk {
-            offset: from,
-            step: String::new(),
-            raw_from: 0,
-            raw_to: 0,
-            at: Millis(1),
-            bytes: Bytes::copy_from_slice(log.as_bytes()),
-        };
+        let bytes = Bytes::copy_from_slice(log.as_bytes());
+        let chunk = Chunk::new(from, String::new(), (0, 0), Millis(1), bytes);
         let progress = Progress {
             build: taken.build,
             owner: taken.owner,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::BuildResult;
+use pipeline::act::{Outcome, Record, StepId};
 use serde_json::json;
 use store::Effect;
 
@@ -25,7 +26,7 @@ async fn running() -> (Memory, Site, Taken) {
         let bytes = Bytes::from(text);
         let length = bytes.len() as u64;
         let at = Millis(1);
-        chunks.push(Chunk { offset, step: step.into(), raw_from: raw.0, raw_to: raw.1, at, bytes });
+        chunks.push(Chunk::new(offset, step.into(), raw, at, bytes));
         offset += length;
     }
     let progress = Progress {
@@ -53,7 +54,7 @@ async fn a_log_is_checked_while_its_build_runs_and_after() {
     );
     let checked = checked.json();
     let wanted = json!({
-        "job": "hello", "number": 1, "building": true, "result": null, "checked": true, "why": null,
+        "job": "hello", "number": 1, "building": true, "result": null, "checked": true, "why": null, "gone": false,
         "compared": true, "spools": "not looked at", "bytes": 14, "chunks": 4,
         "sha256": sha256("begin\nab\n\u{fffd}c\n"),
         "steps": 2, "rawBytes": 6, "records": 5, "defectCount": 0, "defects": [],
@@ -63,7 +64,7 @@ async fn a_log_is_checked_while_its_build_runs_and_after() {
     site.progress(&taken, 1, "end\n", finish).await;
     let checked = site.admin().json("/job/hello/lastBuild/verifyLog/api/json").await;
     assert_eq!((&checked["building"], &checked["result"]), (&json!(false), &json!("UNSTABLE")));
-    assert_eq!((&checked["compared"], &checked["defectCount"]), (&json!(false), &json!(0)));
+    assert_eq!((&checked["compared"], &checked["defectCount"]), (&json!(true), &json!(0)));
     let console = site.admin().get("/job/hello/1/consoleText").await.text();
     assert_eq!((&checked["bytes"], &checked["sha256"]), (&json!(18), &json!(sha256(&console))));
 }
@@ -89,21 +90,31 @@ async fn planted_damage_is_found_with_its_offset() {
                 (chunk.offset, chunk.raw_from, chunk.raw_to) = (13, 5, 6);
                 chunks.insert(13, chunk);
             },
-            &[("overlap", 13), ("end", 14), ("rawEnd", 15)],
+            &[("overlap", 13), ("rawLength", 13), ("end", 14), ("rawEnd", 15)],
         ),
         ("a wrong end", |_, _, end| *end = 20, &[("end", 14)]),
         ("an end too early", |_, _, end| *end = 12, &[("rawEnd", 12)]),
         (
             "output that goes back",
             |chunks, _, _| chunks.get_mut(&12).unwrap().raw_from = 1,
-            &[("rawBack", 12)],
+            &[("rawBack", 12), ("rawLength", 12)],
         ),
-        ("missing output", |chunks, _, _| chunks.get_mut(&12).unwrap().raw_from = 4, &[("rawGap", 12)]),
+        (
+            "missing output",
+            |chunks, _, _| chunks.get_mut(&12).unwrap().raw_from = 4,
+            &[("rawGap", 12), ("rawLength", 12)],
+        ),
         ("a wrong raw offset", |_, raw, _| *raw.get_mut("2").unwrap() = 7, &[("rawEnd", 14)]),
     ];
     for (what, damage, wanted) in planted {
         let (memory, site, taken) = running().await;
-        memory.with(|state| state.damage(taken.build, damage));
+        memory.with(|state| {
+            state.damage(taken.build, |chunks, raw, end| {
+                damage(chunks, raw, end);
+                // by somebody who knows of the sums
+                chunks.values_mut().for_each(|chunk| chunk.sum = chunk.checksum());
+            });
+        });
         let checked = site.admin().json(PATH).await;
         let found: Vec<(&str, u64)> = checked["defects"]
             .as_array()
@@ -125,6 +136,78 @@ async fn a_log_longer_than_its_row_says_is_found_when_the_build_has_ended() {
     memory.with(|state| state.damage(taken.build, |_, _, end| *end = 12));
     let checked = site.admin().json(PATH).await;
     assert_eq!(checked["defects"][0]["message"], "the log ends at 14, its row says 12");
+}
+
+/// What the review of the check has planted in a build that had ended.
+#[tokio::test]
+async fn damage_that_leaves_no_gap_is_found_when_the_build_has_ended() {
+    type Chunks = BTreeMap<u64, Chunk>;
+    let planted: [(&str, fn(&mut Chunks, &mut u64), &str); 3] = [
+        (
+            "a shorter chunk, and the later ones moved",
+            |chunks, end| {
+                chunks.get_mut(&6).unwrap().bytes = Bytes::from_static(b"a");
+                moved(chunks, 6, 2);
+                *end -= 2;
+            },
+            "rawLength",
+        ),
+        (
+            "the last chunk of a step gone, and the later ones moved",
+            |chunks, end| {
+                chunks.remove(&12);
+                moved(chunks, 12, 2);
+                *end -= 2;
+            },
+            "rawEnd",
+        ),
+        ("another text", |chunks, _| chunks.get_mut(&6).unwrap().bytes = Bytes::from_static(b"##\n"), "sum"),
+    ];
+    for (what, damage, wanted) in planted {
+        let (memory, site, taken) = running().await;
+        let ended = |step: &str, raw| {
+            let (step, outcome) = (StepId(step.to_owned()), Outcome::Cancelled);
+            let record = Record::Outcome { step, outcome, at: 1, raw: Some(raw) };
+            Bytes::from(serde_json::to_vec(&record).unwrap())
+        };
+        let chunk = Chunk::new(14, String::new(), (0, 0), Millis(1), Bytes::from_static(b"end\n"));
+        let progress = Progress {
+            build: taken.build,
+            owner: taken.owner,
+            fence: taken.fence,
+            seq: 1,
+            first_record: 5,
+            records: vec![ended("1", 5), ended("2", 1)],
+            chunks: vec![chunk],
+            log_end: 18,
+            effects: vec![Effect::Finish { result: BuildResult::Success, at: Millis(7_500) }],
+        };
+        site.store.write(Write::Progress(Box::new(progress))).await.unwrap();
+        assert_eq!(site.admin().json(PATH).await["defectCount"], 0);
+        memory.with(|state| state.damage(taken.build, |chunks, _, end| damage(chunks, end)));
+        let checked = site.admin().json(PATH).await;
+        let kinds: Vec<&str> =
+            checked["defects"].as_array().unwrap().iter().map(|d| d["kind"].as_str().unwrap()).collect();
+        assert!(kinds.contains(&wanted), "{what}: {checked}");
+        assert!(!kinds.contains(&"gap") && !kinds.contains(&"end"), "{what}: {checked}");
+    }
+}
+
+/// Moves all chunks above `from` down by so many bytes.
+fn moved(chunks: &mut BTreeMap<u64, Chunk>, from: u64, by: u64) {
+    for (offset, chunk) in chunks.split_off(&(from + 1)) {
+        chunks.insert(offset - by, Chunk { offset: offset - by, ..chunk });
+    }
+}
+
+#[tokio::test]
+async fn the_sum_of_the_first_bytes_is_told_if_the_log_has_them() {
+    let (_, site, _) = running().await;
+    let checked = site.admin().json(&format!("{PATH}?first=8")).await;
+    assert_eq!(checked["firstSha256"], sha256("begin\nab"));
+    assert_eq!(checked["sha256"], sha256("begin\nab\n\u{fffd}c\n"));
+    assert!(site.admin().json(&format!("{PATH}?first=15")).await.get("firstSha256").is_none());
+    assert_eq!(site.admin().get(&format!("{PATH}?first=x")).await.status, 400);
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! What must hold of a stored log. Pure: rows of the store go in, one after the other, defects come out.
 //!
 //! Chunks follow each other without a gap and without an overlap up to the committed end. What a step printed is covered
-//! from its first byte on in the order of the log, and no byte of it twice, up to the step's committed raw offset. The
-//! length of a text says nothing about that of the raw bytes: those that are no UTF-8 become longer.
+//! from its first byte on in the order of the log, and no byte of it twice, up to the step's committed raw offset; when the
+//! build has ended, up to where the journal says that the step's output ended. Bytes that are no UTF-8 become U+FFFD, so a
+//! text is as long as the raw bytes or, with one of those in it, up to three times. Each chunk is what its sum says.
 
 use std::collections::BTreeMap;
 
@@ -31,8 +32,12 @@ pub(super) enum Kind {
     RawBack,
     /// A chunk that covers no output of its step, or the controller's own that covers some.
     RawRange,
+    /// A chunk is not as long as the output that it is made of.
+    RawLength,
     /// The output of a step does not end where it was committed.
     RawEnd,
+    /// A chunk is not what it was when it was written.
+    Sum,
     /// Records of the journal are missing.
     Journal,
 }
@@ -66,8 +71,19 @@ pub(super) struct Check {
     next_record: i64,
     records: u64,
     hash: Sha256,
+    /// How many bytes are in it.
+    hashed: u64,
+    first: Option<First>,
     defects: Vec<Defect>,
     found: u64,
+}
+
+/// The first bytes of a log, whose sum is asked for too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct First {
+    bytes: u64,
+    /// When the log has so many.
+    sha256: Option<String>,
 }
 
 /// What was found.
@@ -79,6 +95,9 @@ pub(super) struct Found {
     pub(super) chunks: u64,
     /// Of the bytes of all chunks, in their order.
     pub(super) sha256: String,
+    /// Of so many first bytes of the log as was asked for, if it has them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) first_sha256: Option<String>,
     /// Steps that have printed something.
     pub(super) steps: u64,
     pub(super) raw_bytes: u64,
@@ -89,17 +108,36 @@ pub(super) struct Found {
 }
 
 impl Check {
-    pub(super) fn new() -> Check {
-        Check {
+    /// `first`: the sum of so many first bytes is wanted as well.
+    pub(super) fn new(first: Option<u64>) -> Check {
+        let mut check = Check {
             at: 0,
             chunks: 0,
             raw: BTreeMap::new(),
             next_record: 0,
             records: 0,
             hash: Sha256::new(),
+            hashed: 0,
+            first: first.map(|bytes| First { bytes, sha256: None }),
             defects: Vec::new(),
             found: 0,
+        };
+        check.add(&[]);
+        check
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        let (from, mut rest) = (self.hashed, bytes);
+        self.hashed += bytes.len() as u64;
+        if let Some(first) = self.first.as_mut().filter(|first| first.sha256.is_none())
+            && first.bytes <= self.hashed
+        {
+            let (head, tail) = bytes.split_at(usize::try_from(first.bytes - from).unwrap_or(bytes.len()));
+            self.hash.update(head);
+            first.sha256 = Some(hex::encode(self.hash.clone().finalize()));
+            rest = tail;
         }
+        self.hash.update(rest);
     }
 
     fn defect(&mut self, kind: Kind, offset: u64, step: &str, message: String) {
@@ -113,7 +151,11 @@ impl Check {
     pub(super) fn chunk(&mut self, chunk: &Chunk) {
         let (at, offset, length) = (self.at, chunk.offset, chunk.bytes.len() as u64);
         self.chunks += 1;
-        self.hash.update(&chunk.bytes);
+        self.add(&chunk.bytes);
+        if chunk.sum != chunk.checksum() {
+            let what = format!("the {length} bytes here are not what was written");
+            self.defect(Kind::Sum, offset, &chunk.step, what);
+        }
         if offset > at {
             let missing = offset - at;
             self.defect(Kind::Gap, at, &chunk.step, format!("{missing} bytes are missing before {offset}"));
@@ -151,6 +193,11 @@ impl Check {
         if raw_to <= raw_from {
             let what = format!("a chunk of step {step} is made of the raw bytes {raw_from} to {raw_to}");
             self.defect(Kind::RawRange, *offset, step, what);
+        }
+        let (raw, text) = (raw_to.saturating_sub(*raw_from), chunk.bytes.len() as u64);
+        if raw > 0 && !fits(raw, &chunk.bytes) {
+            let what = format!("a chunk of step {step} has {text} bytes, made of {raw} raw ones");
+            self.defect(Kind::RawLength, *offset, step, what);
         }
         if *raw_to > reached || reached == 0 {
             self.raw.insert(step.clone(), *raw_to);
@@ -207,6 +254,14 @@ impl Check {
         }
     }
 
+    /// The journal of a build that has ended says how much a step has printed.
+    pub(super) fn step_ended(&mut self, step: &str, wanted: u64) {
+        let reached = self.raw.get(step).copied().unwrap_or_default();
+        if reached < wanted {
+            self.raw_end(step, reached, wanted);
+        }
+    }
+
     fn raw_end(&mut self, step: &str, reached: u64, wanted: u64) {
         let what =
             format!("the log has the output of step {step} up to raw byte {reached}, committed is {wanted}");
@@ -223,6 +278,7 @@ impl Check {
             bytes: self.at,
             chunks: self.chunks,
             sha256: hex::encode(self.hash.finalize()),
+            first_sha256: self.first.and_then(|first| first.sha256),
             steps: self.raw.len() as u64,
             raw_bytes: self.raw.values().fold(0, |sum, raw| sum.saturating_add(*raw)),
             records: self.records,
@@ -230,6 +286,13 @@ impl Check {
             defects: self.defects,
         }
     }
+}
+
+/// Whether a text can be what so many raw bytes were decoded to.
+fn fits(raw: u64, text: &[u8]) -> bool {
+    let length = text.len() as u64;
+    let replaced = || text.windows(3).any(|three| three == "\u{fffd}".as_bytes());
+    length == raw || raw <= length && length <= raw.saturating_mul(3) && replaced()
 }
 
 #[cfg(test)]
@@ -241,12 +304,17 @@ mod tests {
 
     fn chunk(offset: u64, step: &str, raw: (u64, u64), text: &'static str) -> Chunk {
         let bytes = Bytes::from_static(text.as_bytes());
-        Chunk { offset, step: step.to_owned(), raw_from: raw.0, raw_to: raw.1, at: Millis(1), bytes }
+        Chunk::new(offset, step.to_owned(), raw, Millis(1), bytes)
     }
 
-    /// Kinds and offsets of what is found.
+    /// Kinds and offsets of what is found, whatever the sums say.
     fn kinds(chunks: &[Chunk], end: u64) -> Vec<(Kind, u64)> {
-        let mut check = Check::new();
+        let summed = |chunk: &Chunk| Chunk { sum: chunk.checksum(), ..chunk.clone() };
+        all_kinds(&chunks.iter().map(summed).collect::<Vec<_>>(), end)
+    }
+
+    fn all_kinds(chunks: &[Chunk], end: u64) -> Vec<(Kind, u64)> {
+        let mut check = Check::new(None);
         chunks.iter().for_each(|c| check.chunk(c));
         check.ends_at(end);
         check.found().defects.iter().map(|d| (d.kind, d.offset)).collect()
@@ -265,7 +333,7 @@ mod tests {
 
     #[test]
     fn a_whole_log_has_no_defect_and_the_sum_of_its_bytes() {
-        let mut check = Check::new();
+        let mut check = Check::new(None);
         whole().iter().for_each(|c| check.chunk(c));
         (0..3).for_each(|n| check.record(n));
         check.ends_at(18);
@@ -275,11 +343,73 @@ mod tests {
         check.not_above(&committed);
         let found = check.found();
         assert_eq!(found.defects, []);
-        let sum = hex::encode(Sha256::digest("begin\nab\n\u{fffd}c\nend\n"));
+        let text = "begin\nab\n\u{fffd}c\nend\n";
+        let sum = hex::encode(Sha256::digest(text));
         let wanted = (18, 5, sum, 2, 6, 3);
         let Found { bytes, chunks, sha256, steps, raw_bytes, records, .. } = found;
         assert_eq!((bytes, chunks, sha256, steps, raw_bytes, records), wanted);
         assert_eq!(kinds(&[], 0), [], "a log may be empty");
+        for first in 0..=19 {
+            let mut check = Check::new(Some(first as u64));
+            whole().iter().for_each(|c| check.chunk(c));
+            let found = check.found();
+            assert_eq!(found.sha256, hex::encode(Sha256::digest(text)));
+            let wanted = text.as_bytes().get(..first).map(|head| hex::encode(Sha256::digest(head)));
+            assert_eq!(found.first_sha256, wanted, "{first}");
+        }
+    }
+
+    #[test]
+    fn a_chunk_that_was_changed_or_moved_is_found_by_its_sum() {
+        for change in [
+            (|chunk| chunk.bytes = Bytes::from_static(b"##\n")) as fn(&mut Chunk),
+            |chunk| chunk.offset -= 3,
+            |chunk| (chunk.raw_from, chunk.raw_to) = (1, 4),
+            |chunk| chunk.step = "3".to_owned(),
+            |chunk| chunk.at = Millis(2),
+        ] {
+            let mut chunks = whole();
+            change(&mut chunks[1]);
+            let at = chunks[1].offset;
+            assert!(all_kinds(&chunks, 18).contains(&(Kind::Sum, at)), "{chunks:?}");
+        }
+        assert_eq!(all_kinds(&whole(), 18), []);
+        // what follows a shorter chunk was moved, so that there is no gap
+        let mut chunks = whole();
+        chunks[1].bytes = Bytes::from_static(b"a");
+        chunks[2..].iter_mut().for_each(|chunk| chunk.offset -= 2);
+        let found = all_kinds(&chunks, 16);
+        assert_eq!(found[..2], [(Kind::Sum, 6), (Kind::RawLength, 6)]);
+        assert_eq!(found[2..], [(Kind::Sum, 7), (Kind::Sum, 10), (Kind::Sum, 12)]);
+    }
+
+    #[test]
+    fn a_text_is_as_long_as_its_raw_bytes_unless_some_were_replaced() {
+        for (raw, text, right) in [
+            (3, "abc", true),
+            (4, "abc", false),
+            (2, "abc", false),
+            (1, "\u{fffd}", true),
+            (3, "\u{fffd}", true),
+            (4, "\u{fffd}", false),
+            (4, "a\u{fffd}\u{fffd}", true),
+            (2, "a\u{fffd}\u{fffd}", false),
+        ] {
+            assert_eq!(fits(raw, text.as_bytes()), right, "{raw} {text:?}");
+        }
+    }
+
+    #[test]
+    fn output_that_is_missing_at_the_end_of_a_step_is_told_by_the_journal() {
+        let mut check = Check::new(None);
+        whole().iter().for_each(|c| check.chunk(c));
+        check.step_ended("1", 5);
+        check.step_ended("2", 1);
+        assert_eq!(check.defects, []);
+        check.step_ended("1", 7);
+        check.step_ended("4", 1);
+        let found: Vec<(Kind, &str)> = check.defects.iter().map(|d| (d.kind, d.step.as_str())).collect();
+        assert_eq!(found, [(Kind::RawEnd, "1"), (Kind::RawEnd, "4")]);
     }
 
     #[test]
@@ -293,8 +423,8 @@ mod tests {
         assert_eq!(planted(4, |c| c.offset = 13), [(Kind::Overlap, 13), (Kind::End, 17)]);
         assert_eq!(planted(4, |c| c.bytes = Bytes::new()), [(Kind::Empty, 14), (Kind::End, 14)]);
         assert_eq!(planted(4, |c| c.bytes = Bytes::from_static(b"ending\n")), [(Kind::End, 18)]);
-        assert_eq!(planted(3, |c| c.raw_from = 4), [(Kind::RawGap, 12)]);
-        assert_eq!(planted(3, |c| c.raw_from = 2), [(Kind::RawBack, 12)]);
+        assert_eq!(planted(3, |c| c.raw_from = 4), [(Kind::RawGap, 12), (Kind::RawLength, 12)]);
+        assert_eq!(planted(3, |c| c.raw_from = 2), [(Kind::RawBack, 12), (Kind::RawLength, 12)]);
         assert_eq!(planted(3, |c| c.raw_to = 3), [(Kind::RawRange, 12)]);
         assert_eq!(planted(2, |c| c.raw_from = 1), [(Kind::RawGap, 9), (Kind::RawRange, 9)]);
         assert_eq!(planted(0, |c| c.raw_to = 6), [(Kind::RawRange, 0)]);
@@ -313,7 +443,7 @@ mod tests {
     #[test]
     fn what_was_committed_is_in_the_log_and_no_more() {
         let found = |records: i64, raw: &[(&str, u64)], numbers: &[i64]| {
-            let mut check = Check::new();
+            let mut check = Check::new(None);
             whole().iter().for_each(|c| check.chunk(c));
             numbers.iter().for_each(|n| check.record(*n));
             let raw = raw.iter().map(|(step, to)| ((*step).to_owned(), *to)).collect();
@@ -344,7 +474,7 @@ mod tests {
 
     #[test]
     fn defects_are_counted_all_and_told_in_part() {
-        let mut check = Check::new();
+        let mut check = Check::new(None);
         (0..300).for_each(|n| check.chunk(&chunk(n * 10, "", (0, 0), "x")));
         let found = check.found();
         assert_eq!((found.defect_count, found.defects.len()), (299, MAX_DEFECTS));

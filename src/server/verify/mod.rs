@@ -1,5 +1,5 @@
 //! `verifyLog/api/json`: reads a build's whole log and journal through the store, and tells whether they are as they must
-//! be. For administrators; whoever may sign in is one for now.
+//! be. For administrators.
 //!
 //! Nothing is changed. A build may go on meanwhile: what it had committed before must be there, and nothing that it has
 //! not committed after. A check of 10 GiB takes minutes: the answer begins with white space, a line each second, which
@@ -15,7 +15,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
 use model::{BuildId, JobName};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use store::{Build, Store, Which};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -25,6 +25,7 @@ use crate::error::Error;
 use crate::look::Look;
 use crate::patience::again;
 use crate::reply::{self, Reply};
+use crate::request::Asked;
 use check::{Check, Committed, Found};
 
 /// How many a replica checks at once: each reads as fast as the store gives.
@@ -56,8 +57,10 @@ struct Report {
     checked: bool,
     /// Why it did not.
     why: Option<String>,
-    /// Whether committed raw offsets and the number of records were there to compare with: a build that has ended keeps
-    /// neither.
+    /// The build was deleted.
+    gone: bool,
+    /// Whether the ends of what steps have printed were there to compare with: those that are committed while the build runs,
+    /// or those in the journal of one that has ended. Not of one that has ended meanwhile.
     compared: bool,
     /// What agents still hold of the build is not asked for.
     spools: &'static str,
@@ -65,12 +68,15 @@ struct Report {
     found: Option<Found>,
 }
 
-pub(crate) async fn log(look: &Look<'_>, name: &JobName, which: Which) -> Reply {
+/// `first=N`: the sum of the first N bytes of the log is wanted as well.
+pub(crate) async fn log(look: &Look<'_>, asked: &Asked, name: &JobName, which: Which) -> Reply {
+    let first = asked.param("first").map(str::parse).transpose();
+    let first = first.map_err(|_| Error::bad("first is a number of bytes"))?;
     let build = found(look, name, which).await?;
     let permits = Arc::clone(&look.app.log_checks.0);
     let busy = || Error::Later(format!("this replica checks {AT_ONCE} logs already"));
     let permit = permits.try_acquire_owned().map_err(|_| busy())?;
-    let walk = Walk { store: Arc::clone(look.store()), patience: look.app.settings.patience };
+    let walk = Walk { store: Arc::clone(look.store()), patience: look.app.settings.patience, first };
     Ok(reply::typed(lively(report(walk, build, permit)), "application/json;charset=utf-8"))
 }
 
@@ -91,6 +97,7 @@ async fn report(walk: Walk, build: Build, permit: OwnedSemaphorePermit) -> Strin
     let done = timeout(LONGEST, walk.whole(build.id)).await;
     drop(permit);
     let (job, number) = (build.job.to_string(), build.number);
+    let gone = matches!(done, Ok(Err(Error::NotFound(_))));
     let (walked, why) = match done {
         Ok(Ok(walked)) => (Some(walked), None),
         Ok(Err(error)) => (None, Some(error.to_string())),
@@ -104,6 +111,7 @@ async fn report(walk: Walk, build: Build, permit: OwnedSemaphorePermit) -> Strin
         result: seen.result.filter(|_| !seen.building()).map(|result| result.as_str()),
         checked: walked.is_some(),
         why,
+        gone,
         compared: walked.as_ref().is_some_and(|walked| walked.compared),
         spools: "not looked at",
         found: walked.map(|walked| walked.found),
@@ -111,10 +119,24 @@ async fn report(walk: Walk, build: Build, permit: OwnedSemaphorePermit) -> Strin
     serde_json::to_string(&report).unwrap_or_default()
 }
 
+/// What is looked at of a record of the journal.
+#[derive(Deserialize)]
+struct Line {
+    outcome: Option<EndOf>,
+}
+
+#[derive(Deserialize)]
+struct EndOf {
+    step: String,
+    raw: Option<u64>,
+}
+
 /// The eyes of one check.
 struct Walk {
     store: Arc<dyn Store>,
     patience: Duration,
+    /// Of so many first bytes the sum is wanted.
+    first: Option<u64>,
 }
 
 struct Walked {
@@ -130,20 +152,22 @@ impl Walk {
         let before = self.committed(id).await?;
         let build = self.build(id).await?;
         let end = build.log_end;
-        let mut check = Check::new();
+        let mut check = Check::new(self.first);
         // a build that goes on has more by now, which nobody has said yet where it ends
         self.chunks(id, if build.building() { end } else { u64::MAX }, &mut check).await?;
         check.ends_at(end);
         self.records(id, &mut check).await?;
         if build.building() {
             check.not_below(&before);
+        } else {
+            self.ends(id, &mut check).await?;
         }
         let after = self.committed(id).await?;
         let still = self.build(id).await?.building();
         if still {
             check.not_above(&after);
         }
-        Ok(Walked { compared: build.building() && still, build, found: check.found() })
+        Ok(Walked { compared: build.building() == still, build, found: check.found() })
     }
 
     async fn build(&self, id: BuildId) -> Result<Build, Error> {
@@ -180,6 +204,26 @@ impl Walk {
             let Some(last) = page.last() else { return Ok(()) };
             from = last.saturating_add(1);
             page.iter().for_each(|number| check.record(*number));
+        }
+    }
+
+    /// What the steps of a build that has ended have printed, as its journal says.
+    async fn ends(&self, id: BuildId, check: &mut Check) -> Result<(), Error> {
+        let mut from = 0;
+        loop {
+            let page = self.read(|| self.store.journal(id, from)).await?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            from = from.saturating_add(i64::try_from(page.len()).unwrap_or(i64::MAX));
+            for record in &page {
+                if let Ok(Line { outcome: Some(EndOf { step, raw: Some(raw) }) }) =
+                    serde_json::from_slice(record)
+                {
+                    check.step_ended(&step, raw);
+                }
+            }
+            tokio::task::yield_now().await;
         }
     }
 

@@ -53,6 +53,32 @@ pub async fn a_deleted_build_gives_its_objects<S: Store>(store: &S) {
     assert_eq!(store.garbage(10).await.unwrap(), ["o/1", "o/2", "o/3", "o/4", "o/9"]);
 }
 
+pub async fn artifacts_go_and_their_build_stays<S: Store>(store: &S) {
+    let me = join(store, "r-0").await;
+    pipeline(store, "app").await;
+    let mut build = start(store, "app", &me).await;
+    let bare = Write::DeleteArtifacts { job: name("app"), number: 1, build: build.build };
+    build.effects(store, [artifact("z", "o/1"), artifact("a", "o/2")]).await;
+    refused(store, bare.clone(), "Conflict").await;
+    build.finish(store, BuildResult::Success).await;
+    let other = built(store, "app", &me, BuildResult::Success).await;
+    let both = [other.build, build.build];
+    assert_eq!(store.with_artifacts(&both).await.unwrap(), [build.build]);
+    assert!(store.with_artifacts(&[]).await.unwrap().is_empty());
+    ok(store, keep(1, true)).await;
+    refused(store, bare.clone(), "Conflict").await;
+    ok(store, keep(1, false)).await;
+    let wrong = Write::DeleteArtifacts { job: name("app"), number: 1, build: other.build };
+    refused(store, wrong, "NotFound").await;
+    let keys = ["o/1", "o/2"].map(str::to_owned).to_vec();
+    assert_eq!(ok(store, bare.clone()).await, Answer::Objects(keys.clone()));
+    assert!(store.artifacts(build.build, None, 10).await.unwrap().is_empty());
+    assert_eq!(store.garbage(10).await.unwrap(), keys);
+    assert!(store.build_by_id(build.build).await.unwrap().is_some());
+    assert_eq!(ok(store, bare).await, Answer::Objects(vec![]));
+    assert!(store.with_artifacts(&both).await.unwrap().is_empty());
+}
+
 pub async fn deleting_keeps_the_next_number<S: Store>(store: &S) {
     let me = join(store, "r-0").await;
     pipeline(store, "app").await;

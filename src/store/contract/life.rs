@@ -14,7 +14,7 @@ pub async fn live<S: Store>(store: &S, write: impl AsyncFn(Write) -> Answer) {
     let (a, b) = found(&write).await;
     let build = begin(store, &write, &a).await;
     work(&write, &build, &b).await;
-    forget(&write, &b).await;
+    forget(&write, &build, &b).await;
 }
 
 async fn member(write: &impl AsyncFn(Write) -> Answer, replica: &str) -> ReplicaId {
@@ -132,7 +132,7 @@ async fn work(write: &impl AsyncFn(Write) -> Answer, build: &Driver, b: &Replica
 }
 
 /// All that was made goes.
-async fn forget(write: &impl AsyncFn(Write) -> Answer, b: &ReplicaId) {
+async fn forget(write: &impl AsyncFn(Write) -> Answer, build: &Driver, b: &ReplicaId) {
     let again = Enqueue { causes: vec![user("bob")], ..want("f/app") };
     let Answer::Queued { id, .. } = write(Write::Enqueue(again)).await else { panic!() };
     write(Write::CancelQueued { id, at: Millis(9_000) }).await;
@@ -140,6 +140,8 @@ async fn forget(write: &impl AsyncFn(Write) -> Answer, b: &ReplicaId) {
     for keep in [true, false] {
         write(Write::KeepBuild { job: name("f/app"), number: 1, keep }).await;
     }
+    let (job, build) = (name("f/app"), build.build);
+    write(Write::DeleteArtifacts { job, number: 1, build }).await;
     write(Write::DeleteBuild { job: name("f/app"), number: 1, build: None }).await;
     write(Write::ForgetObjects { keys: vec!["o/1".into(), "o/3".into()] }).await;
     write(Write::Erase).await;
@@ -203,6 +205,7 @@ pub fn kind(write: &Write) -> &'static str {
         Write::Adopt { .. } => "Adopt",
         Write::Deliver { .. } => "Deliver",
         Write::DeleteBuild { .. } => "DeleteBuild",
+        Write::DeleteArtifacts { .. } => "DeleteArtifacts",
         Write::KeepBuild { .. } => "KeepBuild",
         Write::Erase => "Erase",
         Write::ForgetObjects { .. } => "ForgetObjects",
@@ -210,4 +213,4 @@ pub fn kind(write: &Write) -> &'static str {
 }
 
 /// How many variants [`kind`] knows.
-pub const KINDS: usize = 50;
+pub const KINDS: usize = 52;

@@ -133,6 +133,7 @@ macro_rules! contract_suite {
             queue {
                 an_item_waits_until_it_is_cancelled,
                 an_equal_item_is_folded,
+                the_causes_of_an_item_are_bounded,
                 other_parameters_are_another_item,
                 an_item_that_left_is_not_folded,
                 what_is_not_buildable_is_not_queued,
@@ -223,6 +224,7 @@ macro_rules! contract_suite {
                 a_deleted_build_is_gone,
                 a_deleted_build_gives_its_objects,
                 a_tally_counts_what_has_ended_also_when_it_is_gone,
+                artifacts_go_and_their_build_stays,
                 deleting_keeps_the_next_number,
                 deleting_the_newest_build_shows_the_one_before,
                 a_running_or_kept_build_is_not_deleted,

@@ -61,6 +61,21 @@ pub async fn an_equal_item_is_folded<S: Store>(store: &S) {
     assert_eq!(store.queue().await.unwrap().len(), 1);
 }
 
+pub async fn the_causes_of_an_item_are_bounded<S: Store>(store: &S) {
+    pipeline(store, "app").await;
+    let id = enqueue(store, want("app")).await;
+    for number in 1..=40 {
+        let causes = vec![Cause::Upstream { job: "lib".into(), number }];
+        ok(store, Write::Enqueue(Enqueue { causes, ..want("app") })).await;
+    }
+    let causes = store.queue_item(id).await.unwrap().unwrap().causes;
+    assert_eq!(causes[..2], [user("ann"), Cause::More { count: 22 }]);
+    assert_eq!(
+        causes[2..],
+        (23..=40).map(|number| Cause::Upstream { job: "lib".into(), number }).collect::<Vec<_>>()
+    );
+}
+
 pub async fn other_parameters_are_another_item<S: Store>(store: &S) {
     pipeline(store, "app").await;
     pipeline(store, "lib").await;

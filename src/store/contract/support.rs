@@ -289,14 +289,7 @@ pub async fn built<S: Store>(store: &S, job: &str, owner: &ReplicaId, result: Bu
 
 pub fn chunk(offset: u64, step: &str, raw_from: u64, text: &str) -> Chunk {
     let raw_to = raw_from + text.len() as u64;
-    Chunk {
-        offset,
-        step: step.into(),
-        raw_from,
-        raw_to,
-        at: Millis(3_500),
-        bytes: Bytes::from(text.to_owned()),
-    }
+    Chunk::new(offset, step.into(), (raw_from, raw_to), Millis(3_500), Bytes::from(text.to_owned()))
 }
 
 impl Driver {

@@ -39,6 +39,27 @@ impl State {
         number: u64,
         only: Option<BuildId>,
     ) -> Result<Answer> {
+        let (id, item) = self.deletable(job, number, only)?;
+        let objects: BTreeSet<String> = self.forget_build(id).into_iter().collect();
+        let last_result = self.last_result(item);
+        if let Some(summary) = self.summary(job) {
+            summary.last_result = last_result;
+        }
+        self.garbage.extend(objects.iter().cloned());
+        Ok(Answer::Objects(objects.into_iter().collect()))
+    }
+
+    pub(super) fn delete_artifacts(&mut self, job: &JobName, number: u64, build: BuildId) -> Result<Answer> {
+        let (id, _) = self.deletable(job, number, Some(build))?;
+        let artifacts = self.builds.get_mut(&id).map(|history| std::mem::take(&mut history.artifacts));
+        let objects: BTreeSet<String> =
+            artifacts.unwrap_or_default().into_values().map(|artifact| artifact.object).collect();
+        self.garbage.extend(objects.iter().cloned());
+        Ok(Answer::Objects(objects.into_iter().collect()))
+    }
+
+    /// An ended build that need not be kept, and its item.
+    fn deletable(&self, job: &JobName, number: u64, only: Option<BuildId>) -> Result<(BuildId, i64)> {
         let History { build, item, .. } = self.numbered(job, number)?;
         if only.is_some_and(|only| only != build.id) {
             return Err(Error::NotFound(format!("build {number} of {job}")));
@@ -49,14 +70,7 @@ impl State {
         if build.keep {
             return Err(Error::Conflict(format!("build {number} of {job} is kept")));
         }
-        let (id, item) = (build.id, *item);
-        let objects: BTreeSet<String> = self.forget_build(id).into_iter().collect();
-        let last_result = self.last_result(item);
-        if let Some(summary) = self.summary(job) {
-            summary.last_result = last_result;
-        }
-        self.garbage.extend(objects.iter().cloned());
-        Ok(Answer::Objects(objects.into_iter().collect()))
+        Ok((build.id, *item))
     }
 
     pub(super) fn keep_build(&mut self, job: &JobName, number: u64, keep: bool) -> Result<Answer> {

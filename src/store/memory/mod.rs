@@ -223,6 +223,7 @@ impl State {
             Write::Adopt { build, seen, owner } => self.adopt(*build, *seen, owner),
             Write::Deliver { build, key, body } => self.deliver(*build, key, body),
             Write::DeleteBuild { job, number, build } => self.delete_build(job, *number, *build),
+            Write::DeleteArtifacts { job, number, build } => self.delete_artifacts(job, *number, *build),
             Write::KeepBuild { job, number, keep } => self.keep_build(job, *number, *keep),
             // Here all of a build goes with it.
             Write::Erase => Ok(Answer::Bool(false)),

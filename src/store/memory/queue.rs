@@ -1,6 +1,6 @@
 //! The queue, up to the build that begins.
 
-use model::{BuildId, JobName, Millis, QueueId, ReplicaId};
+use model::{BuildId, JobName, Millis, QueueId, ReplicaId, join_causes};
 
 use super::{History, Live, Queued, Same, State, next};
 use crate::{Answer, Build, Enqueue, Error, Executor, Left, MAX_QUEUE, QueueItem, Result, Running, Taken};
@@ -43,11 +43,7 @@ impl State {
     /// One more reason for an item that waits already.
     fn fold(&mut self, id: QueueId, wanted: &Enqueue) {
         let Some(Queued { item, .. }) = self.queue.get_mut(&id) else { return };
-        for cause in &wanted.causes {
-            if !item.causes.contains(cause) {
-                item.causes.push(cause.clone());
-            }
-        }
+        join_causes(&mut item.causes, &wanted.causes);
         item.buildable_at = item.buildable_at.min(wanted.buildable_at);
     }
 

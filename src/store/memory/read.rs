@@ -199,6 +199,11 @@ impl State {
         rows.take(at_most(limit)).map(|(_, row)| row.clone()).collect()
     }
 
+    pub fn with_artifacts(&self, builds: &[BuildId]) -> Vec<BuildId> {
+        let some = |id: &&BuildId| self.builds.get(id).is_some_and(|history| !history.artifacts.is_empty());
+        builds.iter().filter(some).copied().collect()
+    }
+
     pub fn artifact(&self, build: BuildId, path: &str) -> Option<Artifact> {
         self.builds.get(&build)?.artifacts.get(path).cloned()
     }

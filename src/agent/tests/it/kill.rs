@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use remoting::ops::{Command, StepState};
 
 use crate::process::{Agent, alive, read_pid, until};
-use crate::support::{Controller, Link, build, fence};
+use crate::support::{Controller, Link, build, fence, sh};
 
 async fn begun(link: &mut Link, agent: &Agent, script: &str, pids: &[&str]) -> Vec<i32> {
     link.claim(build(1), fence(1)).await;
@@ -103,4 +103,42 @@ async fn a_step_that_was_ended_before_it_started_never_starts() {
     link.start(build(1), fence(1), "0", "touch ran", &agent.workspace()).await;
     assert_eq!(link.ended("0").await.state, failed);
     assert!(!agent.workspace().join("ran").exists());
+}
+
+/// A build that has ended takes with it what its steps have left in the background.
+#[tokio::test]
+async fn what_steps_have_left_behind_ends_with_the_build_unless_it_was_told_apart() {
+    let mut controller = Controller::start().await;
+    let agent = Agent::started(&controller);
+    let mut link = controller.link().await;
+    for n in 1..=2 {
+        link.claim(build(n), fence(1)).await;
+    }
+    let script = "sh -c 'echo $$ >plain; exec sleep 60' &
+        setsid sh -c 'echo $$ >session; exec sleep 60' >/dev/null 2>&1 </dev/null &
+        sh -c 'trap \"\" TERM; echo $$ >deaf; while :; do sleep 1; done' &
+        BUILD_ID=dontKillMe sh -c 'echo $$ >by_id; exec sleep 20' &
+        JENKINS_NODE_COOKIE=dontKillMe sh -c 'echo $$ >by_cookie; exec sleep 20' &
+        for name in plain session deaf by_id by_cookie; do while [ ! -s $name ]; do sleep 0.02; done; done";
+    let mut spec = sh(script, &agent.workspace());
+    spec.env.insert("BUILD_ID".into(), "3".into());
+    link.tell(build(1), fence(1), Command::Start { step: "0".into(), spec: Box::new(spec) }).await;
+    let other = "sh -c 'echo $$ >other; exec sleep 60' & while [ ! -s other ]; do sleep 0.02; done";
+    link.start(build(2), fence(1), "1", other, &agent.workspace()).await;
+    assert_eq!(link.ended("0").await.state, StepState::Exited { status: 0, stdout: None });
+    assert_eq!(link.ended("1").await.state, StepState::Exited { status: 0, stdout: None });
+    let pid = |name: &str| read_pid(&agent.workspace().join(name)).unwrap();
+    let names = ["plain", "session", "deaf", "by_id", "by_cookie", "other"];
+    assert!(names.iter().all(|name| alive(pid(name))), "they outlive their step");
+    link.tell(build(1), fence(1), Command::Forget).await;
+    let folder = agent.work_dir().join("majordomo/builds/1");
+    until("the build is gone", || !folder.exists()).await;
+    let lives: Vec<&str> = names.into_iter().filter(|name| alive(pid(name))).collect();
+    assert_eq!(lives, ["by_id", "by_cookie", "other"]);
+    link.tell(build(2), fence(1), Command::Forget).await;
+    until("the other one has ended with its build", || !alive(pid("other"))).await;
+    for name in ["by_id", "by_cookie"] {
+        let pid = rustix::process::Pid::from_raw(pid(name)).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
 }

@@ -98,7 +98,8 @@ impl World {
 
     /// With texts in place of the objects that hold them.
     pub(crate) fn resolved(&self, build: BuildId, record: Record) -> Record {
-        let Record::Outcome { step, outcome: Outcome::Done(Data::Object { hash, .. }), at } = record else {
+        let Record::Outcome { step, outcome: Outcome::Done(Data::Object { hash, .. }), at, raw } = record
+        else {
             return record;
         };
         let text = self.objects.get(&format!("builds/{build}/text/{hash}"));
@@ -106,7 +107,7 @@ impl World {
             Some(bytes) => Outcome::Done(Data::Text(String::from_utf8_lossy(bytes).into_owned())),
             None => Outcome::Failed(Failure { kind: FailureKind::Io, message: "the object is gone".into() }),
         };
-        Record::Outcome { step, outcome, at }
+        Record::Outcome { step, outcome, at, raw }
     }
 
     // -- objects -----------------------------------------------------------------------------

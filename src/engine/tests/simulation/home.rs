@@ -313,7 +313,8 @@ impl World {
         let row = state.running(None).into_iter().find(|r| r.build == progress.build)?;
         let mut offset = row.log_end;
         let fit = |chunk: &Chunk| {
-            let chunk = Chunk { offset, ..chunk.clone() };
+            let Chunk { step, raw_from, raw_to, at, bytes, .. } = chunk.clone();
+            let chunk = Chunk::new(offset, step, (raw_from, raw_to), at, bytes);
             offset += chunk.bytes.len() as u64;
             chunk
         };

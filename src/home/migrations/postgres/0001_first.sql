@@ -185,6 +185,7 @@ CREATE TABLE log (
     raw_to BIGINT NOT NULL,
     written_at BIGINT NOT NULL,
     body BYTEA NOT NULL,
+    sum BIGINT NOT NULL,
     PRIMARY KEY (build, start)
 );
 

@@ -185,6 +185,7 @@ CREATE TABLE log (
     raw_to INTEGER NOT NULL,
     written_at INTEGER NOT NULL,
     body BLOB NOT NULL,
+    sum INTEGER NOT NULL,
     PRIMARY KEY (build, start)
 );
 

@@ -90,14 +90,8 @@ pub(crate) async fn build(home: &Home, owner: &ReplicaId, name: &str) -> Taken {
 /// The write number `n` of a build: one record and one line of ten bytes.
 pub(crate) fn step(taken: &Taken, n: i64, effects: Vec<Effect>) -> Write {
     let offset = u64::try_from(n).unwrap() * 10;
-    let chunk = Chunk {
-        offset,
-        step: "1".to_owned(),
-        raw_from: offset,
-        raw_to: offset + 10,
-        at: Millis(n),
-        bytes: Bytes::from(format!("{n:09}\n")),
-    };
+    let bytes = Bytes::from(format!("{n:09}\n"));
+    let chunk = Chunk::new(offset, "1".to_owned(), (offset, offset + 10), Millis(n), bytes);
     Write::Progress(Box::new(Progress {
         build: taken.build,
         owner: taken.owner,

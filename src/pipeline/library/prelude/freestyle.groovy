@@ -40,7 +40,8 @@ def $freestyleLimited(job) {
     if (job.timeout == null) {
         return $freestyleBuilders(job.builders)
     }
-    def timer = $timer($expand(job.timeout.time), job.timeout.activity ? 'SECONDS' : 'MINUTES', job.timeout.activity)
+    def limit = $limit($expand(job.timeout.time), job.timeout.activity)
+    def timer = $timer(limit, 'MILLISECONDS', job.timeout.activity)
     try {
         try {
             $inTimer(timer, { $freestyleBuilders(job.builders) })
@@ -52,7 +53,7 @@ def $freestyleLimited(job) {
         if ($fatal(e) || !mine) {
             throw e
         }
-        def minutes = $wholeMinutes($expand(job.timeout.time), job.timeout.activity)
+        def minutes = limit.intdiv(60000)
         def marked = job.timeout.fails ? 'failed' : 'aborted'
         $note("Build timed out (after ${minutes} minutes). Marking the build as ${marked}.\nBuild was aborted")
         $setResult(job.timeout.fails ? 'FAILURE' : 'ABORTED')
@@ -102,6 +103,9 @@ def $freestyleAfter(job) {
     }
     for (publisher in job.publishers) {
         if (publisher.kind == 'trigger' && $noWorseThan(publisher.threshold)) {
+            for (name in job.unheard) {
+                $note("WARNING: ${name} does not run in Majordomo yet: what it would find is not in this result")
+            }
             $trigger(publisher.jobs)
         }
     }

@@ -199,6 +199,17 @@ fn a_timeout_fails_or_aborts_and_publishers_still_run() {
 }
 
 #[test]
+fn a_timeout_in_minutes_is_three_at_least_and_one_of_silence_is_not() {
+    for (time, activity, wanted) in
+        [("1", false, "timer 180000"), ("0.5", true, "timer 500 of silence"), ("4", false, "timer 240000")]
+    {
+        let timeout = BuildTimeout { time: time.to_owned(), activity, fails: false };
+        let build = told(&Freestyle { timeout: Some(timeout), ..builders(&["quick"]) });
+        assert!(story(&build).contains(&wanted.to_owned()), "{:?}", story(&build));
+    }
+}
+
+#[test]
 fn an_aborted_build_still_publishes_and_the_second_time_it_does_not() {
     let program = compiled(&builders(&["hang", "never"]));
     let mut build = Build::new(&program, &began_freestyle());
@@ -283,7 +294,7 @@ fn a_workspace_of_the_jobs_own_choice_may_name_variables() {
     let mut granted = crate::support::granted(None);
     granted.workspace = "/ws/${job}/$BUILD_NUMBER".to_owned();
     let outcome = pipeline::act::Outcome::Done(pipeline::act::Data::Granted(granted));
-    build.feed(pipeline::act::Record::Outcome { step, outcome, at: 5_000_000 });
+    build.feed(pipeline::act::Record::Outcome { step, outcome, at: 5_000_000, raw: None });
     build.finish();
     assert_eq!(build.echoes()[0], "Building remotely on agent-1 (agent) in workspace /ws/mine/7");
     let process = build.acts.iter().find_map(|act| match &act.kind {

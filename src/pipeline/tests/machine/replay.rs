@@ -130,8 +130,12 @@ fn another_program_does_not_fit_the_journal() {
 fn an_outcome_of_a_step_that_nobody_knows_is_refused() {
     let mut build = Build::new(&program("node { }"), &began());
     build.run();
-    let record =
-        Record::Outcome { step: StepId("9".into()), outcome: pipeline::act::Outcome::Cancelled, at: 1 };
+    let record = Record::Outcome {
+        step: StepId("9".into()),
+        outcome: pipeline::act::Outcome::Cancelled,
+        at: 1,
+        raw: None,
+    };
     assert_eq!(build.machine.feed(&record).unwrap_err().step.0, "9");
 }
 

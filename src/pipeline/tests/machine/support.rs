@@ -181,7 +181,7 @@ impl Build {
             let wanted_end = cancelled.iter().any(|c| c.0 == act.step);
             if let Some(outcome) = self.perform(&act, wanted_end) {
                 let at = self.now();
-                self.feed(Record::Outcome { step: act.step, outcome, at });
+                self.feed(Record::Outcome { step: act.step, outcome, at, raw: None });
                 return true;
             }
         }

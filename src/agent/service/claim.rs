@@ -7,7 +7,7 @@ use model::{BuildId, Fence};
 use remoting::ops::{Report, StepReport, StepState};
 use tracing::{error, info};
 
-use super::{Build, Done, Service, Sweep};
+use super::{Build, Done, Service};
 use crate::fences::{Entry, FenceFile};
 use crate::step::{Phase, ROUND, end_left};
 
@@ -37,12 +37,12 @@ impl Build {
 
 impl Service {
     pub(super) fn claim(&mut self, id: BuildId, fence: Fence, newer: bool) {
-        let build = self.builds.entry(id).or_default();
-        build.spoken_of = true;
         // It runs after all; what its steps have started is theirs.
-        if let Sweep::Runs(sweep) = std::mem::take(&mut build.sweep) {
+        if let Some(sweep) = self.sweeps.remove(&id) {
             sweep.abort();
         }
+        let build = self.builds.entry(id).or_default();
+        build.spoken_of = true;
         if let Some(claiming) = &mut build.claiming {
             let held = claiming.fence;
             if fence == held {
@@ -207,9 +207,9 @@ impl Service {
         self.discard_forgotten(id);
     }
 
-    /// Ends what the steps of a build have left behind: at once if there seems to be something, else in the next round.
-    fn sweep(&mut self, id: BuildId) {
-        let left = self.builds.get(&id).is_some_and(|build| build.steps.values().any(|step| step.left));
+    /// Ends what the steps of a forgotten build have left behind: at once if there seems to be something, else in the next
+    /// round.
+    fn sweep(&mut self, id: BuildId, left: bool) {
         let rounds = u32::try_from(self.began.elapsed().as_millis() / ROUND.as_millis()).unwrap_or(u32::MAX);
         let round = self.began + ROUND * rounds.saturating_add(1);
         let wait = !left && !self.leaving;
@@ -221,16 +221,17 @@ impl Service {
             end_left(cookies, census).await;
             Done::Swept(id)
         });
-        if let Some(build) = self.builds.get_mut(&id) {
-            build.sweep = Sweep::Runs(sweep);
-        }
+        self.sweeps.insert(id, sweep);
     }
 
     pub(super) fn swept(&mut self, id: BuildId) {
-        if let Some(build) = self.builds.get_mut(&id).filter(|build| build.forgotten) {
-            build.sweep = Sweep::Done;
-            self.discard_forgotten(id);
+        if self.sweeps.remove(&id).is_some() {
+            self.write_forgotten(id);
         }
+    }
+
+    fn write_forgotten(&mut self, id: BuildId) {
+        self.write_down(Entry::Forget(id, self.fences.held(id).unwrap_or_default()));
     }
 
     /// Takes a forgotten build away, as soon as nothing of it is at work.
@@ -241,17 +242,15 @@ impl Service {
         if !build.forgotten || busy {
             return;
         }
-        match build.sweep {
-            Sweep::Done => {}
-            // Nothing of it has ever run here.
-            Sweep::Due if build.steps.is_empty() => {}
-            Sweep::Due => return self.sweep(id),
-            Sweep::Runs(_) => return,
-        }
+        let ran = build.loaded || !build.steps.is_empty();
+        let left = build.steps.values().any(|step| step.left);
         match self.home.discard(id) {
             Ok(trash) => {
                 self.builds.remove(&id);
-                self.write_down(Entry::Forget(id, self.fences.held(id).unwrap_or_default()));
+                match ran {
+                    true => self.sweep(id, left),
+                    false => self.write_forgotten(id),
+                }
                 if let Some(path) = trash {
                     self.delete(path);
                 }

@@ -90,6 +90,9 @@ pub(crate) struct Service {
     /// For the next write.
     unwritten: Vec<Entry>,
     builds: HashMap<BuildId, Build>,
+    /// What forgotten builds have left is being ended. Only then is it written down that they are forgotten: an agent that was
+    /// killed meanwhile still has them, is told once more that they are over, and ends once more what is left.
+    sweeps: HashMap<BuildId, AbortHandle>,
     link: Option<Ends>,
     /// Reports for the link.
     outbox: VecDeque<Out>,
@@ -124,17 +127,8 @@ struct Build {
     rebooted: bool,
     /// Its folder goes when nothing of it runs any more.
     forgotten: bool,
-    sweep: Sweep,
-}
-
-/// What a build has left is ended once it is forgotten, before its folder goes: an agent that was killed meanwhile still
-/// has the build, is told once more that it is over, and sweeps once more.
-#[derive(Debug, Default)]
-enum Sweep {
-    #[default]
-    Due,
-    Runs(AbortHandle),
-    Done,
+    /// Another life of this agent had it, and may have begun to forget it.
+    loaded: bool,
 }
 
 /// A report on its way.
@@ -200,6 +194,7 @@ impl Service {
             fence_file: Some(file),
             unwritten: Vec::new(),
             builds: HashMap::new(),
+            sweeps: HashMap::new(),
             link: None,
             outbox: VecDeque::new(),
             ready: Line::default(),
@@ -213,7 +208,7 @@ impl Service {
             tell_builds: Instant::now(),
         };
         for (build, rebooted) in held {
-            service.builds.insert(build, Build { rebooted, ..Build::default() });
+            service.builds.insert(build, Build { rebooted, loaded: true, ..Build::default() });
             service.load_steps(build);
         }
         // An agent that was killed had forgotten these.
@@ -318,7 +313,9 @@ impl Service {
         for build in former {
             self.forget(build, self.fences.held(build).unwrap_or_default());
         }
-        let Some(file) = self.fence_file.as_mut().filter(|_| self.builds.is_empty()) else {
+        let Some(file) =
+            self.fence_file.as_mut().filter(|_| self.builds.is_empty() && self.sweeps.is_empty())
+        else {
             return Err(format!(
                 "steps of another controller are ending in {}: this one is served after that",
                 self.home.work_dir().display()

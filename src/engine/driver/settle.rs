@@ -36,7 +36,7 @@ impl Driver {
         let mut feed = Vec::new();
         for Arrival { record, effects: more } in self.arrived.drain(..) {
             effects.extend(more);
-            let record = with_raw(record, &self.outputs);
+            let record = with_raw(record, &self.outputs, &self.facts.raw);
             records.push(record.clone());
             feed.push(Fed { record, done: early });
         }
@@ -233,12 +233,13 @@ impl Driver {
     }
 }
 
-/// An outcome with how far the log has the output of its step, by the commit that it belongs to.
-fn with_raw(record: Record, outputs: &BTreeMap<StepId, Output>) -> Record {
+/// An outcome with how far the log has the output of its step, by the commit that it belongs to. `before`: how far a former
+/// owner came; a step that is lost may never be followed by this one.
+fn with_raw(record: Record, outputs: &BTreeMap<StepId, Output>, before: &BTreeMap<String, u64>) -> Record {
     match record {
         Record::Outcome { step, outcome, at, raw: _ } => {
-            let raw = outputs.get(&step).map(Output::taken).filter(|raw| *raw > 0);
-            Record::Outcome { step, outcome, at, raw }
+            let raw = outputs.get(&step).map(Output::taken).or_else(|| before.get(&step.0).copied());
+            Record::Outcome { step, outcome, at, raw: raw.filter(|raw| *raw > 0) }
         }
         other => other,
     }

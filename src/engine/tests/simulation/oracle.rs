@@ -294,7 +294,7 @@ fn heard(told: &mut Told, progress: &Progress) -> Result<(), String> {
             Ok(Record::Intent { step, deadline: Some(due), .. }) => {
                 told.deadlines.insert(step.0, due);
             }
-            Ok(Record::Outcome { step, outcome: Outcome::Done(_), at }) => {
+            Ok(Record::Outcome { step, outcome: Outcome::Done(_), at, .. }) => {
                 if told.deadlines.get(&step.0).is_some_and(|due| at < *due) {
                     return Err(format!("the timer {step} fired early"));
                 }
@@ -313,6 +313,14 @@ fn heard(told: &mut Told, progress: &Progress) -> Result<(), String> {
         }
         *raw = chunk.raw_to;
         bytes.extend_from_slice(&chunk.bytes);
+    }
+    for record in &progress.records {
+        if let Ok(Record::Outcome { step, raw, .. }) = serde_json::from_slice(record) {
+            let there = told.logs.get(&step.0).map_or(0, |(raw, _)| *raw);
+            if raw.unwrap_or_default() != there {
+                return Err(format!("step {step} ends with {raw:?} raw bytes, and the log has {there}"));
+            }
+        }
     }
     for effect in &progress.effects {
         if let store::Effect::Finish { result, .. } = effect {

@@ -371,7 +371,7 @@ mod tests {
                 }
                 _ => Data::None,
             };
-            feed(&mut machine, Record::Outcome { step, outcome: Outcome::Done(data), at });
+            feed(&mut machine, Record::Outcome { step, outcome: Outcome::Done(data), at, raw: None });
         }
         (program, began, records)
     }

@@ -147,7 +147,10 @@ impl Actor {
                     Some(event) = stored.recv() => actor.tell(Event::Object(event)),
                     Some(mail) = mail.recv() => match mail {
                         Mail::Inbox => actor.look(),
-                        Mail::HandOver => actor.handing_over = true,
+                        Mail::HandOver => {
+                            actor.handing_over = true;
+                            actor.driver.rest();
+                        }
                         Mail::SetBack => actor.stop = Some(Stop::Outranked(fence)),
                     },
                     () = tokio::time::sleep(due) => actor.tick(),

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSql, ToSqlOutput, Value, ValueRef};
-use rusqlite::{Connection, OpenFlags, Statement};
+use rusqlite::{Connection, OpenFlags};
 use sqlx::error::{DatabaseError, ErrorKind};
 use tokio::sync::oneshot;
 
@@ -96,18 +96,33 @@ fn prepared<'c>(
     args: &[impl ToSql],
 ) -> rusqlite::Result<rusqlite::CachedStatement<'c>> {
     let mut statement = conn.prepare_cached(sql)?;
-    for index in 1..=statement.parameter_count() {
-        let number = number(&statement, index);
-        let arg = number.and_then(|number| args.get(number.checked_sub(1)?));
-        let arg =
-            arg.ok_or(rusqlite::Error::InvalidParameterCount(args.len(), statement.parameter_count()))?;
-        statement.raw_bind_parameter(index, arg)?;
+    let (numbers, count) = (numbers(sql), statement.parameter_count());
+    if numbers.len() != count {
+        return Err(rusqlite::Error::InvalidParameterCount(numbers.len(), count));
+    }
+    for (at, number) in numbers.into_iter().enumerate() {
+        let arg = number.checked_sub(1).and_then(|at| args.get(at));
+        let arg = arg.ok_or(rusqlite::Error::InvalidParameterCount(args.len(), count))?;
+        statement.raw_bind_parameter(at + 1, arg)?;
     }
     Ok(statement)
 }
 
-fn number(statement: &Statement<'_>, index: usize) -> Option<usize> {
-    statement.parameter_name(index)?.strip_prefix('$')?.parse().ok()
+/// The numbers of a statement's arguments in the order in which SQLite counts them: that of their first appearance. It can be
+/// asked for the name of each, but looks through all names for that, and a group has thousands.
+fn numbers(sql: &str) -> Vec<usize> {
+    let (mut numbers, mut seen) = (Vec::new(), Vec::new());
+    for rest in sql.split('$').skip(1) {
+        let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let Ok(number) = rest[..end].parse::<usize>() else { continue };
+        if seen.len() <= number {
+            seen.resize(number + 1, false);
+        }
+        if !std::mem::replace(&mut seen[number], true) {
+            numbers.push(number);
+        }
+    }
+    numbers
 }
 
 impl ToSql for Arg<'_> {

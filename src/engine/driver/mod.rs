@@ -202,6 +202,8 @@ pub struct Driver {
     log_end: u64,
     next: Draft,
     in_flight: Option<InFlight>,
+    /// The build is about to be handed over.
+    resting: bool,
     /// Committed outcomes and events that the machine has not seen yet.
     to_feed: VecDeque<Fed>,
     /// Outcomes and events to be journaled, in the order of their arrival.
@@ -354,6 +356,7 @@ impl Driver {
             log_end: facts.log_end,
             next: Draft::default(),
             in_flight: None,
+            resting: false,
             to_feed: VecDeque::new(),
             arrived: VecDeque::new(),
             taken: BTreeSet::new(),
@@ -454,6 +457,17 @@ impl Driver {
     /// Whether only acts are in flight that the next owner can do again or wait for as well: a drain may hand it over.
     pub fn quiet(&self) -> bool {
         self.in_flight.is_none() && self.transfers.is_empty()
+    }
+
+    /// The build is to be handed over as soon as it is quiet. Until then nothing more is written that the next owner can write as
+    /// well: a step that prints all the time would have the next write ready at each commit.
+    pub fn rest(&mut self) {
+        self.resting = true;
+    }
+
+    /// Nothing has to be written before the build is handed over.
+    fn rests(&self) -> bool {
+        self.resting && self.ending.is_none() && self.transfers.is_empty() && self.arrived.is_empty()
     }
 
     /// Whether an act is in flight that the next owner would have to follow on or do again.

@@ -231,9 +231,8 @@ mod tests {
         said
     }
 
-    #[test]
-    fn output_that_an_agent_sends_once_is_kept_when_its_claim_is_answered_twice() {
-        let now = Now { wall: Millis(0), elapsed: Duration::ZERO };
+    /// A build that wants a step to be run on the node `linux`, and the step.
+    fn stepping(now: Now) -> (Driver, NodeName, String) {
         let node = NodeName::parse("linux").unwrap();
         let mut driver = driver(now);
         tell(&mut driver, Event::Tick, now);
@@ -249,6 +248,34 @@ mod tests {
         let body = delivery_text(&Delivery::Granted { step: wait, granted });
         tell(&mut driver, Event::Inbox(vec![InboxRow { key: "granted".to_owned(), body }]), now);
         let step = driver.open_steps().next().unwrap().0.to_string();
+        (driver, node, step)
+    }
+
+    #[test]
+    fn a_step_that_prints_all_the_time_does_not_keep_its_build_from_being_handed_over() {
+        let now = Now { wall: Millis(0), elapsed: Duration::ZERO };
+        let (mut driver, node, step) = stepping(now);
+        let report = |report| Event::Report {
+            node: node.clone(),
+            report: FromAgent { build: BuildId(1), fence: Fence::first(1), report },
+        };
+        tell(&mut driver, Event::LinkUp { node: node.clone(), instance: String::new() }, now);
+        tell(&mut driver, report(Report::Claimed { steps: Vec::new(), rebooted: false }), now);
+        let line = |offset| Report::Output { step: step.clone(), offset, bytes: Bytes::from_static(b"a\n") };
+        let writes = |acts: Vec<Do>| acts.iter().filter(|act| matches!(act, Do::Write(_))).count();
+        assert_eq!(writes(driver.handle(report(line(0)), now)), 1);
+        assert_eq!(writes(driver.handle(report(line(2)), now)), 0, "one write at a time");
+        driver.rest();
+        assert!(!driver.quiet());
+        assert_eq!(writes(driver.handle(Event::Committed, now)), 0);
+        assert_eq!(writes(driver.handle(report(line(4)), now)), 0);
+        assert!(driver.quiet());
+    }
+
+    #[test]
+    fn output_that_an_agent_sends_once_is_kept_when_its_claim_is_answered_twice() {
+        let now = Now { wall: Millis(0), elapsed: Duration::ZERO };
+        let (mut driver, node, step) = stepping(now);
         let report = |report| Event::Report {
             node: node.clone(),
             report: FromAgent { build: BuildId(1), fence: Fence::first(1), report },

@@ -18,7 +18,7 @@ use crate::inbox::Delivery;
 impl Driver {
     /// Gives the next write to the store, when none is in flight and there is something to write.
     pub(super) fn flush(&mut self, now: Now) {
-        if self.in_flight.is_some() {
+        if self.in_flight.is_some() || self.rests() {
             return self.wake(now);
         }
         let raw = self.drain_outputs(now);

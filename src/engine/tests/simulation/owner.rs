@@ -261,6 +261,9 @@ impl World {
     pub(crate) fn hand_over(&mut self, at: usize, build: BuildId) {
         if let Some(actor) = self.replicas[at].actors.get_mut(&build) {
             actor.handing_over = true;
+            if let Some(driver) = &mut actor.driver {
+                driver.rest();
+            }
             self.read_mail(at, build);
         }
     }

@@ -67,10 +67,10 @@ pub(crate) struct ReplicaArgs {
     #[arg(long, default_value_t = 0, env = "MAJORDOMO_ORDINAL")]
     ordinal: u32,
     /// Address for users and agents; a socket inherited from `up` is used instead when there is one
-    #[arg(long, value_name = "ADDR", env = "MAJORDOMO_LISTEN")]
+    #[arg(long, value_name = "ADDR", env = "MAJORDOMO_LISTEN", value_parser = super::up::address)]
     listen: Option<SocketAddr>,
     /// Address at which the other replicas reach this one; on several machines, one that they can reach
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0", env = "MAJORDOMO_PEER_LISTEN")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0", env = "MAJORDOMO_PEER_LISTEN", value_parser = super::up::address)]
     peer_listen: SocketAddr,
     /// HOST:PORT at which they reach it, when that is not what --peer-listen says
     #[arg(long, value_name = "HOST:PORT", env = "MAJORDOMO_PEER_ADDRESS")]
@@ -127,7 +127,10 @@ async fn serve(args: ReplicaArgs, notifier: &Notifier) -> Result<ExitCode> {
     let name = ReplicaName::parse(&args.name).with_context(|| format!("the name {:?}", args.name))?;
     let paths = Paths::new(&args.home);
     let shared = Shared::of(&args, &paths)?;
-    let keys = Keys::read(&shared.key).context("read the key of the controller")?;
+    let keys = Keys::read(&shared.key).context(match args.secrets {
+        Some(_) => "read the key, which `majordomo init` makes on one machine and you copy to the others",
+        None => "read the key of the controller",
+    })?;
     let inherited = local::inherited().context("take the inherited socket")?;
     let reserved = match args.listen.filter(|_| inherited.is_none()) {
         Some(address) => Some(machine::reserve(address, "--listen")?),
@@ -419,7 +422,7 @@ async fn public(
     this: &This,
 ) -> Result<()> {
     this.until(ReplicaState::Ready).await;
-    let stop = door.stop.clone();
+    let (stop, reserved) = (door.stop.clone(), door.reserved.lock().take());
     if let Some(listener) = &door.inherited {
         let socket = paths.replica_socket(name.as_str());
         let shared = listener.try_clone().context("share the inherited socket")?;
@@ -429,7 +432,7 @@ async fn public(
             () = server::serve(listener, router, stop.clone(), Limits::default()) => {}
             failed = local::share(&shared, &socket) => failed.context("hand out the socket")?,
         }
-    } else if let Some(reserved) = door.reserved.lock().take() {
+    } else if let Some(reserved) = reserved {
         let listener = reserved.listen(BACKLOG).context("listen for users and agents")?;
         server::serve(listener, router, stop, Limits { own: true, ..Limits::default() }).await;
     }

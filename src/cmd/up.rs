@@ -44,7 +44,7 @@ pub(crate) struct UpArgs {
 }
 
 /// `HOST:PORT`, where HOST may be left out.
-fn address(text: &str) -> Result<SocketAddr, String> {
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     let full = match text.strip_prefix(':') {
         Some(port) => format!("0.0.0.0:{port}"),
         None => text.replacen("localhost:", "127.0.0.1:", 1),

@@ -47,7 +47,62 @@ pub(super) async fn made(listener: &TcpListener) -> Option<(TcpStream, SocketAdd
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
+    use crate::serve::{Limits, serve};
+
+    /// One request on a connection of its own. `Ok(false)`: nobody was there, and nothing was sent.
+    async fn request(address: SocketAddr) -> Result<bool, String> {
+        let mut stream = match TcpStream::connect(address).await {
+            Ok(stream) => stream,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Ok(false),
+            Err(error) => return Err(format!("connect: {error}")),
+        };
+        let head = "POST /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.map_err(|error| format!("send: {error}"))?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.map_err(|error| format!("read: {error}"))?;
+        if answer.starts_with(b"HTTP/1.1 200") { Ok(true) } else { Err("no answer".to_owned()) }
+    }
+
+    /// Clients that connect all the time while the server stops.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn no_request_is_sent_in_vain_when_a_listener_of_its_own_is_closed() {
+        let answered = Arc::new(AtomicUsize::new(0));
+        for _round in 0..10 {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let router = axum::Router::new().fallback(async || "ok");
+            let (stop, limits) = (CancellationToken::new(), Limits { own: true, ..Limits::default() });
+            let server = tokio::spawn(serve(listener, router, stop.clone(), limits));
+            let mut clients = tokio::task::JoinSet::new();
+            for _ in 0..32 {
+                let answered = Arc::clone(&answered);
+                clients.spawn(async move {
+                    while request(address).await? {
+                        answered.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Ok::<(), String>(())
+                });
+            }
+            let before = answered.load(Ordering::Relaxed);
+            while answered.load(Ordering::Relaxed) < before + 200 {
+                tokio::task::yield_now().await;
+            }
+            stop.cancel();
+            let ended = clients.join_all().await;
+            assert_eq!(
+                ended.iter().filter_map(|e| e.as_ref().err()).collect::<Vec<_>>(),
+                Vec::<&String>::new()
+            );
+            server.await.unwrap();
+        }
+    }
 
     #[tokio::test]
     async fn what_is_made_is_taken_and_no_more_is_made() {

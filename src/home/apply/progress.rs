@@ -71,11 +71,11 @@ pub(super) async fn batch<'a>(
 fn check(progress: &Progress) -> Result<(i64, i64), Error> {
     let build = progress.build;
     if progress.records.iter().any(|r| r.len() > MAX_RECORD) {
-        return Err(Error::Limit(format!("a record of build {build} is larger than {MAX_RECORD} bytes")));
+        return Err(Error::Limit(format!("a record of the journal is larger than {MAX_RECORD} bytes")));
     }
     let records = int(progress.records.len() as u64)?;
     if progress.first_record.saturating_add(records) > MAX_RECORDS {
-        return Err(Error::Limit(format!("the journal of build {build} has {MAX_RECORDS} records")));
+        return Err(Error::Limit(format!("the journal has {MAX_RECORDS} records")));
     }
     let start = progress.chunks.first().map_or(progress.log_end, |c| c.offset);
     let mut end = start;

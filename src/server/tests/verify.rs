@@ -142,7 +142,8 @@ async fn a_log_longer_than_its_row_says_is_found_when_the_build_has_ended() {
 #[tokio::test]
 async fn damage_that_leaves_no_gap_is_found_when_the_build_has_ended() {
     type Chunks = BTreeMap<u64, Chunk>;
-    let planted: [(&str, fn(&mut Chunks, &mut u64), &str); 3] = [
+    type Damage = fn(&mut Chunks, &mut u64);
+    let planted: [(&str, Damage, &str); 3] = [
         (
             "a shorter chunk, and the later ones moved",
             |chunks, end| {

@@ -66,7 +66,8 @@ const LEASE: Duration = Duration::from_secs(7);
 #[test]
 fn a_disk_that_fills_up_ends_nobody_and_what_waited_goes_on_when_there_is_room() {
     let up = Up::new(2, 1);
-    let Some(disk) = Mount::tmpfs(up.folder.path(), "size=120m") else { return };
+    // the program is kept in the home, and with what a debugger needs it is large
+    let Some(disk) = Mount::tmpfs(up.folder.path(), "size=320m") else { return };
     let it = Controller::of(up);
     let create = |name: &str| it.admin.xml(&format!("/createItem?name={name}"), &job_xml("echo 'x'"));
     // the agents' spools are on this disk too, so it runs nothing there while it is full
@@ -76,7 +77,7 @@ fn a_disk_that_fills_up_ends_nobody_and_what_waited_goes_on_when_there_is_room()
         it.admin.get("/job/long/1/consoleText").text().contains("[Pipeline] sleep").then_some(())
     });
 
-    fs::write(disk.0.join("filler"), vec![b'x'; 200 << 20]).unwrap_err();
+    fs::write(disk.0.join("filler"), vec![b'x'; 400 << 20]).unwrap_err();
     let mut names = (0..).map(|n| format!("n{n}"));
     let refusal = until("a write that finds no room", || {
         let answer = create(&names.next().unwrap());

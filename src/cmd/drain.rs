@@ -13,6 +13,9 @@ use anyhow::Result;
 pub(crate) struct DrainArgs {
     /// Name of the replica, as `majordomo replicas` shows it
     name: String,
+    /// Also when no other replica is ready: then nobody serves
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     whom: super::WhomArgs,
 }
@@ -20,9 +23,9 @@ pub(crate) struct DrainArgs {
 pub(crate) fn run(args: DrainArgs) -> Result<ExitCode> {
     if args.whom.url.is_some() {
         let whom = args.whom.find()?;
-        return super::wait_for(local::drain_over_http(&whom, &args.name));
+        return super::wait_for(local::drain_over_http(&whom, &args.name, args.force));
     }
-    // on this machine it is asked directly, whether or not the controller answers
+    // on this machine it is asked directly, whether or not the controller answers; `up` restarts also the last one
     let home = args.whom.home.as_deref().unwrap_or(Path::new(super::up::HOME));
     super::wait_for(local::drain(home, &args.name))
 }

@@ -25,7 +25,9 @@ pub(crate) struct InitArgs {
 }
 
 pub(crate) fn run(args: InitArgs) -> Result<ExitCode> {
-    let store = args.store.as_deref().filter(|s| !s.is_empty()).map(StoreUrl::parse).transpose()?;
+    let store = args.store.as_deref().filter(|store| !store.is_empty());
+    store.map_or(Ok(()), super::no_argument)?;
+    let store = store.map(StoreUrl::parse).transpose()?;
     let Initialised { folder, password, store_missing } = local::init(&args.to, &args.name, store.as_ref())?;
     super::say(&format!(
         "{} holds the controller's key: keep a copy of it, and of nothing less.",

@@ -14,7 +14,7 @@ pub(crate) mod verify_log;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use local::{Said, Whom, whom};
 use tracing_subscriber::EnvFilter;
 
@@ -76,4 +76,16 @@ pub(crate) fn say(line: &str) {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// Refuses the address of a database, which may hold a password, as an argument. What the environment says is in none.
+pub(crate) fn no_argument(store: &str) -> Result<()> {
+    if store.contains("://") && std::env::args().any(|argument| argument.contains(store)) {
+        bail!(
+            "--store: arguments show in the list of processes, and a password with them; write the address to a file and \
+             say --store @FILE, or set {}",
+            local::STORE_ENV
+        );
+    }
+    Ok(())
 }

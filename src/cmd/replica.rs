@@ -252,6 +252,7 @@ async fn serve(args: ReplicaArgs, notifier: &Notifier) -> Result<ExitCode> {
             started.and(served)?;
             ExitCode::SUCCESS
         }
+        () = this.hear_signals() => ExitCode::SUCCESS,
         () = links.run() => ExitCode::SUCCESS,
         () = engine.run() => ExitCode::SUCCESS,
         () = accounts.run() => ExitCode::SUCCESS,

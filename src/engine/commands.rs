@@ -286,7 +286,9 @@ impl Commands {
     /// Asks whoever restarts the replicas to do so, one after the other; with `reload` they run then what is installed as
     /// their program. Gives the number of the restart.
     pub async fn restart(&self, when: RestartWhen, by: &str, reload: bool) -> Result<i64, Error> {
-        let seen = self.store.meta().await?.restart.number;
+        let meta = self.store.meta().await?;
+        let seen = meta.restart.number;
+        let (when, reload) = joined(&meta, when, reload);
         match self.store.write(Write::AskRestart { seen, when, by: by.to_owned(), reload }).await? {
             Answer::Id(number) => Ok(number),
             other => Err(unexpected(&other)),
@@ -354,4 +356,50 @@ fn parameter(definition: &ParameterDefinition, text: &str) -> Result<ParamValue,
         }
         ParameterKind::Password { .. } => ParamValue::Secret { secret: text.to_owned() },
     })
+}
+
+/// What is asked for now, with what was asked for before and nobody has heard yet.
+fn joined(meta: &store::Meta, when: RestartWhen, reload: bool) -> (RestartWhen, bool) {
+    let heard = meta.rollout.as_ref().map_or(0, |report| report.restart);
+    let before = &meta.restart;
+    if before.number <= heard {
+        return (when, reload);
+    }
+    let at_once = [when, before.when].contains(&RestartWhen::Immediately);
+    (if at_once { RestartWhen::Immediately } else { RestartWhen::Idle }, reload || before.reload)
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{RolloutPhase, RolloutReport};
+    use store::{Meta, Restart};
+
+    use super::*;
+
+    #[test]
+    fn a_restart_does_not_undo_what_was_asked_for_and_is_not_heard_yet() {
+        let (at_once, idle) = (RestartWhen::Immediately, RestartWhen::Idle);
+        let meta = |heard: i64, when, reload| Meta {
+            controller: "acme".to_owned(),
+            level: 1,
+            epoch: 1,
+            tick: 1,
+            quiet: None,
+            restart: Restart { number: 4, when, by: "ann".to_owned(), reload },
+            rollout: Some(RolloutReport {
+                phase: RolloutPhase::Settled,
+                revision: "1".to_owned(),
+                reason: String::new(),
+                restart: heard,
+                failed: None,
+                message: String::new(),
+                bake: None,
+            }),
+        };
+        assert_eq!(joined(&meta(3, at_once, true), idle, false), (at_once, true));
+        assert_eq!(joined(&meta(3, idle, false), at_once, true), (at_once, true));
+        assert_eq!(joined(&meta(3, idle, false), idle, false), (idle, false));
+        assert_eq!(joined(&meta(4, at_once, true), idle, false), (idle, false));
+        assert_eq!(joined(&Meta { rollout: None, ..meta(0, at_once, true) }, idle, false), (at_once, true));
+    }
 }

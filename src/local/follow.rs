@@ -142,7 +142,7 @@ pub async fn drain(home: &Path, name: &str) -> Result<(), Error> {
 }
 
 /// The same, asked over HTTP: of a replica on any machine.
-pub async fn drain_over_http(whom: &Whom, name: &str) -> Result<(), Error> {
+pub async fn drain_over_http(whom: &Whom, name: &str, force: bool) -> Result<(), Error> {
     #[derive(Deserialize)]
     struct All {
         replicas: Vec<One>,
@@ -157,7 +157,7 @@ pub async fn drain_over_http(whom: &Whom, name: &str) -> Result<(), Error> {
     }
     let nothing = |value: &Value| value.as_array().is_some_and(Vec::is_empty) || value.as_u64() == Some(0);
     let asked = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC);
-    post(whom, &format!("/replicas/{asked}/drain")).await?;
+    post(whom, &format!("/replicas/{asked}/drain?force={force}")).await?;
     let (began, within) = (Instant::now(), Policy::default().drain);
     let mut drains = None;
     while began.elapsed() < within {

@@ -132,10 +132,10 @@ impl Error {
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html;charset=utf-8"));
+        if matches!(self, Error::BadRequest(_) | Error::Conflict(_) | Error::Later(_)) {
+            headers.insert(HeaderName::from_static("x-error"), header_text(&sentence));
+        }
         match self {
-            Error::BadRequest(_) => {
-                headers.insert(HeaderName::from_static("x-error"), header_text(&sentence));
-            }
             Error::Unauthorized(_) => {
                 let basic = HeaderValue::from_static("Basic realm=\"Jenkins\"");
                 headers.insert(header::WWW_AUTHENTICATE, basic);
@@ -154,6 +154,7 @@ impl Error {
             }
             Error::Forbidden(_)
             | Error::NotFound(_)
+            | Error::BadRequest(_)
             | Error::Conflict(_)
             | Error::NotServed(_)
             | Error::Internal(_) => {}

@@ -33,14 +33,7 @@ impl Shared {
         let file = args.secrets.as_ref().map(|folder| folder.join("store")).filter(|file| file.exists());
         let store = match (args.store.as_deref().filter(|store| !store.is_empty()), file) {
             (Some(store), _) => {
-                // what the environment says is in no argument
-                if store.contains("://") && std::env::args().any(|argument| argument.contains(store)) {
-                    bail!(
-                        "--store: arguments show in the list of processes, and a password with them; write the address to \
-                         a file and say --store @FILE, or set {}",
-                        local::STORE_ENV
-                    );
-                }
+                super::super::no_argument(store)?;
                 StoreUrl::parse(store)?
             }
             (None, Some(file)) => StoreUrl::parse(&format!("@{}", file.display()))?,

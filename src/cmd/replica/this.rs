@@ -59,13 +59,22 @@ impl This {
         let _ended = states.wait_for(|state| *state == wanted).await;
     }
 
-    /// Until somebody orders a drain or a stop, or a signal asks for it.
+    /// Takes signals for orders to stop; never ends. Whoever listens only now and then misses those between.
+    pub(super) async fn hear_signals(&self) {
+        let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        else {
+            return std::future::pending().await;
+        };
+        loop {
+            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+            self.end();
+        }
+    }
+
+    /// Until a drain or a stop is ordered.
     pub(super) async fn ordered(&self) {
         let mut orders = self.order.subscribe();
-        tokio::select! {
-            _ = orders.wait_for(|order| *order >= Order::Drain) => {}
-            () = terminated() => { self.order.send_replace(Order::Stop); }
-        }
+        let _ordered = orders.wait_for(|order| *order >= Order::Drain).await;
     }
 
     pub(super) fn drained(&self) {
@@ -74,20 +83,8 @@ impl This {
 
     /// Until the process is to end; a drain alone leaves it alive.
     pub(super) async fn stopping(&self) {
-        let mut orders = self.order.subscribe();
-        tokio::select! {
-            _ = orders.wait_for(|order| *order == Order::Stop) => {}
-            () = terminated() => { self.order.send_replace(Order::Stop); }
-        }
+        self.ending().await;
     }
-}
-
-async fn terminated() {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
 }
 
 #[async_trait]

@@ -1,7 +1,7 @@
 //! The controller as a whole: restarts, quiet periods.
 
 use http::StatusCode;
-use model::RestartWhen;
+use model::{ReplicaState, RestartWhen};
 
 use crate::error::Error;
 use crate::look::Look;
@@ -23,8 +23,9 @@ pub(crate) async fn reload(look: &Look<'_>, asked: &Asked) -> Reply {
     reply::to(StatusCode::FOUND, look.base.root())
 }
 
-/// `replicas/NAME/drain`: that one hands over all it has, and takes no more until it is restarted.
-pub(crate) async fn drain(look: &Look<'_>, name: &str) -> Reply {
+/// `replicas/NAME/drain`: that one hands over all it has, and takes no more until it is restarted. The last that serves does so
+/// with `force=true` only.
+pub(crate) async fn drain(look: &Look<'_>, asked: &Asked, name: &str) -> Reply {
     let members = look.members().await?;
     let Some(member) = members.iter().find(|m| m.id.name.as_str() == name) else {
         let names = members.iter().map(|m| m.id.name.as_str()).collect::<Vec<_>>().join(", ");
@@ -32,6 +33,13 @@ pub(crate) async fn drain(look: &Look<'_>, name: &str) -> Reply {
     };
     if !member.live() {
         return Err(Error::bad(format!("{name} does not run")));
+    }
+    let others = members.iter().filter(|m| m.id.name.as_str() != name);
+    let force = asked.param("force").is_some_and(|force| force == "true");
+    if !force && !others.into_iter().any(|m| m.state == ReplicaState::Ready) {
+        return Err(Error::Conflict(format!(
+            "no other replica is ready: nobody would serve; force=true drains {name} all the same"
+        )));
     }
     match look.app.replica.drain_other(&member.id, &member.address).await {
         Ok(()) => reply::to(StatusCode::FOUND, look.base.root()),

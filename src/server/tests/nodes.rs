@@ -193,7 +193,10 @@ async fn a_restart_is_asked_for_by_administrators_and_reported_by_whoever_does_i
 #[tokio::test]
 async fn any_replica_is_asked_to_hand_over_by_its_name() {
     let site = Site::new().await;
-    assert_eq!(site.admin().post("/replicas/acme-0/drain").await.status, 302);
+    let last = site.admin().post("/replicas/acme-0/drain").await;
+    assert_eq!(last.status, 409);
+    assert!(last.header("x-error").starts_with("no other replica is ready"), "{}", last.header("x-error"));
+    assert_eq!(site.admin().post("/replicas/acme-0/drain?force=true").await.status, 302);
     assert_eq!(site.nobody.asked.lock().as_slice(), ["drain acme-0#1 at 10.0.0.1:1"]);
     let unknown = site.admin().post("/replicas/acme-9/drain").await;
     assert_eq!(unknown.status, 400);

@@ -10,7 +10,7 @@ use local::{Initialised, STORE_ENV, StoreUrl};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  majordomo init --to /etc/majordomo --name ci --store @/root/database-url\n\n\
-    Once, on one machine; copy the folder to the others then. Whoever has the key has the controller."
+    Once, on one machine; copy master.key, bootstrap.json and store to the others then. Whoever has the key has the controller."
 )]
 pub(crate) struct InitArgs {
     /// Folder that is made
@@ -36,7 +36,7 @@ pub(crate) fn run(args: InitArgs) -> Result<ExitCode> {
     if let Some(store) = store_missing {
         super::say(&format!("Write the address of the database (postgres://…) to {}.", store.display()));
     }
-    super::say("Copy the folder to each other machine, and start the replicas.");
+    super::say("Copy master.key, bootstrap.json and store to the same folder of each other machine, and start the replicas.");
     super::say(&format!("The administrator is `admin`; the first password is in {}.", password.display()));
     Ok(ExitCode::SUCCESS)
 }

@@ -146,9 +146,10 @@ impl Rollout {
         }
     }
 
-    /// Whether it has not begun and must wait until no act is in flight.
+    /// Whether it has not begun and must wait until no act is in flight. One that took the place of another one half-way goes
+    /// on at once: no slots are left with different programs for a day.
     fn waits(&self, observed: &Observed<'_>, policy: &Policy) -> bool {
-        let begun = self.turn.is_some() || observed.slots.iter().any(|slot| slot.revision == self.wanted);
+        let begun = self.turn.is_some() || observed.slots.iter().any(|slot| slot.revision != self.good);
         let over = observed.now.saturating_sub(self.asked) >= policy.idle;
         self.failed.is_none()
             && policy.when == RestartWhen::Idle

@@ -123,12 +123,14 @@ fn one_that_waits_to_be_idle_does_not_begin_before() {
     let policy = Policy { when: RestartWhen::Idle, ..Policy::default() };
     let ready = [slot("1", State::Ready), slot("1", State::Ready)];
     let half = [slot("2", State::Ready), slot("1", State::Ready)];
+    let left = [slot("1", State::Ready), slot("1.5", State::Ready)];
     let hour = 60 * 60;
     for (now, slots, busy, wanted) in [
         (hour, &ready, Some(1), Act::Nothing),
         (hour, &ready, None, Act::Nothing),
         (hour, &ready, Some(0), Act::Drain(0)),
         (hour, &half, Some(1), Act::Drain(1)),
+        (hour, &left, Some(1), Act::Drain(0)),
         (24 * hour, &ready, Some(1), Act::Drain(0)),
     ] {
         let observed = Observed { now: secs(now), slots, busy };

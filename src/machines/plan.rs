@@ -234,22 +234,30 @@ impl Plan {
 
     /// `None`: the others go on without it.
     fn lost(&self, member: &Member, live: usize, seen: &Seen<'_>, memory: &Memory) -> Option<Slot> {
-        let slot =
-            |revision: &Revision, state| Some(Slot { revision: revision.clone(), state, broken: None });
-        match self.turn.as_ref().filter(|turn| turn.name == member.id.name) {
+        let since = memory.away.get(&member.id).copied().unwrap_or(seen.now);
+        let short = seen.now.saturating_sub(since) < AWAY || live < 2;
+        let gone = seen.wall.0.saturating_sub(member.since.0) > GONE;
+        let turn = self.turn.as_ref().filter(|turn| turn.name == member.id.name).map(|turn| turn.stage);
+        let (revision, state) = match turn {
+            // A program that nobody has seen at work is not taken to a second machine after the first was lost with it: it
+            // is given up. Any other is not to blame.
+            Some(Stage::Start) if !self.proven(seen) => (self.target().clone(), State::Starting),
+            Some(_) | None if gone || !short => return None,
             // It has ended, as it was told.
-            Some(Turn { stage: Stage::Start, .. }) => slot(self.target(), State::Starting),
-            Some(Turn { stage: Stage::Drain, .. }) => {
-                slot(&self.counts_as(&Revision(member.revision.clone())), State::Starting)
-            }
+            Some(Stage::Start) => (self.target().clone(), State::Away),
+            Some(Stage::Drain) => (self.counts_as(&Revision(member.revision.clone())), State::Starting),
             // Nobody goes while one is away, and it can't be given a turn itself: it is told what to run when it is back.
-            None => {
-                let since = memory.away.get(&member.id).copied().unwrap_or(seen.now);
-                let short = seen.now.saturating_sub(since) < AWAY || live < 2;
-                let gone = seen.wall.0.saturating_sub(member.since.0) > GONE;
-                if short && !gone { slot(self.target(), State::Draining) } else { None }
-            }
-        }
+            None => (self.target().clone(), State::Away),
+        };
+        Some(Slot { revision, state, broken: None })
+    }
+
+    /// Whether what replicas are to run was ready anywhere.
+    fn proven(&self, seen: &Seen<'_>) -> bool {
+        let program = |revision: &Revision| Number::of(revision).map(|number| number.program);
+        let target = self.target();
+        let serves = |m: &Member| m.state == ReplicaState::Ready && m.revision == target.0;
+        program(target) == program(&self.good) || seen.members.iter().any(serves)
     }
 
     fn report(&self, phase: Phase, act: &Act, of: &[&Member]) -> RolloutReport {

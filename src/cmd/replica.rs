@@ -278,7 +278,7 @@ async fn open(args: &ReplicaArgs, paths: &Paths, url: &StoreUrl) -> Result<home:
         let folder = url.starts_with("sqlite:").then(|| paths.root());
         match home::open(url, folder).await {
             Ok(home) => break Ok(home),
-            Err(error @ home::OpenError::Refused { .. }) => {
+            Err(error) if error.passing() => {
                 if !std::mem::replace(&mut told, true) {
                     tracing::warn!("{error}; waiting for it");
                 }

@@ -196,8 +196,15 @@ async fn serve(args: ReplicaArgs, notifier: &Notifier) -> Result<ExitCode> {
     });
     let record =
         ReplicaRecord { pid: std::process::id(), peer: address, incarnation: cluster.me().incarnation };
-    std::fs::create_dir_all(paths.run()).context("create the folder for what runs")?;
-    record.write(&paths.replica_record(name.as_str())).context("write down where this replica is")?;
+    let noted = std::fs::create_dir_all(paths.run()).context("create the folder for what runs");
+    let noted = noted.and_then(|()| {
+        record.write(&paths.replica_record(name.as_str())).context("write down where this replica is")
+    });
+    match noted {
+        // Nobody but commands on this machine reads it: a full disk does not keep the replica from serving.
+        Err(error) if reserved.is_some() => tracing::warn!("{error:#}"),
+        noted => noted?,
+    }
 
     let this = Arc::new(This::new(cluster.clone(), keys.clone()));
     let accounts = Accounts::new(Arc::clone(&store));

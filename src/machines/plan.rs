@@ -15,10 +15,14 @@ use crate::{GaveUp, Number};
 const AWAY: Duration = Duration::from_secs(5 * 60);
 /// One that has been away for so long may not come back at all.
 const GONE: i64 = 24 * 60 * 60 * 1_000;
+/// How plans are written. A version that reads them otherwise than the ones before has a higher number.
+const FORMAT: u32 = 1;
 
 /// As the holder of the lease leaves it for the next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
+    /// [`FORMAT`] of whoever has written it.
+    format: u32,
     /// Number of the newest program that was asked for.
     newest: u64,
     /// All replicas were ready with it once.
@@ -84,6 +88,7 @@ impl Plan {
         let runs = members.iter().filter(|m| m.live()).filter_map(|m| Number::parse(&m.revision)).max();
         let good = runs.unwrap_or(Number { program: 1, restart: 0 });
         Plan {
+            format: FORMAT,
             newest: good.program,
             good: good.revision(),
             wanted: good.revision(),
@@ -96,9 +101,14 @@ impl Plan {
         }
     }
 
-    /// `None`: there is none, or it is of a version that we do not know.
+    /// `None`: there is none, or it is of a version that we do not know ([`Plan::foreign`]).
     pub fn read(note: &str) -> Option<Plan> {
-        serde_json::from_str(note).ok()
+        serde_json::from_str(note).ok().filter(|plan: &Plan| plan.format <= FORMAT)
+    }
+
+    /// Whether there is one that only another version can read. It is not to be written over.
+    pub(crate) fn foreign(note: &str) -> bool {
+        !note.is_empty() && Plan::read(note).is_none()
     }
 
     pub(crate) fn write(&self) -> Result<String, serde_json::Error> {
@@ -333,4 +343,4 @@ impl Memory {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -10,7 +10,7 @@ fn name(text: &str) -> ReplicaName {
     ReplicaName::parse(text).unwrap()
 }
 
-fn member(at: u32, revision: &str, state: ReplicaState) -> Member {
+pub(crate) fn member(at: u32, revision: &str, state: ReplicaState) -> Member {
     Member {
         id: ReplicaId { name: name(&format!("ci-{at}")), incarnation: i64::from(at) + 1 },
         ordinal: at,
@@ -309,6 +309,21 @@ fn a_new_program_that_no_machine_has_come_back_with_is_given_up() {
 }
 
 #[test]
+fn a_restart_of_machines_that_were_all_drained_begins_with_one_of_them() {
+    let mut world = World::new();
+    for member in &mut world.members {
+        member.state = ReplicaState::Draining;
+    }
+    world.ask(&asked(1, false));
+    for _ in 0..60 {
+        world.look();
+        world.live(&mut |_, _| true);
+    }
+    assert_eq!((world.phase(), world.revisions()), (RolloutPhase::Settled, vec!["1.1"; 3]));
+    assert_eq!(world.serving(), 3);
+}
+
+#[test]
 fn a_restart_that_waits_for_idle_waits_a_day_at_most() {
     let mut world = World::new();
     world.busy = 1;
@@ -330,6 +345,17 @@ fn a_restart_before_the_store_was_set_back_is_not_done_again() {
     assert_eq!(world.plan.wanted, rev("1.1"));
     world.ask(&asked(6, false));
     assert_eq!(world.plan.wanted, rev("1.2"));
+}
+
+#[test]
+fn a_plan_that_only_another_version_can_read_is_left_as_it_is() {
+    let note = World::new().plan.write().unwrap();
+    assert!(Plan::read(&note).is_some() && !Plan::foreign(&note));
+    assert!(!Plan::foreign(""), "there is none");
+    let newer = note.replace("\"format\":1", "\"format\":2");
+    for foreign in [newer.as_str(), "{}", "?"] {
+        assert!(Plan::read(foreign).is_none() && Plan::foreign(foreign), "{foreign}");
+    }
 }
 
 proptest! {

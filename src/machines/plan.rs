@@ -45,6 +45,8 @@ pub struct Plan {
 struct Turn {
     name: ReplicaName,
     stage: Stage,
+    /// What it was told to run; empty before it was.
+    told: Option<Revision>,
 }
 
 /// What the holder sees.
@@ -196,7 +198,13 @@ impl Plan {
         let phase = after.phase(&observed, &policy);
         let turn = after.turn.and_then(|turn| {
             let name = of.get(turn.ordinal)?.id.name.clone();
-            Some((Turn { name, stage: turn.stage }, turn.since))
+            let told = match &act {
+                Act::Replace(_, revision) => Some(revision.clone()),
+                Act::Nothing | Act::Drain(_) => {
+                    self.turn.as_ref().filter(|before| before.name == name).and_then(|t| t.told.clone())
+                }
+            };
+            Some((Turn { name, stage: turn.stage, told }, turn.since))
         });
         memory.turn = turn.clone();
         let turn = turn.map(|(turn, _)| turn);
@@ -247,11 +255,12 @@ impl Plan {
         let since = memory.away.get(&member.id).copied().unwrap_or(seen.now);
         let short = seen.now.saturating_sub(since) < AWAY || live < 2;
         let gone = seen.wall.0.saturating_sub(member.since.0) > GONE;
-        let turn = self.turn.as_ref().filter(|turn| turn.name == member.id.name).map(|turn| turn.stage);
-        let (revision, state) = match turn {
+        let turn = self.turn.as_ref().filter(|turn| turn.name == member.id.name);
+        let blames = turn.is_some_and(|turn| turn.told.as_ref() == Some(self.target())) && !self.proven(seen);
+        let (revision, state) = match turn.map(|turn| turn.stage) {
             // A program that nobody has seen at work is not taken to a second machine after the first was lost with it: it
             // is given up. Any other is not to blame.
-            Some(Stage::Start) if !self.proven(seen) => (self.target().clone(), State::Starting),
+            Some(Stage::Start) if blames => (self.target().clone(), State::Starting),
             Some(_) | None if gone || !short => return None,
             // It has ended, as it was told.
             Some(Stage::Start) => (self.target().clone(), State::Away),
@@ -279,10 +288,10 @@ impl Plan {
             None => String::new(),
         };
         let message = match (&self.turn, phase) {
-            (Some(Turn { name, stage: Stage::Drain }), _) => {
+            (Some(Turn { name, stage: Stage::Drain, .. }), _) => {
                 format!("{name} hands over what it does{given_up}")
             }
-            (Some(Turn { name, stage: Stage::Start }), _) => {
+            (Some(Turn { name, stage: Stage::Start, .. }), _) => {
                 format!("{name} starts with revision {target}{given_up}")
             }
             (None, Phase::Settled) => settled(wanted, of),

@@ -287,6 +287,21 @@ fn a_machine_that_is_lost_in_its_turn_is_not_waited_for_and_told_when_it_is_back
 }
 
 #[test]
+fn a_program_is_not_given_up_because_of_a_machine_that_was_lost_before_it_was_told() {
+    let mut world = World::new();
+    world.ask(&asked(1, false));
+    world.off = Some(0);
+    for _ in 0..100 {
+        world.look();
+        world.live(&mut |_, _| true);
+    }
+    assert_eq!(world.message(), "ci-0 starts with revision 1.1");
+    world.ask(&asked(2, true));
+    world.rest();
+    assert_eq!((world.phase(), &world.revisions()[1..]), (RolloutPhase::Settled, &["2.0"; 2][..]));
+}
+
+#[test]
 fn a_new_program_that_no_machine_has_come_back_with_is_given_up() {
     let mut world = World::new();
     world.ask(&asked(1, true));

@@ -39,6 +39,8 @@ pub struct Plan {
     restart: i64,
     /// Who goes now.
     turn: Option<Turn>,
+    /// Those who were lost for so long that nobody waits for them, neither the next holder.
+    without: BTreeSet<ReplicaId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +102,7 @@ impl Plan {
             reason: "the first start".to_owned(),
             restart: reported,
             turn: None,
+            without: BTreeSet::new(),
         }
     }
 
@@ -176,10 +179,11 @@ impl Plan {
     }
 
     /// One step.
-    pub(crate) fn step(self, seen: &Seen<'_>, memory: &mut Memory, policy: Policy) -> Next {
+    pub(crate) fn step(mut self, seen: &Seen<'_>, memory: &mut Memory, policy: Policy) -> Next {
         memory.notice(seen);
+        self.without = self.longer_away(seen, memory);
         let policy = Policy { when: self.when, ..policy };
-        let Slots { slots, of } = self.slots(seen, memory);
+        let Slots { slots, of } = self.slots(seen);
         let observed = Observed { now: seen.now, slots: &slots, busy: seen.busy };
         let at = |name: &ReplicaName| of.iter().position(|member| member.id.name == *name);
         let turn = self.turn.as_ref().and_then(|turn| {
@@ -213,17 +217,22 @@ impl Plan {
         Next { plan, report }
     }
 
-    fn slots<'a>(&self, seen: &Seen<'a>, memory: &Memory) -> Slots<'a> {
+    /// Who has been away for too long to be waited for, as it was seen by this holder or one before.
+    fn longer_away(&self, seen: &Seen<'_>, memory: &Memory) -> BTreeSet<ReplicaId> {
+        let lost = seen.members.iter().filter(|m| !m.live()).map(|m| &m.id);
+        let long =
+            |id: &ReplicaId| memory.away.get(id).is_some_and(|since| seen.now.saturating_sub(*since) >= AWAY);
+        lost.filter(|id| self.without.contains(*id) || long(id)).cloned().collect()
+    }
+
+    fn slots<'a>(&self, seen: &Seen<'a>) -> Slots<'a> {
         let mut members: Vec<&Member> = seen.members.iter().collect();
         members.sort_by_key(|m| (m.ordinal, m.id.name.clone()));
         let live = members.iter().filter(|m| m.live()).count();
         let mut all = Slots { slots: Vec::new(), of: Vec::new() };
         for member in members {
-            let slot = if member.live() {
-                Some(self.live(member, seen))
-            } else {
-                self.lost(member, live, seen, memory)
-            };
+            let slot =
+                if member.live() { Some(self.live(member, seen)) } else { self.lost(member, live, seen) };
             if let Some(slot) = slot {
                 all.slots.push(slot);
                 all.of.push(member);
@@ -251,9 +260,8 @@ impl Plan {
     }
 
     /// `None`: the others go on without it.
-    fn lost(&self, member: &Member, live: usize, seen: &Seen<'_>, memory: &Memory) -> Option<Slot> {
-        let since = memory.away.get(&member.id).copied().unwrap_or(seen.now);
-        let short = seen.now.saturating_sub(since) < AWAY || live < 2;
+    fn lost(&self, member: &Member, live: usize, seen: &Seen<'_>) -> Option<Slot> {
+        let short = !self.without.contains(&member.id) || live < 2;
         let gone = seen.wall.0.saturating_sub(member.since.0) > GONE;
         let turn = self.turn.as_ref().filter(|turn| turn.name == member.id.name);
         let blames = turn.is_some_and(|turn| turn.told.as_ref() == Some(self.target())) && !self.proven(seen);

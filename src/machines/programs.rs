@@ -214,24 +214,31 @@ impl Programs {
     fn back(&self, order: &Order) -> Revision {
         let there =
             |revision: &Revision| *revision != order.revision && self.folder(revision).join(PROGRAM).exists();
-        let text = fs::read_to_string(self.root.join("trial")).unwrap_or_default();
-        if text.is_empty() {
+        if !Self::on_trial(&self.root) {
             return self.runs.clone();
         }
-        let before = text.split(' ').next().and_then(Number::parse).map(Number::revision);
-        let proven = std::iter::once(order.keep.clone()).chain(before);
+        let proven = std::iter::once(order.keep.clone()).chain(self.before());
         proven.into_iter().find(there).unwrap_or_else(|| self.runs.clone())
+    }
+
+    /// What the trial that is under way goes back to.
+    fn before(&self) -> Option<Revision> {
+        let text = fs::read_to_string(self.root.join("trial")).ok()?;
+        text.split(' ').next().and_then(Number::parse).map(Number::revision)
     }
 
     /// Nothing stays of what could not be taken: a full disk would stay full.
     fn clean(&self, order: &Order) -> Result<(), Error> {
         let back = self.back(order);
         let current = Self::current(&self.root);
-        for name in ["trial.new", "current.new"] {
-            remove(&self.root.join(name))?;
-        }
         self.prune(&[&self.runs, &order.keep, &back, current.as_ref().unwrap_or(&self.runs)]);
-        remove(&self.folder(&order.revision).join(ASIDE))
+        remove(&self.folder(&order.revision).join(ASIDE))?;
+        if current == self.before() {
+            // nothing is on trial
+            remove(&self.root.join("trial"))?;
+        }
+        remove(&self.root.join("trial.new"))?;
+        remove(&self.root.join("current.new"))
     }
 
     fn folder(&self, revision: &Revision) -> PathBuf {

@@ -287,6 +287,25 @@ fn a_machine_that_is_lost_in_its_turn_is_not_waited_for_and_told_when_it_is_back
 }
 
 #[test]
+fn the_next_holder_does_not_wait_once_more_for_a_machine_that_is_away() {
+    let mut world = World::new();
+    world.ask(&asked(1, false));
+    world.off = Some(0);
+    let begun = world.now;
+    let mut turn = None;
+    for _ in 0..(AWAY.as_secs() + 60) {
+        world.look();
+        // holders let go of the lease before they go
+        let now = world.plan.turn.as_ref().map(|turn| turn.name.clone());
+        if std::mem::replace(&mut turn, now.clone()) != now && world.now > begun + AWAY.as_secs() {
+            world.memory = Memory::default();
+        }
+        world.live(&mut |_, _| true);
+    }
+    assert_eq!((world.phase(), &world.revisions()[1..]), (RolloutPhase::Settled, &["1.1"; 2][..]));
+}
+
+#[test]
 fn a_program_is_not_given_up_because_of_a_machine_that_was_lost_before_it_was_told() {
     let mut world = World::new();
     world.ask(&asked(1, false));

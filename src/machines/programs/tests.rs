@@ -99,6 +99,31 @@ fn what_was_gone_back_from_is_told() {
 }
 
 #[tokio::test]
+async fn a_program_that_can_not_be_put_in_its_place_is_not_on_trial() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, installed) = (folder.path().join("state"), folder.path().join("installed"));
+    fs::create_dir_all(&root).unwrap();
+    script(&installed, "#!/bin/sh\n");
+    let programs = Arc::new(Programs::open(&root, Some(installed.clone()), None).unwrap());
+    // nothing can be written there
+    fs::create_dir_all(root.join("current.new/full")).unwrap();
+    for _again in 0..2 {
+        let order = order("2.0", Source::Installed, "1.0");
+        Arc::clone(&programs).take(order).await.unwrap_err();
+    }
+    fs::remove_dir_all(root.join("current.new")).unwrap();
+    Arc::clone(&programs).take(order("2.0", Source::Installed, "1.0")).await.unwrap();
+    assert_eq!(fs::read_to_string(root.join("trial")).unwrap(), "1.0 3\n");
+    fs::remove_file(root.join("current")).unwrap();
+    symlink("revisions/1.0", root.join("current")).unwrap();
+    fs::write(root.join("trial.new"), "").unwrap();
+    fs::create_dir(root.join("gave-up")).unwrap();
+    Arc::clone(&programs).take(order("3.0", Source::Installed, "1.0")).await.unwrap_err();
+    assert!(!Programs::on_trial(&root) && !root.join("trial.new").exists());
+    assert_eq!(kept(&root), ["1.0"]);
+}
+
+#[tokio::test]
 async fn what_was_checked_is_what_is_started() {
     let folder = tempfile::tempdir().unwrap();
     let (root, installed) = (folder.path().join("state"), folder.path().join("installed"));

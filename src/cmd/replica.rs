@@ -19,7 +19,7 @@ use config::NodeConfig;
 use engine::{Engine, Hints, Parts};
 use link::Links;
 use local::{Administrator, Bootstrap, Paths, ReplicaRecord, ReplicaWait, StoreUrl};
-use machines::{Notifier, Programs};
+use machines::{INSTALLED_ENV, Notifier, Programs};
 use model::level::{BEHAVIOUR, LEVEL};
 use model::{Clock, JobName, ReplicaName, ReplicaState, SystemClock};
 use parking_lot::Mutex;
@@ -36,6 +36,8 @@ use this::This;
 
 /// A replica whose membership was taken away ends with this status; whoever started it starts it again.
 const FENCED: u8 = 75;
+/// One whose program is too old for the home, on a machine with `majordomo-start`: that takes the installed one instead.
+const OUTDATED: u8 = 76;
 /// A replica with a listener of its own goes on accepting for so long after it has said that it is not ready: whoever
 /// balances connections before it looks only now and then. A shared socket needs no such time.
 const SERVE_ON: Duration = Duration::from_secs(5);
@@ -110,6 +112,7 @@ pub(crate) fn run(args: ReplicaArgs) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let notifier = Notifier::new("waits for the store");
     let on_trial = Programs::on_trial(&args.home);
+    let starts_installed = args.listen.is_some() && std::env::var_os(INSTALLED_ENV).is_some();
     let span = tracing::info_span!("replica", name = args.name);
     let served = async {
         tokio::select! {
@@ -120,7 +123,13 @@ pub(crate) fn run(args: ReplicaArgs) -> Result<ExitCode> {
     let code = runtime.block_on(served.instrument(span));
     // Blocking work that is left (a password being hashed) must not hold up the end.
     runtime.shutdown_timeout(Duration::from_millis(200));
-    code
+    match code {
+        Err(error) if starts_installed && machine::outdated(&error) => {
+            eprintln!("majordomo: {error:#}");
+            Ok(ExitCode::from(OUTDATED))
+        }
+        code => code,
+    }
 }
 
 async fn serve(args: ReplicaArgs, notifier: &Notifier) -> Result<ExitCode> {
@@ -187,8 +196,15 @@ async fn serve(args: ReplicaArgs, notifier: &Notifier) -> Result<ExitCode> {
     });
     let record =
         ReplicaRecord { pid: std::process::id(), peer: address, incarnation: cluster.me().incarnation };
-    std::fs::create_dir_all(paths.run()).context("create the folder for what runs")?;
-    record.write(&paths.replica_record(name.as_str())).context("write down where this replica is")?;
+    let noted = std::fs::create_dir_all(paths.run()).context("create the folder for what runs");
+    let noted = noted.and_then(|()| {
+        record.write(&paths.replica_record(name.as_str())).context("write down where this replica is")
+    });
+    match noted {
+        // Nobody but commands on this machine reads it: a full disk does not keep the replica from serving.
+        Err(error) if reserved.is_some() => tracing::warn!("{error:#}"),
+        noted => noted?,
+    }
 
     let this = Arc::new(This::new(cluster.clone(), keys.clone()));
     let accounts = Accounts::new(Arc::clone(&store));
@@ -279,7 +295,7 @@ async fn open(args: &ReplicaArgs, paths: &Paths, url: &StoreUrl) -> Result<home:
         let folder = url.starts_with("sqlite:").then(|| paths.root());
         match home::open(url, folder).await {
             Ok(home) => break Ok(home),
-            Err(error @ home::OpenError::Refused { .. }) => {
+            Err(error) if error.passing() => {
                 if !std::mem::replace(&mut told, true) {
                     tracing::warn!("{error}; waiting for it");
                 }

@@ -17,7 +17,7 @@ use crate::objects::{Folder, Table};
 use crate::read::Pool;
 use crate::session::Place;
 use crate::sqlite::{self, Readers, Use};
-use crate::trouble::{code, sqlite_code};
+use crate::trouble::{Trouble, code, sqlite_code};
 use crate::turnstile::Turnstile;
 use crate::{Engine, Home, migrate};
 
@@ -48,6 +48,10 @@ pub enum OpenError {
     #[error("no database server answers at {address} ({why}): start it, or correct the address")]
     Refused { address: String, why: String },
     #[error(
+        "the database server at {address} does not serve now ({why}): it may be about to end or to begin, full, or a standby"
+    )]
+    NotNow { address: String, why: String },
+    #[error(
         "the database server at {address} refuses the user “{user}” ({why}): correct the user name or the password"
     )]
     Password { address: String, user: String, why: String },
@@ -63,6 +67,13 @@ pub enum OpenError {
     Busy(#[source] sqlx::Error),
     #[error("the database says: {0}")]
     Database(#[source] sqlx::Error),
+}
+
+impl OpenError {
+    /// Whether to wait and to try again may help: nothing has to be corrected here.
+    pub fn passing(&self) -> bool {
+        matches!(self, OpenError::Refused { .. } | OpenError::NotNow { .. })
+    }
 }
 
 impl From<sqlx::Error> for OpenError {
@@ -215,7 +226,6 @@ fn address(options: &PgConnectOptions) -> String {
 fn postgres_error(options: &PgConnectOptions, error: sqlx::Error) -> OpenError {
     let address = address(options);
     match &error {
-        sqlx::Error::Io(why) => OpenError::Refused { address, why: why.to_string() },
         sqlx::Error::Database(database) => match database.code().as_deref() {
             Some("28P01" | "28000") => OpenError::Password {
                 address,
@@ -226,9 +236,17 @@ fn postgres_error(options: &PgConnectOptions, error: sqlx::Error) -> OpenError {
                 address,
                 database: options.get_database().unwrap_or_else(|| options.get_username()).to_owned(),
             },
-            Some("57P03" | "53300") => OpenError::Refused { address, why: database.message().to_owned() },
-            _ => OpenError::Database(error),
+            _ => lost(address, error),
         },
+        _ => lost(address, error),
+    }
+}
+
+/// What passes is waited for: a server that ends or begins, one that is a standby for a moment, a connection that breaks.
+fn lost(address: String, error: sqlx::Error) -> OpenError {
+    match (Trouble::of(&error), &error) {
+        (Trouble::Lost(_), sqlx::Error::Io(why)) => OpenError::Refused { address, why: why.to_string() },
+        (Trouble::Lost(why), _) => OpenError::NotNow { address, why },
         _ => OpenError::Database(error),
     }
 }

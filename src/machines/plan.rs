@@ -15,10 +15,14 @@ use crate::{GaveUp, Number};
 const AWAY: Duration = Duration::from_secs(5 * 60);
 /// One that has been away for so long may not come back at all.
 const GONE: i64 = 24 * 60 * 60 * 1_000;
+/// How plans are written. A version that reads them otherwise than the ones before has a higher number.
+const FORMAT: u32 = 1;
 
 /// As the holder of the lease leaves it for the next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
+    /// [`FORMAT`] of whoever has written it.
+    format: u32,
     /// Number of the newest program that was asked for.
     newest: u64,
     /// All replicas were ready with it once.
@@ -35,12 +39,16 @@ pub struct Plan {
     restart: i64,
     /// Who goes now.
     turn: Option<Turn>,
+    /// Those who were lost for so long that nobody waits for them, neither the next holder.
+    without: BTreeSet<ReplicaId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Turn {
     name: ReplicaName,
     stage: Stage,
+    /// What it was told to run; empty before it was.
+    told: Option<Revision>,
 }
 
 /// What the holder sees.
@@ -84,6 +92,7 @@ impl Plan {
         let runs = members.iter().filter(|m| m.live()).filter_map(|m| Number::parse(&m.revision)).max();
         let good = runs.unwrap_or(Number { program: 1, restart: 0 });
         Plan {
+            format: FORMAT,
             newest: good.program,
             good: good.revision(),
             wanted: good.revision(),
@@ -93,12 +102,18 @@ impl Plan {
             reason: "the first start".to_owned(),
             restart: reported,
             turn: None,
+            without: BTreeSet::new(),
         }
     }
 
-    /// `None`: there is none, or it is of a version that we do not know.
+    /// `None`: there is none, or it is of a version that we do not know ([`Plan::foreign`]).
     pub fn read(note: &str) -> Option<Plan> {
-        serde_json::from_str(note).ok()
+        serde_json::from_str(note).ok().filter(|plan: &Plan| plan.format <= FORMAT)
+    }
+
+    /// Whether there is one that only another version can read. It is not to be written over.
+    pub(crate) fn foreign(note: &str) -> bool {
+        !note.is_empty() && Plan::read(note).is_none()
     }
 
     pub(crate) fn write(&self) -> Result<String, serde_json::Error> {
@@ -164,10 +179,11 @@ impl Plan {
     }
 
     /// One step.
-    pub(crate) fn step(self, seen: &Seen<'_>, memory: &mut Memory, policy: Policy) -> Next {
+    pub(crate) fn step(mut self, seen: &Seen<'_>, memory: &mut Memory, policy: Policy) -> Next {
         memory.notice(seen);
+        self.without = self.longer_away(seen, memory);
         let policy = Policy { when: self.when, ..policy };
-        let Slots { slots, of } = self.slots(seen, memory);
+        let Slots { slots, of } = self.slots(seen);
         let observed = Observed { now: seen.now, slots: &slots, busy: seen.busy };
         let at = |name: &ReplicaName| of.iter().position(|member| member.id.name == *name);
         let turn = self.turn.as_ref().and_then(|turn| {
@@ -186,7 +202,13 @@ impl Plan {
         let phase = after.phase(&observed, &policy);
         let turn = after.turn.and_then(|turn| {
             let name = of.get(turn.ordinal)?.id.name.clone();
-            Some((Turn { name, stage: turn.stage }, turn.since))
+            let told = match &act {
+                Act::Replace(_, revision) => Some(revision.clone()),
+                Act::Nothing | Act::Drain(_) => {
+                    self.turn.as_ref().filter(|before| before.name == name).and_then(|t| t.told.clone())
+                }
+            };
+            Some((Turn { name, stage: turn.stage, told }, turn.since))
         });
         memory.turn = turn.clone();
         let turn = turn.map(|(turn, _)| turn);
@@ -195,17 +217,22 @@ impl Plan {
         Next { plan, report }
     }
 
-    fn slots<'a>(&self, seen: &Seen<'a>, memory: &Memory) -> Slots<'a> {
+    /// Who has been away for too long to be waited for, as it was seen by this holder or one before.
+    fn longer_away(&self, seen: &Seen<'_>, memory: &Memory) -> BTreeSet<ReplicaId> {
+        let lost = seen.members.iter().filter(|m| !m.live()).map(|m| &m.id);
+        let long =
+            |id: &ReplicaId| memory.away.get(id).is_some_and(|since| seen.now.saturating_sub(*since) >= AWAY);
+        lost.filter(|id| self.without.contains(*id) || long(id)).cloned().collect()
+    }
+
+    fn slots<'a>(&self, seen: &Seen<'a>) -> Slots<'a> {
         let mut members: Vec<&Member> = seen.members.iter().collect();
         members.sort_by_key(|m| (m.ordinal, m.id.name.clone()));
         let live = members.iter().filter(|m| m.live()).count();
         let mut all = Slots { slots: Vec::new(), of: Vec::new() };
         for member in members {
-            let slot = if member.live() {
-                Some(self.live(member, seen))
-            } else {
-                self.lost(member, live, seen, memory)
-            };
+            let slot =
+                if member.live() { Some(self.live(member, seen)) } else { self.lost(member, live, seen) };
             if let Some(slot) = slot {
                 all.slots.push(slot);
                 all.of.push(member);
@@ -233,23 +260,31 @@ impl Plan {
     }
 
     /// `None`: the others go on without it.
-    fn lost(&self, member: &Member, live: usize, seen: &Seen<'_>, memory: &Memory) -> Option<Slot> {
-        let slot =
-            |revision: &Revision, state| Some(Slot { revision: revision.clone(), state, broken: None });
-        match self.turn.as_ref().filter(|turn| turn.name == member.id.name) {
+    fn lost(&self, member: &Member, live: usize, seen: &Seen<'_>) -> Option<Slot> {
+        let short = !self.without.contains(&member.id) || live < 2;
+        let gone = seen.wall.0.saturating_sub(member.since.0) > GONE;
+        let turn = self.turn.as_ref().filter(|turn| turn.name == member.id.name);
+        let blames = turn.is_some_and(|turn| turn.told.as_ref() == Some(self.target())) && !self.proven(seen);
+        let (revision, state) = match turn.map(|turn| turn.stage) {
+            // A program that nobody has seen at work is not taken to a second machine after the first was lost with it: it
+            // is given up. Any other is not to blame.
+            Some(Stage::Start) if blames => (self.target().clone(), State::Starting),
+            Some(_) | None if gone || !short => return None,
             // It has ended, as it was told.
-            Some(Turn { stage: Stage::Start, .. }) => slot(self.target(), State::Starting),
-            Some(Turn { stage: Stage::Drain, .. }) => {
-                slot(&self.counts_as(&Revision(member.revision.clone())), State::Starting)
-            }
+            Some(Stage::Start) => (self.target().clone(), State::Away),
+            Some(Stage::Drain) => (self.counts_as(&Revision(member.revision.clone())), State::Starting),
             // Nobody goes while one is away, and it can't be given a turn itself: it is told what to run when it is back.
-            None => {
-                let since = memory.away.get(&member.id).copied().unwrap_or(seen.now);
-                let short = seen.now.saturating_sub(since) < AWAY || live < 2;
-                let gone = seen.wall.0.saturating_sub(member.since.0) > GONE;
-                if short && !gone { slot(self.target(), State::Draining) } else { None }
-            }
-        }
+            None => (self.target().clone(), State::Away),
+        };
+        Some(Slot { revision, state, broken: None })
+    }
+
+    /// Whether what replicas are to run was ready anywhere.
+    fn proven(&self, seen: &Seen<'_>) -> bool {
+        let program = |revision: &Revision| Number::of(revision).map(|number| number.program);
+        let target = self.target();
+        let serves = |m: &Member| m.state == ReplicaState::Ready && m.revision == target.0;
+        program(target) == program(&self.good) || seen.members.iter().any(serves)
     }
 
     fn report(&self, phase: Phase, act: &Act, of: &[&Member]) -> RolloutReport {
@@ -261,10 +296,10 @@ impl Plan {
             None => String::new(),
         };
         let message = match (&self.turn, phase) {
-            (Some(Turn { name, stage: Stage::Drain }), _) => {
+            (Some(Turn { name, stage: Stage::Drain, .. }), _) => {
                 format!("{name} hands over what it does{given_up}")
             }
-            (Some(Turn { name, stage: Stage::Start }), _) => {
+            (Some(Turn { name, stage: Stage::Start, .. }), _) => {
                 format!("{name} starts with revision {target}{given_up}")
             }
             (None, Phase::Settled) => settled(wanted, of),
@@ -325,4 +360,4 @@ impl Memory {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -12,7 +12,7 @@
 //! it (`MAJORDOMO_INSTALLED` is not set) no program is kept, only the revision's name.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -28,10 +28,14 @@ use crate::{Number, Plan};
 pub const INSTALLED_ENV: &str = "MAJORDOMO_INSTALLED";
 /// Name of a program in its folder: what processes are called.
 const PROGRAM: &str = "majordomo";
+/// The same before it is whole.
+const ASIDE: &str = "majordomo.new";
 /// How often a program is started that does not get ready.
 const STARTS: u32 = 3;
 /// How long `--version` may take.
 const CHECK: Duration = Duration::from_secs(30);
+/// Before the next attempt to run one that is still being written.
+const BUSY: Duration = Duration::from_millis(20);
 
 /// What became of preparing a revision.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +73,12 @@ pub enum Source {
     Kept,
 }
 
+/// Where the program of a revision is found.
+enum Found {
+    Installed,
+    Here(PathBuf),
+}
+
 /// The folder, and what this process is.
 #[derive(Debug)]
 pub struct Programs {
@@ -90,7 +100,10 @@ impl Programs {
             // what the start program has put there before it knew a number
             let started = root.join("current").join(PROGRAM);
             if started.exists() {
-                programs.put(&started, &folder)?;
+                programs.link(&started, &folder)?;
+                place(&folder)?;
+                sync(&folder)?;
+                sync(&root.join("revisions"))?;
             }
             programs.flip(&programs.runs)?;
             programs.prune(&[&programs.runs]);
@@ -127,39 +140,105 @@ impl Programs {
         remove(&self.root.join("trial"))
     }
 
-    /// Gets a revision ready to be started next. Done again, it does the same.
+    /// Gets a revision ready to be started next. Done again, it does the same. Where it can't, nothing is left of it.
     pub(crate) async fn take(self: Arc<Programs>, order: Order) -> Result<(), Error> {
-        if let (Source::Installed, Some(installed)) = (order.source, &self.installed) {
-            runs(installed).await?;
+        let order = Arc::new(order);
+        let taken = self.copy_check_and_take(&order).await;
+        if taken.is_err() {
+            // why it can't be taken is what counts; the next attempt removes the rest
+            let _left = blocking(&self, &order, Programs::clean).await;
         }
-        tokio::task::spawn_blocking(move || self.take_now(&order)).await.map_err(|_| Error::Cancelled)?
+        taken
+    }
+
+    async fn copy_check_and_take(self: &Arc<Programs>, order: &Arc<Order>) -> Result<(), Error> {
+        // what is installed may be replaced meanwhile: what is checked is what is started
+        if let Some((aside, installed)) = blocking(self, order, Programs::lay_aside).await? {
+            runs(&aside, &installed).await?;
+        }
+        blocking(self, order, Programs::take_now).await
+    }
+
+    /// Puts the program of this revision beside its place. `Some`: where it is, and which installed program it is a copy of.
+    fn lay_aside(&self, order: &Order) -> Result<Option<(PathBuf, PathBuf)>, Error> {
+        let Some(installed) = &self.installed else { return Ok(None) };
+        let folder = self.make(&order.revision)?;
+        match self.from(order) {
+            Found::Installed => self.copy(installed, &folder).map(|aside| Some((aside, installed.clone()))),
+            Found::Here(own) => {
+                self.link(&own, &folder)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Where the program of that revision comes from.
+    fn from(&self, order: &Order) -> Found {
+        let kept = match order.source {
+            Source::Installed => None,
+            Source::Kept => self.kept(&order.revision),
+        };
+        // one that is behind takes what is installed; one that has lost what it is to go back to keeps what it runs
+        let program = |revision| Number::of(revision).map(|number| number.program);
+        let behind = program(&order.revision) > program(&self.runs);
+        match kept {
+            Some(kept) => Found::Here(kept),
+            None if order.source == Source::Installed || behind => Found::Installed,
+            None => Found::Here(self.folder(&self.runs).join(PROGRAM)),
+        }
     }
 
     fn take_now(&self, order: &Order) -> Result<(), Error> {
-        let Order { revision, source, keep } = order;
+        let Order { revision, source: _, keep } = order;
+        let trial = self.installed.is_some() && matches!(self.from(order), Found::Installed);
+        let back = self.back(order);
         let folder = self.make(revision)?;
-        let mut trial = false;
-        if let Some(installed) = &self.installed {
-            let kept = match source {
-                Source::Installed => None,
-                Source::Kept => self.kept(revision),
-            };
-            // one that is behind takes what is installed; one that has lost what it is to go back to keeps what it runs
-            let behind = Number::of(revision).map(|n| n.program) > Number::of(&self.runs).map(|n| n.program);
-            trial = kept.is_none() && (*source == Source::Installed || behind);
-            let own = self.folder(&self.runs).join(PROGRAM);
-            let from = kept.unwrap_or_else(|| if trial { installed.clone() } else { own });
-            self.put(&from, &folder)?;
+        if self.installed.is_some() {
+            place(&folder)?;
         }
+        sync(&folder)?;
+        sync(&self.root.join("revisions"))?;
         remove(&self.root.join("gave-up"))?;
         if trial {
-            self.write("trial", &format!("{} {STARTS}\n", self.runs))?;
+            remove(&self.root.join("ended"))?;
+            self.write("trial", &format!("{back} {STARTS}\n"))?;
         } else {
             remove(&self.root.join("trial"))?;
         }
         self.flip(revision)?;
-        self.prune(&[revision, &self.runs, keep]);
+        self.prune(&[revision, &self.runs, keep, &back]);
         Ok(())
+    }
+
+    /// What a trial goes back to: what runs here, unless that was never ready itself.
+    fn back(&self, order: &Order) -> Revision {
+        let there =
+            |revision: &Revision| *revision != order.revision && self.folder(revision).join(PROGRAM).exists();
+        if !Self::on_trial(&self.root) {
+            return self.runs.clone();
+        }
+        let proven = std::iter::once(order.keep.clone()).chain(self.before());
+        proven.into_iter().find(there).unwrap_or_else(|| self.runs.clone())
+    }
+
+    /// What the trial that is under way goes back to.
+    fn before(&self) -> Option<Revision> {
+        let text = fs::read_to_string(self.root.join("trial")).ok()?;
+        text.split(' ').next().and_then(Number::parse).map(Number::revision)
+    }
+
+    /// Nothing stays of what could not be taken: a full disk would stay full.
+    fn clean(&self, order: &Order) -> Result<(), Error> {
+        let back = self.back(order);
+        let current = Self::current(&self.root);
+        self.prune(&[&self.runs, &order.keep, &back, current.as_ref().unwrap_or(&self.runs)]);
+        remove(&self.folder(&order.revision).join(ASIDE))?;
+        if current == self.before() {
+            // nothing is on trial
+            remove(&self.root.join("trial"))?;
+        }
+        remove(&self.root.join("trial.new"))?;
+        remove(&self.root.join("current.new"))
     }
 
     fn folder(&self, revision: &Revision) -> PathBuf {
@@ -185,24 +264,30 @@ impl Programs {
         paths.into_iter().find(|path| path.exists())
     }
 
-    /// Puts a program into the folder of a revision: a link to the same file where it is one of ours.
-    fn put(&self, from: &Path, folder: &Path) -> Result<(), Error> {
-        let (aside, to) = (folder.join("majordomo.new"), folder.join(PROGRAM));
-        if fs::canonicalize(from).ok().is_some_and(|from| fs::canonicalize(&to).ok() == Some(from)) {
+    /// Lays one of our programs aside in the folder of a revision: a link to the same file, where there can be one.
+    fn link(&self, from: &Path, folder: &Path) -> Result<(), Error> {
+        let same = |path: &Path| fs::canonicalize(path).ok();
+        let aside = folder.join(ASIDE);
+        remove(&aside)?;
+        if same(from).is_some_and(|from| same(&folder.join(PROGRAM)) == Some(from)) {
             return Ok(());
         }
-        remove(&aside)?;
-        if !from.starts_with(&self.root)
-            || fs::hard_link(fs::canonicalize(from).unwrap_or(from.to_owned()), &aside).is_err()
-        {
-            fs::copy(from, &aside).map_err(Error::io("copy the program to", &aside))?;
-            let whole = fs::File::open(&aside).and_then(|file| {
-                file.set_permissions(fs::Permissions::from_mode(0o755))?;
-                file.sync_all()
-            });
-            whole.map_err(Error::io("write", &aside))?;
+        match fs::hard_link(same(from).unwrap_or(from.to_owned()), &aside) {
+            Ok(()) => Ok(()),
+            Err(_) => self.copy(from, folder).map(drop),
         }
-        fs::rename(&aside, &to).map_err(Error::io("write", &to))
+    }
+
+    fn copy(&self, from: &Path, folder: &Path) -> Result<PathBuf, Error> {
+        let aside = folder.join(ASIDE);
+        remove(&aside)?;
+        fs::copy(from, &aside).map_err(Error::io("copy the program to", &aside))?;
+        let whole = fs::File::open(&aside).and_then(|file| {
+            file.set_permissions(fs::Permissions::from_mode(0o755))?;
+            file.sync_all()
+        });
+        whole.map_err(Error::io("write", &aside))?;
+        Ok(aside)
     }
 
     fn flip(&self, revision: &Revision) -> Result<(), Error> {
@@ -210,19 +295,18 @@ impl Programs {
         remove(&aside)?;
         symlink(Path::new("revisions").join(&revision.0), &aside).map_err(Error::io("write", &aside))?;
         fs::rename(&aside, &current).map_err(Error::io("write", &current))?;
-        self.sync()
+        sync(&self.root)
     }
 
     fn write(&self, name: &str, text: &str) -> Result<(), Error> {
         let (aside, to) = (self.root.join(format!("{name}.new")), self.root.join(name));
-        fs::write(&aside, text).map_err(Error::io("write", &aside))?;
+        let whole = fs::File::create(&aside).and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        });
+        whole.map_err(Error::io("write", &aside))?;
         fs::rename(&aside, &to).map_err(Error::io("write", &to))?;
-        self.sync()
-    }
-
-    /// A machine that loses its power now must find all of it.
-    fn sync(&self) -> Result<(), Error> {
-        fs::File::open(&self.root).and_then(|root| root.sync_all()).map_err(Error::io("write", &self.root))
+        sync(&self.root)
     }
 
     fn prune(&self, keep: &[&Revision]) {
@@ -236,6 +320,31 @@ impl Programs {
     }
 }
 
+/// Does what blocks where it may.
+async fn blocking<T: Send + 'static>(
+    programs: &Arc<Programs>,
+    order: &Arc<Order>,
+    what: impl FnOnce(&Programs, &Order) -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let (programs, order) = (Arc::clone(programs), Arc::clone(order));
+    tokio::task::spawn_blocking(move || what(&programs, &order)).await.map_err(|_| Error::Cancelled)?
+}
+
+/// Puts what was laid aside into its place.
+fn place(folder: &Path) -> Result<(), Error> {
+    let to = folder.join(PROGRAM);
+    match fs::rename(folder.join(ASIDE), &to) {
+        // it is there already
+        Err(error) if error.kind() == io::ErrorKind::NotFound && to.exists() => Ok(()),
+        placed => placed.map_err(Error::io("write", &to)),
+    }
+}
+
+/// A machine that loses its power now must find all of it.
+fn sync(folder: &Path) -> Result<(), Error> {
+    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io("write", folder))
+}
+
 fn remove(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
@@ -243,17 +352,24 @@ fn remove(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Refuses a program that can't even say its version: one of another kind of machine, or a file that is cut.
-async fn runs(program: &Path) -> Result<(), Error> {
-    let does_not = |why: String| Error::DoesNotRun { path: program.to_owned(), why };
-    let mut command = tokio::process::Command::new(program);
-    command
-        .arg("--version")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true);
-    match tokio::time::timeout(CHECK, command.status()).await {
+/// Refuses a program that can't even say its version: one of another kind of machine, or a file that is cut. `copy` is run,
+/// `installed` is named.
+async fn runs(copy: &Path, installed: &Path) -> Result<(), Error> {
+    let does_not = |why: String| Error::DoesNotRun { path: installed.to_owned(), why };
+    let version = async {
+        loop {
+            let mut command = tokio::process::Command::new(copy);
+            command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            match command.kill_on_drop(true).status().await {
+                // A process that was started while it was written has its file open until it runs its own program.
+                Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
+                    tokio::time::sleep(BUSY).await;
+                }
+                ended => return ended,
+            }
+        }
+    };
+    match tokio::time::timeout(CHECK, version).await {
         Ok(Ok(status)) if status.success() => Ok(()),
         Ok(Ok(status)) => Err(does_not(format!("asked for its version, it ends with {status}"))),
         Ok(Err(error)) => Err(does_not(error.to_string())),
@@ -262,99 +378,4 @@ async fn runs(program: &Path) -> Result<(), Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn revision(text: &str) -> Revision {
-        Revision(text.to_owned())
-    }
-
-    fn script(path: &Path, text: &str) {
-        let aside = path.with_extension("aside");
-        fs::write(&aside, text).unwrap();
-        fs::set_permissions(&aside, fs::Permissions::from_mode(0o755)).unwrap();
-        fs::rename(aside, path).unwrap();
-    }
-
-    fn order(to: &str, source: Source, keep: &str) -> Order {
-        Order { revision: revision(to), source, keep: revision(keep) }
-    }
-
-    fn started(root: &Path) -> (String, String) {
-        let current = Programs::current(root).unwrap().0;
-        (current, fs::read_to_string(root.join("current").join(PROGRAM)).unwrap())
-    }
-
-    fn kept(root: &Path) -> Vec<String> {
-        let names = fs::read_dir(root.join("revisions")).unwrap().flatten();
-        let mut names: Vec<_> = names.map(|e| e.file_name().to_str().unwrap().to_owned()).collect();
-        names.sort();
-        names
-    }
-
-    #[tokio::test]
-    async fn a_machine_takes_programs_restarts_them_and_goes_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let (root, installed) = (folder.path().join("state"), folder.path().join("installed"));
-        fs::create_dir(&root).unwrap();
-        let open = || Arc::new(Programs::open(&root, Some(installed.clone()), None).unwrap());
-        script(&installed, "#!/bin/sh\n# one\n");
-        // as the start program does it
-        fs::create_dir_all(root.join("revisions/first")).unwrap();
-        fs::copy(&installed, root.join("revisions/first/majordomo")).unwrap();
-        symlink("revisions/first", root.join("current")).unwrap();
-        let programs = open();
-        assert_eq!(programs.runs(), &revision("1.0"));
-        let one = "#!/bin/sh\n# one\n".to_owned();
-        assert_eq!((started(&root), kept(&root)), (("1.0".to_owned(), one.clone()), vec!["1.0".to_owned()]));
-
-        script(&installed, "#!/bin/sh\n# two\n");
-        for _again in 0..2 {
-            Arc::clone(&programs).take(order("1.1", Source::Kept, "1.0")).await.unwrap();
-            assert_eq!(started(&root), ("1.1".to_owned(), one.clone()), "a restart takes no other program");
-            assert!(!Programs::on_trial(&root));
-        }
-        let programs = open();
-        Arc::clone(&programs).take(order("2.0", Source::Installed, "1.1")).await.unwrap();
-        let two = "#!/bin/sh\n# two\n".to_owned();
-        assert_eq!(started(&root), ("2.0".to_owned(), two.clone()));
-        assert_eq!(fs::read_to_string(root.join("trial")).unwrap(), "1.1 3\n");
-        assert_eq!(kept(&root), ["1.1", "2.0"]);
-        let programs = open();
-        assert!(Programs::on_trial(&root));
-        programs.ready().unwrap();
-        assert!(!Programs::on_trial(&root));
-
-        Arc::clone(&programs).take(order("1.1", Source::Kept, "1.1")).await.unwrap();
-        assert_eq!(started(&root), ("1.1".to_owned(), one));
-        // it was away, and is behind
-        let programs = open();
-        Arc::clone(&programs).take(order("3.2", Source::Kept, "3.1")).await.unwrap();
-        assert_eq!((started(&root), Programs::on_trial(&root)), (("3.2".to_owned(), two), true));
-    }
-
-    #[tokio::test]
-    async fn a_program_that_can_not_run_is_not_taken() {
-        let folder = tempfile::tempdir().unwrap();
-        let (root, installed) = (folder.path().join("state"), folder.path().join("installed"));
-        fs::create_dir(&root).unwrap();
-        let programs = Arc::new(Programs::open(&root, Some(installed.clone()), None).unwrap());
-        for (text, why) in [("#!/bin/sh\nexit 3\n", "exit status: 3"), ("\u{7f}ELF", "does not run")] {
-            script(&installed, text);
-            let order = order("2.0", Source::Installed, "1.0");
-            let error = Arc::clone(&programs).take(order).await.unwrap_err().to_string();
-            assert!(error.contains(why), "{error}");
-            assert_eq!(Programs::current(&root), Some(revision("1.0")));
-        }
-    }
-
-    #[test]
-    fn what_was_gone_back_from_is_told() {
-        let folder = tempfile::tempdir().unwrap();
-        let programs = Programs::open(folder.path(), None, None).unwrap();
-        assert_eq!(programs.gave_up(), None);
-        fs::write(folder.path().join("gave-up"), "4.0\nit ended 3 times\n").unwrap();
-        let wanted = GaveUp { revision: revision("4.0"), why: "it ended 3 times".to_owned() };
-        assert_eq!(programs.gave_up(), Some(wanted));
-    }
-}
+mod tests;

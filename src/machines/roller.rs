@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use cluster::View;
-use model::{Clock, Fence, ReplicaState, RestartWhen, RolloutReport};
+use model::{Clock, Fence, ReplicaId, ReplicaState, RestartWhen, RolloutReport};
 use rollout::Policy;
-use store::{Answer, Lease, Store, Write};
+use store::{Answer, Lease, Member, Store, Write};
 
 use crate::going::said;
 use crate::plan::{Memory, Next, Plan, Seen};
@@ -21,6 +21,8 @@ pub struct Roller {
     held: Option<Held>,
     /// The last that was said.
     said: Option<RolloutReport>,
+    /// It was said that the plan can't be read.
+    foreign: bool,
 }
 
 /// The lease, held.
@@ -34,7 +36,7 @@ struct Held {
 impl Roller {
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, cluster: cluster::Handle) -> Roller {
         let (policy, memory) = (Policy::default(), Memory::default());
-        Roller { store, clock, cluster, policy, memory, held: None, said: None }
+        Roller { store, clock, cluster, policy, memory, held: None, said: None, foreign: false }
     }
 
     /// Runs until the process ends.
@@ -79,11 +81,9 @@ impl Roller {
         self.report(view, report).await
     }
 
-    /// Who is ready, and does not go itself while others could replace it.
+    /// Who is ready, and does not go itself while others could replace it; who has been drained where nobody is ready.
     fn may(&self, view: &View, lease: Option<&Lease>) -> bool {
         let me = self.cluster.me();
-        let state = |id| view.member(id).map(|m| m.state);
-        let ready = state(me) == Some(ReplicaState::Ready);
         let machines = view.members.iter().filter(|m| m.live()).all(|m| Number::parse(&m.revision).is_some());
         let plan = match &self.held {
             Some(held) => Some(held.plan.clone()),
@@ -92,7 +92,7 @@ impl Roller {
         let runs = view.member(me).map(|m| rollout::Revision(m.revision.clone()));
         let goes = plan.is_some_and(|plan| plan.names(&me.name) && Some(plan.target()) != runs.as_ref());
         let others = view.members.iter().any(|m| m.id != *me && m.state == ReplicaState::Ready);
-        ready && machines && !(goes && others)
+        serves(&view.members, me) && machines && !(goes && others)
     }
 
     async fn let_go(&mut self, lease: Option<&Lease>) -> Result<(), store::Error> {
@@ -115,6 +115,14 @@ impl Roller {
         if holder.is_some_and(|holder| holder != me && view.member(holder).is_some_and(store::Member::live)) {
             return Ok(false);
         }
+        if lease.is_some_and(|lease| Plan::foreign(&lease.note)) {
+            if !std::mem::replace(&mut self.foreign, true) {
+                tracing::warn!(
+                    "how far the restart is was written by another version: a replica that runs it goes on"
+                );
+            }
+            return Ok(false);
+        }
         let seen = lease.map(|lease| lease.fence);
         let at = self.clock.now();
         let acquire = Write::AcquireLease { lease: ROLLOUT.to_owned(), me: me.clone(), seen, at };
@@ -122,6 +130,11 @@ impl Roller {
         // The one before may have written since we looked.
         let leases = self.store.leases().await?;
         let note = leases.iter().find(|lease| lease.name == ROLLOUT).map(|lease| lease.note.as_str());
+        if note.is_some_and(Plan::foreign) {
+            let (me, lease) = (me.clone(), ROLLOUT.to_owned());
+            self.store.write(Write::ReleaseLease { lease, me, fence }).await?;
+            return Ok(false);
+        }
         let reported = view.meta.rollout.as_ref().map_or(0, |report| report.restart);
         let known = note.and_then(Plan::read);
         let written = known.is_some();
@@ -161,5 +174,39 @@ impl Roller {
             busy += running.iter().filter(|row| !view.live(row.owner)).count() as u64;
         }
         Ok(Some(busy))
+    }
+}
+
+/// Whether this member can look after a restart.
+fn serves(members: &[Member], me: &ReplicaId) -> bool {
+    let ready = |m: &Member| m.state == ReplicaState::Ready;
+    match members.iter().find(|m| m.id == *me).map(|m| m.state) {
+        Some(ReplicaState::Ready) => true,
+        // All were drained by hand: a restart that is asked for begins with one of them.
+        Some(ReplicaState::Draining) => !members.iter().any(ready),
+        Some(
+            ReplicaState::Setup | ReplicaState::Waiting | ReplicaState::Starting | ReplicaState::Stopped,
+        )
+        | None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::tests::member;
+
+    #[test]
+    fn a_drained_replica_looks_after_a_restart_only_while_nobody_is_ready() {
+        use ReplicaState::{Draining, Ready, Starting, Stopped};
+        for (states, wanted) in [
+            ([Ready, Draining, Starting], [true, false, false]),
+            ([Draining, Draining, Stopped], [true, true, false]),
+            ([Draining, Starting, Stopped], [true, false, false]),
+        ] {
+            let members: Vec<_> = (0..).zip(states).map(|(at, state)| member(at, "1.0", state)).collect();
+            let may: Vec<_> = members.iter().map(|m| serves(&members, &m.id)).collect();
+            assert_eq!(may, wanted, "{states:?}");
+        }
     }
 }

@@ -42,6 +42,8 @@ pub enum State {
     Draining,
     /// It has nothing any more.
     Drained,
+    /// It was lost, and whoever starts replicas can't know whether it comes back: no proof against what it was to run.
+    Away,
 }
 
 /// What the administrator has chosen.
@@ -170,7 +172,7 @@ pub fn step(rollout: Rollout, observed: &Observed<'_>, policy: &Policy) -> (Roll
     let current = slot.revision == *rollout.target();
     match (turn.stage, slot.state) {
         (_, State::Ready) if current => next(Rollout { turn: None, ..rollout }, observed, policy),
-        (Stage::Start, State::Starting) if current => (rollout, Act::Nothing),
+        (Stage::Start, State::Starting | State::Away) if current => (rollout, Act::Nothing),
         (Stage::Drain, State::Ready | State::Draining) if !expired(turn.since, policy.drain, observed) => {
             let act = if slot.state == State::Ready { Act::Drain(turn.ordinal) } else { Act::Nothing };
             (rollout, act)

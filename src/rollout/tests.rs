@@ -168,7 +168,7 @@ fn progress(slot: &mut Slot) {
         State::Starting if slot.revision.0 == BROKEN => slot.broken = Some("it is broken".to_owned()),
         State::Starting => slot.state = State::Ready,
         State::Draining => slot.state = State::Drained,
-        State::Ready | State::Drained => {}
+        State::Ready | State::Drained | State::Away => {}
     }
 }
 

@@ -196,3 +196,33 @@ fn builds_go_on_when_a_machine_is_lost_and_it_is_told_what_to_run_when_it_is_bac
     let builds = story.load.finish(LONG);
     eprintln!("{:?}", story.load.check(&builds));
 }
+
+#[test]
+fn a_machine_whose_program_has_become_too_old_takes_what_is_installed() {
+    let mut machines = Machines::start("machines-old", None);
+    machines.units[2].power_off();
+    // as if the others had a newer version meanwhile
+    let former = machines.server.sql("home0", "SELECT level FROM meta");
+    machines.server.sql("home0", "UPDATE meta SET level = 1000");
+    machines.units[2].power_on();
+    let current = path(&machines.units[2], "current");
+    wait(LONG, "it gives its program up", || {
+        (std::fs::read_link(&current).unwrap().ends_with("first")).then_some(())
+    });
+    // what is installed is too old as well, then it is not
+    let starts = machines.units[2].starts();
+    wait(LONG, "it goes on trying", || (machines.units[2].starts() > starts + 1).then_some(()));
+    let another = "#!/bin/sh\nexit 5\n";
+    machines.install(|aside| std::fs::write(aside, another).unwrap());
+    let taken = current.join("majordomo");
+    wait(LONG, "a package is taken", || {
+        std::fs::read(&taken).is_ok_and(|program| program == another.as_bytes()).then_some(())
+    });
+    machines.install(|aside| {
+        std::fs::copy(env!("CARGO_BIN_EXE_majordomo"), aside).unwrap();
+    });
+    machines.server.sql("home0", &format!("UPDATE meta SET level = {former}"));
+    machines.wait_ready();
+    assert_eq!(machines.revisions(), ["1.0"; 3]);
+    machines.stop();
+}

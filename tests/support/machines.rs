@@ -18,7 +18,7 @@ pub(crate) struct Machines {
     pub(crate) units: Vec<Unit>,
     front: Option<Front>,
     pub(crate) controller: Controller,
-    _server: Server,
+    pub(crate) server: Server,
 }
 
 impl Machines {
@@ -48,7 +48,7 @@ impl Machines {
         let front = kind.map(|kind| Front::start(kind, &root, address, &addresses));
         let options = Options { name, store: None, replicas: 3, agents: 0 };
         let controller = Controller::of_machines(root, secrets, address, options);
-        let machines = Machines { units, front, controller, _server: server };
+        let machines = Machines { units, front, controller, server };
         machines.wait_ready();
         machines
     }

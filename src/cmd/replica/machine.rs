@@ -86,6 +86,11 @@ pub(super) fn peer_address(args: &ReplicaArgs, bound: SocketAddr) -> Result<Stri
     Ok(bound.to_string())
 }
 
+/// Whether no start of this program will ever succeed here: the home was raised to a level that it does not know.
+pub(super) fn outdated(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref::<home::OpenError>(), Some(home::OpenError::Level(_)))
+}
+
 /// What this machine runs, and what it can be told to run.
 pub(super) async fn programs(
     args: &ReplicaArgs,
@@ -162,6 +167,13 @@ pub(super) async fn tell(notifier: &Notifier, this: &This, programs: Option<&Pro
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_is_too_old_for_a_home_at_a_level_that_it_does_not_know() {
+        let too_high = model::level::usable(9, 1).unwrap_err();
+        assert!(outdated(&anyhow!(home::OpenError::from(too_high)).context("open the home")));
+        assert!(!outdated(&anyhow!(home::OpenError::Url("x".to_owned()))));
+    }
 
     #[tokio::test]
     async fn an_address_is_reserved_before_anybody_can_connect() {

@@ -10,7 +10,7 @@ fn name(text: &str) -> ReplicaName {
     ReplicaName::parse(text).unwrap()
 }
 
-fn member(at: u32, revision: &str, state: ReplicaState) -> Member {
+pub(crate) fn member(at: u32, revision: &str, state: ReplicaState) -> Member {
     Member {
         id: ReplicaId { name: name(&format!("ci-{at}")), incarnation: i64::from(at) + 1 },
         ordinal: at,
@@ -44,6 +44,8 @@ struct World {
     now: u64,
     busy: u64,
     report: Option<RolloutReport>,
+    /// Never comes back once it has ended.
+    off: Option<usize>,
 }
 
 impl World {
@@ -51,7 +53,7 @@ impl World {
         let members: Vec<_> = (0..3).map(|at| member(at, "1.0", ReplicaState::Ready)).collect();
         let plan = Plan::first(&members, 0);
         let (gave_up, memory) = (BTreeMap::new(), Memory::default());
-        World { members, gave_up, plan, memory, now: 0, busy: 0, report: None }
+        World { members, gave_up, plan, memory, now: 0, busy: 0, report: None, off: None }
     }
 
     fn ask(&mut self, restart: &Restart) {
@@ -99,6 +101,7 @@ impl World {
             let order = self.order(at);
             let member = &mut self.members[at];
             match (member.state, order) {
+                (ReplicaState::Stopped, _) if self.off == Some(at) => {}
                 (ReplicaState::Stopped, _) => {
                     (member.state, member.id.incarnation) =
                         (ReplicaState::Starting, member.id.incarnation + 10);
@@ -134,6 +137,22 @@ impl World {
             self.live(&mut starts);
         }
         panic!("it does not come to rest: {:?} {:?}", self.report, self.members);
+    }
+
+    /// Until it rests, with one machine that does not come back.
+    fn rest(&mut self) {
+        for _ in 0..(4 * AWAY.as_secs()) {
+            self.look();
+            self.live(&mut |_, _| true);
+            if self.at_rest() {
+                return;
+            }
+        }
+        panic!("it does not come to rest: {:?} {:?}", self.report, self.members);
+    }
+
+    fn at_rest(&self) -> bool {
+        matches!(self.phase(), RolloutPhase::Settled | RolloutPhase::Halted) && self.serving() >= 2
     }
 
     fn revisions(&self) -> Vec<&str> {
@@ -251,17 +270,91 @@ fn one_that_was_away_is_told_what_to_run_when_it_is_back() {
 }
 
 #[test]
-fn a_machine_that_does_not_come_back_halts_the_restart_and_the_others_stay() {
+fn a_machine_that_is_lost_in_its_turn_is_not_waited_for_and_told_when_it_is_back() {
     let mut world = World::new();
     world.ask(&asked(1, false));
-    world.look();
-    world.members[0].state = ReplicaState::Stopped;
-    for _ in 0..310 {
+    world.off = Some(0);
+    world.rest();
+    assert_eq!((world.phase(), &world.revisions()[1..]), (RolloutPhase::Settled, &["1.1"; 2][..]));
+    // what is asked for later is not held up either
+    world.ask(&asked(2, true));
+    world.rest();
+    assert_eq!((world.phase(), &world.revisions()[1..]), (RolloutPhase::Settled, &["2.0"; 2][..]));
+    world.off = None;
+    world.members[0].revision = "1.1".to_owned();
+    world.run(|_, _| true);
+    assert_eq!((world.phase(), world.revisions()), (RolloutPhase::Settled, vec!["2.0"; 3]));
+}
+
+#[test]
+fn the_next_holder_does_not_wait_once_more_for_a_machine_that_is_away() {
+    let mut world = World::new();
+    world.ask(&asked(1, false));
+    world.off = Some(0);
+    let begun = world.now;
+    let mut turn = None;
+    for _ in 0..(AWAY.as_secs() + 60) {
         world.look();
+        // holders let go of the lease before they go
+        let now = world.plan.turn.as_ref().map(|turn| turn.name.clone());
+        if std::mem::replace(&mut turn, now.clone()) != now && world.now > begun + AWAY.as_secs() {
+            world.memory = Memory::default();
+        }
+        world.live(&mut |_, _| true);
     }
+    assert_eq!((world.phase(), &world.revisions()[1..]), (RolloutPhase::Settled, &["1.1"; 2][..]));
+}
+
+#[test]
+fn a_program_is_not_given_up_because_of_a_machine_that_was_lost_before_it_was_told() {
+    let mut world = World::new();
+    world.ask(&asked(1, false));
+    world.off = Some(0);
+    for _ in 0..100 {
+        world.look();
+        world.live(&mut |_, _| true);
+    }
+    assert_eq!(world.message(), "ci-0 starts with revision 1.1");
+    world.ask(&asked(2, true));
+    world.rest();
+    assert_eq!((world.phase(), &world.revisions()[1..]), (RolloutPhase::Settled, &["2.0"; 2][..]));
+}
+
+#[test]
+fn a_new_program_that_no_machine_has_come_back_with_is_given_up() {
+    let mut world = World::new();
+    world.ask(&asked(1, true));
+    world.off = Some(0);
+    for _ in 0..(2 * AWAY.as_secs()) {
+        world.look();
+        // the next holder waits as long
+        if world.now == 20 {
+            world.memory = Memory::default();
+        }
+        world.live(&mut |_, _| true);
+    }
+    world.rest();
     assert_eq!(world.report.as_ref().unwrap().failed.as_deref(), Some("it was not ready after 300 s"));
-    assert_eq!(world.revisions(), ["1.0"; 3]);
-    assert!(world.order(1).is_none() && world.order(2).is_none());
+    assert_eq!((world.phase(), &world.revisions()[1..]), (RolloutPhase::Halted, &["1.0"; 2][..]));
+    // the next attempt is not held up by it
+    world.ask(&asked(2, true));
+    world.rest();
+    assert_eq!((world.phase(), &world.revisions()[1..]), (RolloutPhase::Settled, &["3.0"; 2][..]));
+}
+
+#[test]
+fn a_restart_of_machines_that_were_all_drained_begins_with_one_of_them() {
+    let mut world = World::new();
+    for member in &mut world.members {
+        member.state = ReplicaState::Draining;
+    }
+    world.ask(&asked(1, false));
+    for _ in 0..60 {
+        world.look();
+        world.live(&mut |_, _| true);
+    }
+    assert_eq!((world.phase(), world.revisions()), (RolloutPhase::Settled, vec!["1.1"; 3]));
+    assert_eq!(world.serving(), 3);
 }
 
 #[test]
@@ -286,6 +379,17 @@ fn a_restart_before_the_store_was_set_back_is_not_done_again() {
     assert_eq!(world.plan.wanted, rev("1.1"));
     world.ask(&asked(6, false));
     assert_eq!(world.plan.wanted, rev("1.2"));
+}
+
+#[test]
+fn a_plan_that_only_another_version_can_read_is_left_as_it_is() {
+    let note = World::new().plan.write().unwrap();
+    assert!(Plan::read(&note).is_some() && !Plan::foreign(&note));
+    assert!(!Plan::foreign(""), "there is none");
+    let newer = note.replace("\"format\":1", "\"format\":2");
+    for foreign in [newer.as_str(), "{}", "?"] {
+        assert!(Plan::read(foreign).is_none() && Plan::foreign(foreign), "{foreign}");
+    }
 }
 
 proptest! {
@@ -320,5 +424,36 @@ proptest! {
         prop_assert_eq!(world.serving(), 3);
         let phase = if bad < 3 { RolloutPhase::Halted } else { RolloutPhase::Settled };
         prop_assert_eq!(world.phase(), phase);
+    }
+    /// One machine never comes back, whenever it is lost: what was asked for before and after comes to rest.
+    #[test]
+    fn a_machine_that_never_comes_back_holds_nobody_up(
+        lost in (0..60u64, 0..3usize),
+        holders in prop::collection::vec(0..600u64, 0..3),
+        reload: bool,
+        reload_later: bool,
+        starts: bool,
+    ) {
+        let (at, off) = lost;
+        let mut world = World::new();
+        world.ask(&asked(1, reload));
+        let wanted = world.plan.wanted.0.clone();
+        for step in 0..(5 * AWAY.as_secs()) {
+            if step == at {
+                (world.off, world.members[off].state) = (Some(off), ReplicaState::Stopped);
+            }
+            if holders.contains(&step) {
+                world.memory = Memory::default();
+            }
+            world.look();
+            prop_assert!(step < at || world.serving() >= 1);
+            world.live(&mut |_, revision| starts || revision.0 != wanted);
+        }
+        prop_assert!(world.at_rest(), "{:?} {:?}", world.report, world.members);
+        world.ask(&asked(2, reload_later));
+        world.rest();
+        prop_assert_eq!(world.phase(), RolloutPhase::Settled);
+        let target = world.plan.wanted.0.clone();
+        prop_assert!(world.members.iter().filter(|m| m.live()).all(|m| m.revision == target));
     }
 }

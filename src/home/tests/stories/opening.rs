@@ -119,6 +119,17 @@ async fn a_server_that_refuses_is_told_in_a_sentence() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_a_standby_for_a_moment_is_waited_for() {
+    let Some(url) = database().await else { return };
+    let separator = if url.contains('?') { '&' } else { '?' };
+    let url = format!("{url}{separator}options[default_transaction_read_only]=on");
+    let Err(error) = home::open(&url, None).await else { panic!("{url} was opened") };
+    assert!(error.passing(), "{error}");
+    let said = error.to_string();
+    assert!(said.contains("does not serve now (cannot execute CREATE TABLE in a read-only"), "{said}");
+}
+
+#[tokio::test]
 async fn a_wrong_password_is_told_in_a_sentence() {
     let Some(server) = Server::start() else { return };
     server.sql("postgres", "CREATE USER u PASSWORD 'right'");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use config::Definition;
@@ -302,9 +303,14 @@ fn diagnostics(errors: &[pipeline::diagnostic::Diagnostic]) -> String {
     )
 }
 
-/// Ends a build that can't run, with the reason in its log.
-pub(crate) async fn fail(shared: &Arc<Shared>, running: &Running, why: &str) -> Result<(), store::Error> {
+/// Ends a build that can't run, with the reason in its log; gives how long it took from leaving the queue.
+pub(crate) async fn fail(
+    shared: &Arc<Shared>,
+    running: &Running,
+    why: &str,
+) -> Result<Duration, store::Error> {
     let build = shared.store.build_by_id(running.build).await?;
+    let since = build.as_ref().map(|build| build.started_at);
     let causes = build.filter(|_| running.log_end == 0).map(|b| b.causes).unwrap_or_default();
     let head = causes.iter().map(|c| c.short_description() + "\n").collect::<String>();
     let text = Bytes::from(format!("{head}{}\nFinished: FAILURE\n", why.trim_end()));
@@ -325,7 +331,7 @@ pub(crate) async fn fail(shared: &Arc<Shared>, running: &Running, why: &str) -> 
     };
     shared.store.write(Write::Progress(Box::new(progress))).await?;
     shared.links.over(running.build, running.fence);
-    Ok(())
+    Ok(since.map_or(Duration::ZERO, |since| at.since(since)))
 }
 
 async fn count(shared: &Shared, running: &Running) -> Result<usize, store::Error> {

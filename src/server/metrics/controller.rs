@@ -2,16 +2,14 @@
 
 use meter::{Document, Name, escaped};
 use model::{RolloutPhase, RolloutReport};
+use store::JobCounts;
 
 use crate::error::Error;
 use crate::look::Look;
 use crate::ports::App;
 use crate::request::Base;
 
-const JOBS: Name = Name::new(
-    "majordomo_jobs",
-    "Jobs of the controller, of the first 10,000 by age, by whether they are disabled",
-);
+const JOBS: Name = Name::new("majordomo_jobs", "Jobs of the controller, by whether they are disabled");
 const NODES: Name = Name::new("majordomo_nodes", "Nodes of the controller, by whether they may work now");
 const EXECUTORS: Name =
     Name::new("majordomo_executors", "Executors of nodes that may work, by whether they do");
@@ -41,8 +39,7 @@ pub(crate) struct Places {
 
 /// What was read.
 pub(crate) struct Controller {
-    /// Enabled and disabled ones.
-    jobs: (u64, u64),
+    jobs: JobCounts,
     pub(crate) places: Places,
     pub(crate) queued: u64,
     /// Of them, those in their quiet period.
@@ -77,10 +74,8 @@ pub(crate) async fn read(app: &App) -> Result<Controller, Error> {
         replicas.push((member.id.name.to_string(), member.state.as_str(), builds));
     }
     let meta = look.meta().await?;
-    let jobs = super::jenkins::jobs(app).await?;
-    let disabled = jobs.iter().filter(|job| job.item.disabled).count() as u64;
     Ok(Controller {
-        jobs: (jobs.len() as u64 - disabled, disabled),
+        jobs: look.store().job_counts().await?,
         places,
         queued: queue.len() as u64,
         quiet_items: queue.iter().filter(|item| item.buildable_at > now).count() as u64,
@@ -105,7 +100,7 @@ impl Controller {
     pub(crate) fn write(&self, to: &mut Document) {
         let Places { online, offline, executors, busy } = self.places;
         let one = |value: u64| [(String::new(), float(value))];
-        let (enabled, disabled) = self.jobs;
+        let JobCounts { enabled, disabled } = self.jobs;
         to.gauge(JOBS, labelled("state", &[("enabled", enabled), ("disabled", disabled)]));
         to.gauge(NODES, labelled("state", &[("online", online), ("offline", offline)]));
         let free = executors.saturating_sub(busy);

@@ -10,7 +10,7 @@ use super::page::{Page, float, label};
 use crate::error::Error;
 use crate::front::JENKINS_VERSION;
 use crate::look::Look;
-use crate::metrics::controller::{self, Controller};
+use crate::metrics::controller::Controller;
 use crate::metrics::{REQUESTS, scrape};
 use crate::ports::App;
 use crate::request::Base;
@@ -21,7 +21,7 @@ const MOST: usize = 2_000;
 pub(super) async fn text(app: &App, jobs: &[Tally]) -> Result<String, Error> {
     let base = Base::of(Some("http://localhost"), &http::HeaderMap::new());
     let look = Look::new(app, &base);
-    let controller = controller::read(app).await?;
+    let controller = scrape::whole(app).await?;
     let replicas = scrape::all(app).await;
     let mut page = Page::default();
     status(&mut page, app, &controller, &replicas);

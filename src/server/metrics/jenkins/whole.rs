@@ -127,7 +127,7 @@ pub(super) fn gauges(controller: &Controller, jobs: &[Tally]) -> Vec<(&'static s
     let all = jobs.len() as u64;
     vec![
         ("jenkins.executor.count", places.executors),
-        ("jenkins.executor.free", places.executors.saturating_sub(places.busy)),
+        ("jenkins.executor.free", places.free()),
         ("jenkins.executor.in-use", places.busy),
         ("jenkins.job.count", all),
         ("jenkins.node.count", places.online + places.offline),

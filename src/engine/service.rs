@@ -13,7 +13,7 @@ use cluster::assign::Loads;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use link::Links;
-use model::{BuildId, Clock, Fence, Millis, ReplicaState};
+use model::{BuildId, BuildResult, Clock, Fence, Millis, ReplicaState};
 use parking_lot::Mutex;
 use remoting::peer::PeerHint;
 use store::{Adopted, Answer, Load, Objects, Running, Store, Taken, Write};
@@ -323,26 +323,22 @@ async fn life(
             }
             Err(NoDriver::Failed(why)) => {
                 tracing::info!(why, "a build can't run");
-                metrics.started.inc();
-                metrics.build_ended(model::BuildResult::Failure, Duration::ZERO);
-                if let Err(error) = start::fail(shared, &running, &why).await {
-                    tracing::debug!(%error, "end a build that can't run");
-                    tokio::time::sleep(cluster::LOOK).await;
+                match fail(shared, &running, &why).await {
+                    Ok(()) => count(metrics, &running),
+                    Err(error) => {
+                        tracing::debug!(%error, "end a build that can't run");
+                        tokio::time::sleep(cluster::LOOK).await;
+                    }
                 }
-                return Ended::Stopped(Stop::Finished(model::BuildResult::Failure));
+                return Ended::Stopped(Stop::Finished(BuildResult::Failure));
             }
         }
     };
-    let count = if lost.is_some() { &metrics.adopted } else { &metrics.started };
-    count.inc();
+    count(metrics, &running);
     let ended = Actor::run(Arc::clone(shared), driver, inbox, visible, lost).await;
     match &ended {
         Ended::Stopped(Stop::Finished(result)) => {
-            metrics.build_ended(*result, shared.clock.now().since(since));
-            let _nobody_wants_it = shared.over.send(running.build);
-            shared.outranked.lock().remove(&running.build);
-            tracing::debug!(%result, "a build has ended");
-            shared.discards.ask(&running.job);
+            over(shared, &running, *result, shared.clock.now().since(since));
         }
         Ended::Stopped(Stop::Fenced) => {
             metrics.fenced.inc();
@@ -361,6 +357,28 @@ async fn life(
         }
     }
     ended
+}
+
+/// A build begins here when its first record is ours. One that was lost, was handed over or is claimed anew is adopted.
+fn count(metrics: &Metrics, running: &Running) {
+    let count = if running.seq == 0 { &metrics.started } else { &metrics.adopted };
+    count.inc();
+}
+
+/// A build has ended here, in whatever way: its end is committed.
+fn over(shared: &Shared, running: &Running, result: BuildResult, lasted: Duration) {
+    shared.metrics.build_ended(result, lasted);
+    let _nobody_wants_it = shared.over.send(running.build);
+    shared.outranked.lock().remove(&running.build);
+    tracing::debug!(%result, "a build has ended");
+    shared.discards.ask(&running.job);
+}
+
+/// Ends a build that can't go on, with the reason in its log.
+async fn fail(shared: &Arc<Shared>, running: &Running, why: &str) -> Result<(), store::Error> {
+    let lasted = start::fail(shared, running, why).await?;
+    over(shared, running, BuildResult::Failure, lasted);
+    Ok(())
 }
 
 fn driven_elsewhere() {
@@ -387,7 +405,7 @@ async fn give_up(shared: &Arc<Shared>, running: &Running, why: &str) -> Result<(
 async fn end(shared: &Arc<Shared>, row: Running, why: &str) -> Result<(), store::Error> {
     let Some(row) = claim(shared, row).await? else { return Ok(()) };
     shared.spend(row.build, row.fence);
-    start::fail(shared, &row, why).await
+    fail(shared, &row, why).await
 }
 
 /// Most epochs that a store is believed to have gone back: each is one restore. Epochs are few, and an agent that lies

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use config::Definition;
@@ -64,7 +65,7 @@ pub(crate) async fn driver(shared: &Shared, running: &Running) -> Result<Started
     if running.seq == 0 {
         return Ok(Started { driver: begin(shared, running, &build).await?, since });
     }
-    let (mut records, bytes) = journal(shared, running.build).await?;
+    let (mut records, bytes) = journal(shared, running.build, Gone::Fails).await?;
     let first = (!records.is_empty()).then(|| records.remove(0));
     let Some(Record::Began(began)) = first else {
         return Err(NoDriver::Failed("its journal does not begin with its beginning".to_owned()));
@@ -87,8 +88,21 @@ pub(crate) async fn driver(shared: &Shared, running: &Running) -> Result<Started
     Ok(Started { driver, since })
 }
 
+/// What stands for a text of a journal that is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gone {
+    /// Nothing does: whatever took its place would not be what the machine was fed.
+    Fails,
+    /// An empty one, for who only looks: texts go when their build ends.
+    Empty,
+}
+
 /// The whole journal, with texts in place of the objects that hold them, and the bytes of both.
-pub(crate) async fn journal(shared: &Shared, build: BuildId) -> Result<(Vec<Record>, u64), NoDriver> {
+pub(crate) async fn journal(
+    shared: &Shared,
+    build: BuildId,
+    gone: Gone,
+) -> Result<(Vec<Record>, u64), NoDriver> {
     let (mut records, mut size) = (Vec::new(), 0);
     loop {
         let from = i64::try_from(records.len()).unwrap_or(i64::MAX);
@@ -101,16 +115,20 @@ pub(crate) async fn journal(shared: &Shared, build: BuildId) -> Result<(Vec<Reco
             let record: Record = serde_json::from_slice(&bytes).map_err(|e| {
                 NoDriver::Failed(format!("record {} of its journal can't be read: {e}", records.len()))
             })?;
-            let (record, text) = resolved(shared, build, record).await?;
+            let (record, text) = resolved(shared, build, record, gone).await?;
             size += text;
             records.push(record);
         }
     }
 }
 
-/// The record with its text, and the bytes of that. A text that is gone can't be replayed: whatever took its place would not
-/// be what the machine was fed.
-async fn resolved(shared: &Shared, build: BuildId, record: Record) -> Result<(Record, u64), NoDriver> {
+/// The record with its text, and the bytes of that.
+async fn resolved(
+    shared: &Shared,
+    build: BuildId,
+    record: Record,
+    gone: Gone,
+) -> Result<(Record, u64), NoDriver> {
     let Record::Outcome { step, outcome: Outcome::Done(data), at, raw } = record else {
         return Ok((record, 0));
     };
@@ -120,7 +138,13 @@ async fn resolved(shared: &Shared, build: BuildId, record: Record) -> Result<(Re
     let key = texts::text_key(build, hash);
     let most = usize::try_from(size).unwrap_or(usize::MAX);
     let bytes = shared.objects.get(&key, 0, most).await?;
-    let bytes = bytes.ok_or_else(|| NoDriver::Failed(format!("the object {key} of its journal is gone")))?;
+    let bytes = match (bytes, gone) {
+        (Some(bytes), _) => bytes,
+        (None, Gone::Empty) => Bytes::new(),
+        (None, Gone::Fails) => {
+            return Err(NoDriver::Failed(format!("the object {key} of its journal is gone")));
+        }
+    };
     let text = String::from_utf8_lossy(&bytes).into_owned();
     Ok((Record::Outcome { step, outcome: texts::with_text(&data, text), at, raw }, size))
 }
@@ -302,9 +326,14 @@ fn diagnostics(errors: &[pipeline::diagnostic::Diagnostic]) -> String {
     )
 }
 
-/// Ends a build that can't run, with the reason in its log.
-pub(crate) async fn fail(shared: &Arc<Shared>, running: &Running, why: &str) -> Result<(), store::Error> {
+/// Ends a build that can't run, with the reason in its log; gives how long it took from leaving the queue.
+pub(crate) async fn fail(
+    shared: &Arc<Shared>,
+    running: &Running,
+    why: &str,
+) -> Result<Duration, store::Error> {
     let build = shared.store.build_by_id(running.build).await?;
+    let since = build.as_ref().map(|build| build.started_at);
     let causes = build.filter(|_| running.log_end == 0).map(|b| b.causes).unwrap_or_default();
     let head = causes.iter().map(|c| c.short_description() + "\n").collect::<String>();
     let text = Bytes::from(format!("{head}{}\nFinished: FAILURE\n", why.trim_end()));
@@ -325,7 +354,7 @@ pub(crate) async fn fail(shared: &Arc<Shared>, running: &Running, why: &str) -> 
     };
     shared.store.write(Write::Progress(Box::new(progress))).await?;
     shared.links.over(running.build, running.fence);
-    Ok(())
+    Ok(since.map_or(Duration::ZERO, |since| at.since(since)))
 }
 
 async fn count(shared: &Shared, running: &Running) -> Result<usize, store::Error> {

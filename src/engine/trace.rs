@@ -10,7 +10,7 @@ use pipeline::machine::{Machine, Status};
 use pipeline::program::Program;
 
 use crate::service::Shared;
-use crate::start::{self, NoDriver};
+use crate::start::{self, Gone, NoDriver};
 
 /// Instructions of the machine at once.
 const SLICE: u64 = 200_000;
@@ -71,11 +71,11 @@ pub struct Span {
     pub failed: Option<String>,
 }
 
-/// Reads the journal of a build and replays it. `None`: the build is gone, or runs.
+/// Reads the journal of a build and replays it; long texts in it are gone by then. `None`: the build is gone, or runs.
 pub(crate) async fn of(shared: &Shared, id: BuildId) -> Result<Option<BuildTrace>, NoDriver> {
     let Some(build) = shared.store.build_by_id(id).await? else { return Ok(None) };
     let (Some(ended_at), Some(result)) = (build.ended_at, build.result) else { return Ok(None) };
-    let (mut records, _) = start::journal(shared, id).await?;
+    let (mut records, _) = start::journal(shared, id, Gone::Empty).await?;
     let first = (!records.is_empty()).then(|| records.remove(0));
     let mut language = "pipeline";
     let (spans, left_out) = match first {

@@ -32,8 +32,15 @@ const KILL_AGAIN: Duration = Duration::from_secs(1);
 const OURS: &str = "MAJORDOMO_";
 /// What an agent logs.
 const LOG_ENVS: [&str; 2] = ["MAJORDOMO_LOG", "MAJORDOMO_LOG_FORMAT"];
+/// Read by replicas: what shows a collector of traces who they are. A secret, as a rule.
+const COLLECTOR_ENVS: [&str; 2] = ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"];
 /// Read by replicas: everybody may see metrics.
 const METRICS_OPEN_ENV: &str = "MAJORDOMO_METRICS_OPEN";
+
+/// Whether this variable of `up` is not for agents.
+fn replicas_only(name: &str) -> bool {
+    name.starts_with(OURS) && !LOG_ENVS.contains(&name) || COLLECTOR_ENVS.contains(&name)
+}
 
 /// What is kept running.
 #[derive(Clone)]
@@ -241,11 +248,7 @@ impl Supervisor {
                 // What is meant for `up` and its replicas is not the agent's, nor that of those whose steps it runs: among
                 // it is where the database is.
                 let own = std::env::vars_os().map(|(name, _)| name);
-                let ours = |name: &OsString| {
-                    let text = name.to_string_lossy();
-                    text.starts_with(OURS) && !LOG_ENVS.contains(&text.as_ref())
-                };
-                for name in own.filter(ours) {
+                for name in own.filter(|name| replicas_only(&name.to_string_lossy())) {
                     command.env_remove(name);
                 }
             }

@@ -7,6 +7,7 @@ use model::{Cause, JobName};
 use sha2::{Digest, Sha256};
 use store::Store;
 
+use crate::caller::{Proxies, address};
 use crate::error::Error;
 use crate::path::{Action, Route};
 use crate::request::{Asked, Params};
@@ -63,10 +64,12 @@ async fn token(store: &dyn Store, name: &JobName) -> Result<Option<String>, Erro
     }
 }
 
-/// Who has a build started. A token that is shown names nobody, though somebody may have signed in.
-pub(crate) fn cause(asked: &Asked, token: Option<&str>) -> Result<Cause, Error> {
+/// Who has a build started. A token that is shown names nobody, though somebody may have signed in; `proxies` are believed
+/// which address that is.
+pub(crate) fn cause(asked: &Asked, token: Option<&str>, proxies: &Proxies) -> Result<Cause, Error> {
+    let client = || address(&asked.headers, asked.remote, proxies);
     let remote = || Cause::Remote {
-        address: asked.remote.map(|r| r.ip().to_string()).unwrap_or_default(),
+        address: client().map(|client| client.to_string()).unwrap_or_default(),
         note: asked.param("cause").map(note).filter(|note| !note.is_empty()),
     };
     match (shown(token, asked.param("token")), &asked.user) {

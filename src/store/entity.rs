@@ -139,6 +139,13 @@ pub struct ItemSummary {
     pub version: i64,
 }
 
+/// How many jobs there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct JobCounts {
+    pub enabled: u64,
+    pub disabled: u64,
+}
+
 /// A job with its builds in numbers: what dashboards show of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tally {

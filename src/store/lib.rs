@@ -120,6 +120,8 @@ pub trait Items: Send + Sync + 'static {
         after: Option<&JobName>,
         limit: u32,
     ) -> Result<Vec<ItemSummary>>;
+    /// All jobs, in folders too, in numbers.
+    async fn job_counts(&self) -> Result<JobCounts>;
 }
 
 /// Which build of a job: a number or a permalink.

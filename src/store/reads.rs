@@ -21,6 +21,7 @@ macro_rules! for_all_reads {
         $with! { Items {
             item(name: &JobName) -> Option<Item>;
             children(parent: Option<&JobName>, after: Option<&JobName>, limit: u32) -> Vec<ItemSummary>;
+            job_counts() -> JobCounts;
         } }
         $with! { Builds {
             build(job: &JobName, which: Which) -> Option<Build>;

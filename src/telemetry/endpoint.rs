@@ -3,6 +3,8 @@
 use std::fmt;
 
 use hyper::Uri;
+use hyper::header::{HeaderName, HeaderValue};
+use percent_encoding::percent_decode_str;
 
 /// Why an address is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -13,7 +15,7 @@ pub enum EndpointError {
         "traces are sent over plain HTTP only; name a collector on this machine or in this cluster, as http://localhost:4318"
     )]
     Encrypted,
-    #[error("{0:?} is no list of NAME=VALUE, with commas between")]
+    #[error("{0:?} is no list of NAME=VALUE, with commas between and values percent-encoded")]
     Header(String),
 }
 
@@ -22,7 +24,7 @@ pub enum EndpointError {
 pub struct Endpoint {
     pub(crate) host: String,
     pub(crate) port: u16,
-    /// With `/v1/traces` at its end.
+    /// Where traces are sent; `/v1/traces`, as a rule.
     pub(crate) path: String,
     pub(crate) headers: Vec<(String, String)>,
 }
@@ -36,6 +38,12 @@ impl fmt::Debug for Endpoint {
 impl Endpoint {
     /// The base address, as `OTEL_EXPORTER_OTLP_ENDPOINT` has it, and headers as `OTEL_EXPORTER_OTLP_HEADERS`.
     pub fn parse(address: &str, headers: &str) -> Result<Endpoint, EndpointError> {
+        let base = Endpoint::whole(address, headers)?;
+        Ok(Endpoint { path: format!("{}/v1/traces", base.path.trim_end_matches('/')), ..base })
+    }
+
+    /// The address of traces themselves, as `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` has it.
+    pub fn whole(address: &str, headers: &str) -> Result<Endpoint, EndpointError> {
         let malformed = || EndpointError::Malformed(address.to_owned());
         let uri: Uri = address.trim().parse().map_err(|_| malformed())?;
         match uri.scheme_str() {
@@ -44,20 +52,21 @@ impl Endpoint {
             Some(_) | None => return Err(malformed()),
         }
         let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(malformed)?.to_owned();
-        let path = format!("{}/v1/traces", uri.path().trim_end_matches('/'));
-        let mut pairs = Vec::new();
-        for pair in headers.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').ok_or_else(|| EndpointError::Header(pair.to_owned()))?;
-            let (name, value) = (name.trim(), value.trim());
-            let good = hyper::header::HeaderName::try_from(name).is_ok()
-                && hyper::header::HeaderValue::try_from(value).is_ok();
-            if !good {
-                // without the value, which may be a secret
-                return Err(EndpointError::Header(name.to_owned()));
-            }
-            pairs.push((name.to_owned(), value.to_owned()));
-        }
-        Ok(Endpoint { host, port: uri.port_u16().unwrap_or(4_318), path, headers: pairs })
+        let pairs = headers.split(',').map(str::trim).filter(|pair| !pair.is_empty());
+        let headers = pairs.map(header).collect::<Result<_, _>>()?;
+        Ok(Endpoint { host, port: uri.port_u16().unwrap_or(4_318), path: uri.path().to_owned(), headers })
+    }
+}
+
+/// `NAME=VALUE`, of which the value may be percent-encoded. Errors are without the value, which may be a secret.
+fn header(pair: &str) -> Result<(String, String), EndpointError> {
+    let (name, value) = pair.split_once('=').ok_or_else(|| EndpointError::Header(pair.to_owned()))?;
+    let (name, value) = (name.trim(), percent_decode_str(value.trim()).decode_utf8());
+    let wrong = || EndpointError::Header(name.to_owned());
+    let value = value.map_err(|_| wrong())?;
+    match (HeaderName::try_from(name), HeaderValue::try_from(value.as_ref())) {
+        (Ok(_), Ok(_)) => Ok((name.to_owned(), value.into_owned())),
+        (Err(_), _) | (_, Err(_)) => Err(wrong()),
     }
 }
 
@@ -78,6 +87,21 @@ mod tests {
         for wrong in ["", "otel:4318", "http://", "ftp://x", "/x"] {
             assert!(matches!(of(wrong), Err(EndpointError::Malformed(_))), "{wrong}");
         }
+        let whole = Endpoint::whole("http://otel/x/traces", "").unwrap();
+        assert_eq!((whole.path.as_str(), whole.port), ("/x/traces", 4_318));
         assert_eq!(Endpoint::parse("http://a", "secret"), Err(EndpointError::Header("secret".into())));
+    }
+
+    #[test]
+    fn what_is_percent_encoded_in_a_header_is_decoded() {
+        let of = |headers: &str| Endpoint::parse("http://a", headers).map(|endpoint| endpoint.headers);
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(
+            of("authorization=Basic%20dTpw%3D%3D, x-scope=a%2Cb").unwrap(),
+            [pair("authorization", "Basic dTpw=="), pair("x-scope", "a,b")]
+        );
+        for wrong in ["a=s3cr3t%0Ax: y", "a=s3cr3t%FF"] {
+            assert_eq!(of(wrong), Err(EndpointError::Header("a".into())), "{wrong}");
+        }
     }
 }

@@ -21,6 +21,8 @@ use crate::metrics::{Dropped, Metrics};
 
 /// Traces of one request.
 const TOGETHER: usize = 64;
+/// Spans of one request, but for the first trace in it: some 3 MB, and collectors take 4 MiB as a rule.
+const SPANS: usize = engine::MOST_SPANS;
 /// Time for one request.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Whoever was told that the collector is away need not be told again before that.
@@ -64,32 +66,41 @@ impl Exporter {
         let mut told: Option<tokio::time::Instant> = None;
         loop {
             let Some(some) = self.next(&mut builds).await else { return };
-            let mut traces = Vec::new();
+            let (mut traces, mut spans) = (Vec::new(), 0);
             for build in some {
-                match source.trace(build).await {
-                    Some(trace) => traces.push(trace),
-                    None => self.metrics.dropped.inc(Dropped::Unreadable),
-                }
-            }
-            if traces.is_empty() {
-                continue;
-            }
-            let count = traces.len() as u64;
-            let sent = tokio::time::timeout(PATIENCE, self.send(&traces)).await;
-            let why = match sent {
-                Ok(Ok(())) => {
-                    self.metrics.exported.inc_by(count);
-                    told = None;
+                let Some(trace) = source.trace(build).await else {
+                    self.metrics.dropped.inc(Dropped::Unreadable);
                     continue;
+                };
+                if spans + trace.spans.len() > SPANS && !traces.is_empty() {
+                    self.hand_in(std::mem::take(&mut traces), &mut told).await;
+                    spans = 0;
                 }
-                Ok(Err(why)) => why,
-                Err(_) => format!("it did not answer within {} s", PATIENCE.as_secs()),
-            };
-            self.metrics.dropped.inc_by(Dropped::Collector, count);
-            if told.is_none_or(|at| at.elapsed() >= QUIET) {
-                told = Some(tokio::time::Instant::now());
-                tracing::info!(collector = ?self.endpoint, why, "traces are dropped: the collector does not take them");
+                spans += trace.spans.len();
+                traces.push(trace);
             }
+            if !traces.is_empty() {
+                self.hand_in(traces, &mut told).await;
+            }
+        }
+    }
+
+    /// Sends traces and counts what becomes of them. `told`: when it was said last that the collector does not take them.
+    async fn hand_in(&self, traces: Vec<BuildTrace>, told: &mut Option<tokio::time::Instant>) {
+        let count = traces.len() as u64;
+        let why = match tokio::time::timeout(PATIENCE, self.send(traces)).await {
+            Ok(Ok(())) => {
+                self.metrics.exported.inc_by(count);
+                *told = None;
+                return;
+            }
+            Ok(Err(why)) => why,
+            Err(_) => format!("it did not answer within {} s", PATIENCE.as_secs()),
+        };
+        self.metrics.dropped.inc_by(Dropped::Collector, count);
+        if told.is_none_or(|at| at.elapsed() >= QUIET) {
+            *told = Some(tokio::time::Instant::now());
+            tracing::info!(collector = ?self.endpoint, why, "traces are dropped: the collector does not take them");
         }
     }
 
@@ -113,9 +124,12 @@ impl Exporter {
         Some(some)
     }
 
-    async fn send(&self, traces: &[BuildTrace]) -> Result<(), String> {
+    async fn send(&self, traces: Vec<BuildTrace>) -> Result<(), String> {
         let Endpoint { host, port, path, headers } = &self.endpoint;
-        let body = json::request(&self.service, &self.replica, traces).to_string();
+        // Thousands of spans take long to write: not on a thread that others wait for.
+        let (service, replica) = (self.service.clone(), self.replica.clone());
+        let write = move || json::request(&service, &replica, &traces).to_string();
+        let body = tokio::task::spawn_blocking(write).await.map_err(|e| e.to_string())?;
         let address = (host.trim_matches(['[', ']']), *port);
         let stream = TcpStream::connect(address).await.map_err(|e| e.to_string())?;
         let (mut sender, connection) =
@@ -160,8 +174,22 @@ mod tests {
 
     use super::*;
 
-    /// Builds that have no steps.
+    /// Builds that have no steps, but for those from 100 on, which have more than half of what goes into a request.
     struct Builds(Sender<BuildId>);
+
+    fn step() -> engine::Span {
+        engine::Span {
+            id: "1".into(),
+            parent: None,
+            kind: engine::SpanKind::Step,
+            name: "sh".into(),
+            step: "1".into(),
+            node: None,
+            began: Millis(2),
+            ended: Millis(3),
+            failed: None,
+        }
+    }
 
     impl Source for Builds {
         fn ended(&self) -> Receiver<BuildId> {
@@ -180,7 +208,7 @@ mod tests {
                 queued_at: Millis(1),
                 started_at: Millis(2),
                 ended_at: Millis(3),
-                spans: vec![],
+                spans: vec![step(); if build.0 < 100 { 0 } else { SPANS / 2 + 1 }],
                 left_out: 0,
             })
         }
@@ -200,8 +228,7 @@ mod tests {
             let mut piece = [0; 4096];
             let read = stream.read(&mut piece).await.unwrap();
             said.extend_from_slice(&piece[..read]);
-            let text = String::from_utf8_lossy(&said);
-            if text.ends_with("]}]}]}") || read == 0 {
+            if said.ends_with(b"]}]}]}") || read == 0 {
                 break;
             }
         }
@@ -242,6 +269,31 @@ mod tests {
         }
         assert_eq!(metrics.exported.get(), 1);
         assert_eq!(metrics.dropped.get(Dropped::Unreadable), 1);
+    }
+
+    #[tokio::test]
+    async fn a_request_has_no_more_spans_than_a_collector_takes() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (exporter, metrics) = exporter(listener.local_addr().unwrap());
+        let builds = Builds(Sender::new(8));
+        let told = async {
+            while builds.0.receiver_count() == 0 {
+                tokio::task::yield_now().await;
+            }
+            (100..103).for_each(|n| drop(builds.0.send(BuildId(n))));
+            for n in 100..103 {
+                let said = collect(&listener, "200 OK").await;
+                assert_eq!(said.matches("BUILD a").count(), 1);
+                assert!(said.contains(&crate::trace_id("acme", BuildId(n))), "{n}");
+            }
+            while metrics.exported.get() < 3 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = exporter.run(&builds) => panic!("it ended"),
+            () = told => {}
+        }
     }
 
     #[tokio::test]

@@ -12,6 +12,14 @@ const SERVER: u8 = 2;
 const OK: u8 = 1;
 const ERROR: u8 = 2;
 
+/// Bytes of a name or message, which users may make as long as they like.
+const LONGEST: usize = 1_024;
+
+/// The beginning of what is too long.
+fn cut(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(LONGEST)).unwrap_or(text)
+}
+
 fn hash(parts: &[&str]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for part in parts {
@@ -49,7 +57,7 @@ fn number(key: &str, value: u64) -> Value {
 fn status(failed: Option<&str>) -> Value {
     match failed {
         None => json!({ "code": OK }),
-        Some(why) => json!({ "code": ERROR, "message": why }),
+        Some(why) => json!({ "code": ERROR, "message": cut(why) }),
     }
 }
 
@@ -85,7 +93,7 @@ fn base(
     json!({
         "traceId": trace_id(&trace.controller, trace.build),
         "spanId": span_id(&trace.controller, trace.build, id),
-        "name": name,
+        "name": cut(name),
         "kind": kind,
         "startTimeUnixNano": nanos(from),
         "endTimeUnixNano": nanos(to.max(from)),
@@ -139,10 +147,10 @@ fn span(trace: &BuildTrace, span: &Span) -> Value {
     };
     let mut attributes = vec![text("jenkins.pipeline.step.id", &span.step)];
     attributes.push(match span.kind {
-        SpanKind::Stage | SpanKind::Branch => text("jenkins.pipeline.step.name", &span.name),
-        SpanKind::Allocation => text("jenkins.pipeline.step.agent.label", &span.name),
+        SpanKind::Stage | SpanKind::Branch => text("jenkins.pipeline.step.name", cut(&span.name)),
+        SpanKind::Allocation => text("jenkins.pipeline.step.agent.label", cut(&span.name)),
         SpanKind::Node => text("jenkins.pipeline.step.type", "node"),
-        SpanKind::Step => text("jenkins.pipeline.step.type", &span.name),
+        SpanKind::Step => text("jenkins.pipeline.step.type", cut(&span.name)),
     });
     attributes.extend(span.node.as_deref().map(|node| text("jenkins.computer.name", node)));
     let times = (span.began, span.ended);
@@ -228,5 +236,13 @@ mod tests {
                 .iter()
                 .all(|s| s["traceId"] == root["traceId"] && s["spanId"].as_str().unwrap().len() == 16)
         );
+    }
+
+    #[test]
+    fn long_names_and_messages_are_cut_between_characters() {
+        let long = "ä".repeat(LONGEST);
+        assert_eq!((cut(&long).len(), cut("sh")), (LONGEST, "sh"));
+        assert_eq!(cut(&format!("a{long}")).len(), LONGEST - 1);
+        assert_eq!(status(Some(&long))["message"].as_str().unwrap().len(), LONGEST);
     }
 }

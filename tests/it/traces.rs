@@ -116,3 +116,45 @@ fn a_build_that_was_adopted_is_one_trace_and_the_logs_name_it() {
     }
     assert!(of_build > 0, "the end of the build, at least");
 }
+
+#[test]
+fn builds_that_can_not_begin_and_those_with_long_texts_have_traces_too() {
+    let (address, spans) = collector();
+    let mut options = Up::new(1, 1);
+    options.env = vec![("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{address}"))];
+    let it = Controller::of(options);
+    it.admin.create_job("broken", "node {");
+    it.admin.create_job(
+        "long",
+        "node { def t = sh(script: 'yes x | head -c 900000', returnStdout: true)\n stage('After') { sh 'true' } }",
+    );
+    it.admin.build("broken");
+    it.admin.build("long");
+    let root = |job: &str| {
+        within(Duration::from_secs(60), "the trace of the build", || {
+            let spans = spans.lock().unwrap();
+            spans.iter().find(|span| attribute(span, "ci.pipeline.id") == Some(job)).cloned()
+        })
+    };
+    assert_eq!(attribute(&root("broken"), "ci.pipeline.run.result"), Some("FAILURE"));
+    let long = root("long");
+    assert_eq!(attribute(&long, "ci.pipeline.run.result"), Some("SUCCESS"));
+    let spans = spans.lock().unwrap();
+    let of_long = spans.iter().filter(|span| span["traceId"] == long["traceId"]);
+    let names: Vec<&str> = of_long.map(|span| span["name"].as_str().unwrap()).collect();
+    for name in ["Agent: agent-1", "Stage: After", "sh"] {
+        assert!(names.contains(&name), "{name} is not in {names:?}");
+    }
+    let token = fs::read_to_string(it.home.join("metrics-token")).unwrap();
+    let scraper = it.anonymous();
+    let scraper =
+        crate::harness::Client { authorization: Some(format!("Bearer {}", token.trim())), ..scraper };
+    let metrics = scraper.get("/metrics").expect(200).text();
+    let value = |name: &str| {
+        let line = metrics.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{metrics}"));
+        line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    assert_eq!(value("majordomo_builds_started_total"), 2.0);
+    assert_eq!(value("majordomo_builds_adopted_total"), 0.0);
+    assert_eq!(value("majordomo_build_seconds_count{replica=\"majordomo-0\",result=\"failure\"}"), 1.0);
+}

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use tracing::info;
 
 use super::process::Process;
 use super::tree::{Census, Processes};
@@ -14,31 +15,52 @@ use super::tree::{Census, Processes};
 /// How long they may take to end when they are asked to.
 const GRACE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(50);
+/// Between two looks at what was killed and does not end: each reads of every process of the machine.
+pub(super) const SLOW: Duration = Duration::from_secs(1);
+/// What lives for so long after it was killed waits for the kernel, and no signal helps.
+const GIVE_UP: Duration = Duration::from_secs(60);
 /// Builds that seem to have left nothing are looked at together, so often: a look reads of every process of the machine.
 pub(crate) const ROUND: Duration = Duration::from_secs(1);
 
-/// Ends what carries a cookie that begins so. Done again, it ends what is there by then. Returns when nothing lives.
+/// Ends what carries a cookie that begins so. Done again, it ends what is there by then. Returns when nothing lives that it
+/// may end, and when what it kills does not end.
 pub(crate) async fn end_left(cookies: String, census: Arc<Census>) {
     let deadline = Instant::now() + GRACE;
-    let (mut known, mut asked) = (HashSet::new(), HashSet::new());
+    let (mut known, mut asked, mut foreign) = (HashSet::new(), HashSet::new(), HashSet::new());
+    let mut pause = PAUSE;
     loop {
         let Some(all) = census.look().await else { return };
-        let left = left(&all, &cookies, &mut known);
+        let mut left = left(&all, &cookies, &mut known);
         drop(all);
-        if left.is_empty() {
+        left.retain(|process| !foreign.contains(process));
+        if left.is_empty() || stubborn(&left, deadline) {
             return;
         }
         let late = Instant::now() >= deadline;
         for process in left {
-            if late {
-                process.signal(Signal::KILL);
-            } else if asked.insert(process) {
-                process.signal(Signal::TERM);
-                process.signal(Signal::CONT);
+            let ours = match late {
+                true => process.signal(Signal::KILL),
+                false => !asked.insert(process) || process.ask(),
+            };
+            if !ours {
+                foreign.insert(process);
             }
         }
-        tokio::time::sleep(PAUSE).await;
+        if late {
+            pause = (pause * 2).min(SLOW);
+        }
+        tokio::time::sleep(pause).await;
     }
+}
+
+/// Whether what was killed from `since` on has lived for so long that it is given up, which is logged.
+pub(super) fn stubborn(left: &[Process], since: Instant) -> bool {
+    let given_up = since.elapsed() >= GIVE_UP;
+    if given_up {
+        let pids = left.iter().map(|process| process.pid.to_string()).collect::<Vec<_>>().join(", ");
+        info!(pids, "processes of a build do not end though they were killed; they are left alone");
+    }
+    given_up
 }
 
 /// Those that carry such a cookie, and what they have started; but none that was told apart, and nothing below it. `known` is
@@ -90,6 +112,16 @@ mod tests {
             ]),
             [10, 11, 12]
         );
+    }
+
+    #[test]
+    fn what_does_not_end_a_minute_after_it_was_killed_is_given_up() {
+        let left = [Process { pid: 7, start: 1 }];
+        let now = Instant::now();
+        assert!(!stubborn(&left, now));
+        assert!(!stubborn(&left, now + GRACE), "it is not killed yet");
+        let long_ago = now.checked_sub(GIVE_UP).unwrap();
+        assert!(stubborn(&left, long_ago));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::fs;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::descriptor::readable;
@@ -63,19 +64,25 @@ impl Process {
         Stat::of(self.pid).is_some_and(|stat| stat.process == self && !stat.dead)
     }
 
-    /// Sends a signal to this process and to no later one with its pid.
-    pub(crate) fn signal(self, signal: Signal) {
-        let Some(pid) = Pid::from_raw(self.pid) else { return };
-        match pidfd_open(pid, PidfdFlags::empty()) {
+    /// Sends a signal to this process and to no later one with its pid. `false`: it may not be signalled, for it is of
+    /// another user, as one that `sudo` has started.
+    #[must_use]
+    pub(crate) fn signal(self, signal: Signal) -> bool {
+        let Some(pid) = Pid::from_raw(self.pid) else { return true };
+        let sent = match pidfd_open(pid, PidfdFlags::empty()) {
             // The descriptor is bound to the process that has the pid now, so looking after opening is no race.
-            Ok(fd) if self.alive() => {
-                let _gone = pidfd_send_signal(fd, signal);
-            }
-            Err(rustix::io::Errno::NOSYS) if self.alive() => {
-                let _gone = rustix::process::kill_process(pid, signal);
-            }
-            Ok(_) | Err(_) => {}
-        }
+            Ok(fd) if self.alive() => pidfd_send_signal(fd, signal),
+            Err(Errno::NOSYS) if self.alive() => rustix::process::kill_process(pid, signal),
+            Ok(_) | Err(_) => Ok(()),
+        };
+        sent != Err(Errno::PERM)
+    }
+
+    /// Asks it to end; the answer is that of `signal`.
+    #[must_use]
+    pub(crate) fn ask(self) -> bool {
+        // A stopped process hears nothing before it goes on.
+        self.signal(Signal::TERM) && self.signal(Signal::CONT)
     }
 }
 
@@ -113,6 +120,17 @@ mod tests {
         assert_eq!(stat.process, Process { pid: 42, start: 7199 });
         assert_eq!((stat.parent, stat.group, stat.dead), (7, 40, false));
         assert_eq!(Stat::parse("42 (x"), None);
+    }
+
+    #[test]
+    fn a_process_of_another_user_is_told_from_one_that_is_gone() {
+        let me = Stat::of(std::process::id().try_into().unwrap()).unwrap().process;
+        assert!(me.signal(Signal::CONT));
+        assert!(Process { start: me.start + 1, ..me }.signal(Signal::CONT), "it is gone, not another user's");
+        // who is root may signal all
+        if !rustix::process::geteuid().is_root() {
+            assert!(!Stat::of(1).unwrap().process.signal(Signal::CONT));
+        }
     }
 
     #[test]

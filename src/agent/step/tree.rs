@@ -12,6 +12,7 @@ use tokio::sync::{Mutex, watch};
 use tracing::warn;
 
 use super::folder::StepFolder;
+use super::left::{SLOW, stubborn};
 use super::process::{Process, Stat};
 use super::wrapper::{BUILD_ID, COOKIE};
 
@@ -139,28 +140,35 @@ impl Census {
     }
 }
 
-/// Asks the tree to end, and kills what is left at the deadline. Returns when nothing of it lives.
+/// Asks the tree to end, and kills what is left at the deadline. Returns when nothing of it lives that may be ended, and when
+/// what was killed does not end.
 pub(crate) async fn end_tree(tree: Tree, census: Arc<Census>, deadline: watch::Receiver<Instant>) {
-    let mut known = HashSet::new();
-    let mut asked = HashSet::new();
+    let (mut known, mut asked, mut foreign) = (HashSet::new(), HashSet::new(), HashSet::new());
     let mut pause = FIRST_PAUSE;
     let mut alone_since = None;
-    let mut killing = false;
+    let mut killing: Option<Instant> = None;
     loop {
         let Some(all) = census.look().await else { return };
-        let members = tree.members(&all, &mut known);
+        let mut members = tree.members(&all, &mut known);
         drop(all);
+        members.retain(|process| !foreign.contains(process));
         if members.is_empty() {
+            return;
+        }
+        if killing.is_some_and(|since| stubborn(&members, since)) {
+            // without it the step has ended, whatever else of it stays
+            let _ended = tree.wrapper.map(|wrapper| wrapper.signal(Signal::KILL));
             return;
         }
         if Instant::now() < *deadline.borrow() {
             for process in members.iter().filter(|p| asked.insert(**p)) {
-                process.signal(Signal::TERM);
-                // A stopped process hears nothing before it goes on.
-                process.signal(Signal::CONT);
+                if !process.ask() {
+                    foreign.insert(*process);
+                }
             }
         } else {
-            if !std::mem::replace(&mut killing, true) {
+            if killing.is_none() {
+                killing = Some(Instant::now());
                 mark(&tree.folder, KILL);
                 pause = FIRST_PAUSE;
             }
@@ -170,12 +178,15 @@ pub(crate) async fn end_tree(tree: Tree, census: Arc<Census>, deadline: watch::R
                 alone_since = None;
             }
             for process in members.iter().filter(|p| Some(**p) != tree.wrapper || (alone && waited)) {
-                process.signal(Signal::KILL);
+                if !process.signal(Signal::KILL) {
+                    foreign.insert(*process);
+                }
             }
         }
         let left = deadline.borrow().saturating_duration_since(Instant::now());
-        tokio::time::sleep(if killing || left.is_zero() { pause } else { pause.min(left) }).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        tokio::time::sleep(if killing.is_some() || left.is_zero() { pause } else { pause.min(left) }).await;
+        let longest = if killing.is_some_and(|since| since.elapsed() > SLOW) { SLOW } else { LONGEST_PAUSE };
+        pause = (pause * 2).min(longest);
     }
 }
 

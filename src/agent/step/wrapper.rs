@@ -36,7 +36,14 @@ pub(crate) const BUILD_ID: &str = "MAJORDOMO_BUILD_ID";
 /// Begins the names of what is meant for programs of ours, this one and others.
 const OURS: &str = "MAJORDOMO_";
 /// What else steps must not see of the agent's own environment.
-const HIDDEN: [&str; 3] = ["JENKINS_SECRET", "JENKINS_AGENT_SECRET", "PGPASSWORD"];
+const HIDDEN: [&str; 5] = [
+    "JENKINS_SECRET",
+    "JENKINS_AGENT_SECRET",
+    "PGPASSWORD",
+    // with which replicas show a collector who they are
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+];
 
 /// Whether steps must not see this variable of the agent's own environment. They see it when the build itself sets it.
 fn hidden(name: &str) -> bool {

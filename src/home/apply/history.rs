@@ -163,7 +163,8 @@ fn no_build(job: &JobName, number: u64) -> Error {
     Error::NotFound(format!("the build {number} of “{job}”"))
 }
 
-/// An ended build that need not be kept, and its item, which is locked.
+/// An ended build that need not be kept, and its item. Both are locked: who keeps the build locks its row alone, and one that
+/// commits that before us must be seen here.
 async fn deletable(
     conn: &mut Conn,
     job: &JobName,
@@ -179,10 +180,14 @@ async fn deletable(
         .await?;
     let item = item.first().ok_or_else(|| no_build(job, number))?.int(0)?;
     let stored = int(number).map_err(|_| no_build(job, number))?;
-    let row = conn
-        .row("SELECT id, ended_at, keep FROM build WHERE item = $1 AND number = $2", args![item, stored])
-        .await?
-        .ok_or_else(|| no_build(job, number))?;
+    let rows = conn
+        .locked(
+            Lock::Delete,
+            "SELECT id, ended_at, keep FROM build WHERE item = $1 AND number = $2",
+            args![item, stored],
+        )
+        .await?;
+    let row = rows.first().ok_or_else(|| no_build(job, number))?;
     if build.is_some_and(|build| row.int(0).is_ok_and(|id| id != build.0)) {
         return Err(no_build(job, number).into());
     }

@@ -1,7 +1,7 @@
 //! Reads of jobs and folders.
 
 use model::{BuildResult, JobName};
-use store::{Item, ItemKind, ItemSummary, Items, Result};
+use store::{Item, ItemKind, ItemSummary, Items, JobCounts, Result};
 
 use super::{job, limit};
 use crate::Home;
@@ -47,6 +47,19 @@ impl Items for Home {
                 summary,
             )
             .await
+    }
+
+    async fn job_counts(&self) -> Result<JobCounts> {
+        let counts = self
+            .pool
+            .list(
+                "SELECT disabled, COUNT(*) FROM item WHERE kind <> 'folder' GROUP BY disabled",
+                args![],
+                |row| Ok((row.yes(0)?, row.size(1)?)),
+            )
+            .await?;
+        let of = |disabled| counts.iter().filter(|count| count.0 == disabled).map(|count| count.1).sum();
+        Ok(JobCounts { enabled: of(false), disabled: of(true) })
     }
 }
 

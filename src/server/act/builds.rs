@@ -55,7 +55,7 @@ async fn enqueue(
     existing: StatusCode,
 ) -> Reply {
     let delay = asked.param("delay").map(delay).transpose()?;
-    let cause = remote::cause(asked, job.auth_token.as_deref())?;
+    let cause = remote::cause(asked, job.auth_token.as_deref(), &look.app.settings.proxies)?;
     let queued = look.app.commands.build(job, given, cause, delay).await?;
     if asked.navigates() {
         // Browsers don't go where a 201 points to.

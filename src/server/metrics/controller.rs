@@ -2,16 +2,14 @@
 
 use meter::{Document, Name, escaped};
 use model::{RolloutPhase, RolloutReport};
+use store::{Busy, JobCounts, Node};
 
 use crate::error::Error;
 use crate::look::Look;
 use crate::ports::App;
 use crate::request::Base;
 
-const JOBS: Name = Name::new(
-    "majordomo_jobs",
-    "Jobs of the controller, of the first 10,000 by age, by whether they are disabled",
-);
+const JOBS: Name = Name::new("majordomo_jobs", "Jobs of the controller, by whether they are disabled");
 const NODES: Name = Name::new("majordomo_nodes", "Nodes of the controller, by whether they may work now");
 const EXECUTORS: Name =
     Name::new("majordomo_executors", "Executors of nodes that may work, by whether they do");
@@ -34,15 +32,31 @@ const RESTARTS: Name =
 pub(crate) struct Places {
     pub(crate) online: u64,
     pub(crate) offline: u64,
-    /// Of nodes that are online.
+    /// Of nodes that are online, as `busy` is: builds may still hold executors of a node that went.
     pub(crate) executors: u64,
     pub(crate) busy: u64,
 }
 
+impl Places {
+    fn add(&mut self, node: &Node, online: bool, busy: &[Busy]) {
+        if !online {
+            self.offline += 1;
+            return;
+        }
+        self.online += 1;
+        self.executors += u64::from(node.executors);
+        self.busy += busy.iter().filter(|executor| executor.node == node.name).count() as u64;
+    }
+
+    /// A node may have been given fewer executors than are busy.
+    pub(crate) fn free(&self) -> u64 {
+        self.executors.saturating_sub(self.busy)
+    }
+}
+
 /// What was read.
 pub(crate) struct Controller {
-    /// Enabled and disabled ones.
-    jobs: (u64, u64),
+    jobs: JobCounts,
     pub(crate) places: Places,
     pub(crate) queued: u64,
     /// Of them, those in their quiet period.
@@ -59,15 +73,9 @@ pub(crate) async fn read(app: &App) -> Result<Controller, Error> {
     let base = Base::of(Some("http://localhost"), &http::HeaderMap::new());
     let look = Look::new(app, &base);
     let now = app.commands.now();
-    let mut places = Places { busy: look.busy().await?.len() as u64, ..Places::default() };
+    let (mut places, busy) = (Places::default(), look.busy().await?);
     for node in look.nodes().await? {
-        let online = node.offline.is_none() && look.holder(node).await?.is_some();
-        let (count, executors) = match online {
-            true => (&mut places.online, u64::from(node.executors)),
-            false => (&mut places.offline, 0),
-        };
-        *count += 1;
-        places.executors += executors;
+        places.add(node, node.offline.is_none() && look.holder(node).await?.is_some(), busy);
     }
     let queue = &look.queue().await?.items;
     let running = look.running().await?;
@@ -77,10 +85,8 @@ pub(crate) async fn read(app: &App) -> Result<Controller, Error> {
         replicas.push((member.id.name.to_string(), member.state.as_str(), builds));
     }
     let meta = look.meta().await?;
-    let jobs = super::jenkins::jobs(app).await?;
-    let disabled = jobs.iter().filter(|job| job.item.disabled).count() as u64;
     Ok(Controller {
-        jobs: (jobs.len() as u64 - disabled, disabled),
+        jobs: look.store().job_counts().await?,
         places,
         queued: queue.len() as u64,
         quiet_items: queue.iter().filter(|item| item.buildable_at > now).count() as u64,
@@ -103,13 +109,12 @@ fn labelled(key: &str, values: &[(&str, u64)]) -> Vec<(String, f64)> {
 
 impl Controller {
     pub(crate) fn write(&self, to: &mut Document) {
-        let Places { online, offline, executors, busy } = self.places;
+        let Places { online, offline, busy, .. } = self.places;
         let one = |value: u64| [(String::new(), float(value))];
-        let (enabled, disabled) = self.jobs;
+        let JobCounts { enabled, disabled } = self.jobs;
         to.gauge(JOBS, labelled("state", &[("enabled", enabled), ("disabled", disabled)]));
         to.gauge(NODES, labelled("state", &[("online", online), ("offline", offline)]));
-        let free = executors.saturating_sub(busy);
-        to.gauge(EXECUTORS, labelled("state", &[("busy", busy), ("free", free)]));
+        to.gauge(EXECUTORS, labelled("state", &[("busy", busy), ("free", self.places.free())]));
         let buildable = self.queued - self.quiet_items;
         to.gauge(QUEUE, labelled("state", &[("buildable", buildable), ("quiet", self.quiet_items)]));
         to.gauge(WAITS, one(self.waits));
@@ -132,5 +137,41 @@ impl Controller {
         to.gauge(FAILED, one(u64::from(report.is_some_and(|report| report.failed.is_some()))));
         let restart = report.map_or(0, |report| u64::try_from(report.restart).unwrap_or(0));
         to.gauge(RESTARTS, one(restart));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{BuildId, JobName, NodeName};
+
+    use super::*;
+
+    #[test]
+    fn what_is_busy_on_a_node_that_is_away_takes_nothing_from_what_is_free() {
+        let node = |name: &str| Node {
+            name: NodeName::parse(name).unwrap(),
+            description: String::new(),
+            executors: 2,
+            labels: vec![],
+            exclusive: false,
+            remote_fs: String::new(),
+            offline: None,
+            config: String::new(),
+        };
+        let on = |node: &Node, slot: u32| Busy {
+            node: node.name.clone(),
+            slot,
+            build: BuildId(1),
+            job: JobName::parse("app").unwrap(),
+            number: 1,
+            step: "1".to_owned(),
+        };
+        let (here, away) = (node("here"), node("away"));
+        let busy = [on(&here, 0), on(&away, 0), on(&away, 1)];
+        let mut places = Places::default();
+        places.add(&here, true, &busy);
+        places.add(&away, false, &busy);
+        assert_eq!(places, Places { online: 1, offline: 1, executors: 2, busy: 1 });
+        assert_eq!(places.free(), 1);
     }
 }

@@ -8,8 +8,9 @@ use http::{HeaderMap, Response, header};
 use meter::{Document, Format, Name};
 use store::Tally;
 
+use super::controller::{self, Controller};
+use super::jenkins;
 use super::kept::Kept;
-use super::{controller, jenkins};
 use crate::error::Error;
 use crate::path::Route;
 use crate::ports::App;
@@ -37,6 +38,7 @@ const READ_IT: Name = Name::new(
 pub struct Scrapes {
     all: Kept<Document>,
     pub(super) jobs: Kept<Vec<Tally>>,
+    controller: Kept<Controller>,
 }
 
 /// To whom may see it.
@@ -77,16 +79,23 @@ fn as_text(text: String, format: Format) -> Response<axum::body::Body> {
 
 /// Those of all live replicas, and of the controller.
 pub(crate) async fn all(app: &App) -> Arc<Document> {
+    let work = app.clone();
     let gathered: Result<Arc<Document>, Infallible> =
-        app.scrapes.all.get(GATHER, async { Ok(gather(app).await) }).await;
+        app.scrapes.all.get(GATHER, async move { Ok(gather(&work).await) }).await;
     match gathered {
         Ok(document) => document,
     }
 }
 
+/// What is so of the whole controller.
+pub(super) async fn whole(app: &App) -> Result<Arc<Controller>, Error> {
+    let work = app.clone();
+    app.scrapes.controller.get(GATHER, async move { controller::read(&work).await }).await
+}
+
 async fn gather(app: &App) -> Document {
     // a store that is away makes what is in memory no less true
-    let reading = tokio::time::timeout(READ, controller::read(app));
+    let reading = tokio::time::timeout(READ, whole(app));
     let (others, controller) = tokio::join!(app.metrics.others(), reading);
     let mut document = Document::parse(&app.metrics.own());
     let mut scraped = vec![(app.replica.name(), true)];

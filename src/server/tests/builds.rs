@@ -106,6 +106,13 @@ async fn a_right_token_has_a_job_built_without_a_user_and_a_wrong_one_nobody() {
     let cause = &item["actions"][0]["causes"][0];
     assert_eq!(cause["_class"], "hudson.model.Cause$RemoteCause");
     assert_eq!(cause["shortDescription"], "Started by remote host 127.0.0.1 with note: by hook");
+    // of what a proxy says, the client is named, and not the proxy
+    site.create("", "u", TRIGGERED).await;
+    let client = site.anon().with("x-forwarded-for", "198.51.100.1, 192.0.2.7");
+    assert_eq!(client.get("/job/u/build?token=tok").await.status, 201);
+    let item = admin.json("/queue/item/2/api/json").await;
+    let cause = &item["actions"][0]["causes"][0];
+    assert_eq!(cause["shortDescription"], "Started by remote host 192.0.2.7");
     // POST needs no crumb, and who has signed in is not named by a token
     assert_eq!(anon.send("POST", "/job/t/build?token=tok", Body::empty()).await.status, 201);
     assert_eq!(admin.get("/job/t/build?token=tok&cause=x").await.status, 201);

@@ -3,7 +3,7 @@
 use model::{BuildResult, Millis};
 
 use super::support::*;
-use crate::{Answer, Busy, Effect, Item, ItemKind, ItemSummary, Left, Store, Which, Write};
+use crate::{Answer, Busy, Effect, Item, ItemKind, ItemSummary, JobCounts, Left, Store, Which, Write};
 
 async fn summary<S: Store>(store: &S, item: &str) -> ItemSummary {
     store.item(&name(item)).await.unwrap().unwrap().summary
@@ -108,6 +108,17 @@ pub async fn children_come_in_pages<S: Store>(store: &S) {
     assert!(short_names(store, Some("f"), Some("f/e"), 2).await.is_empty());
     assert!(short_names(store, Some("f"), None, 0).await.is_empty());
     assert_eq!(short_names(store, None, Some("f"), 2).await, ["g"]);
+}
+
+pub async fn jobs_are_counted_in_all_folders<S: Store>(store: &S) {
+    assert_eq!(store.job_counts().await.unwrap(), JobCounts::default());
+    folder(store, "f").await;
+    for item in ["a", "f/a", "f/b"] {
+        pipeline(store, item).await;
+    }
+    assert_eq!(store.job_counts().await.unwrap(), JobCounts { enabled: 3, disabled: 0 });
+    ok(store, Write::ConfigureItem { name: name("f/a"), config: "<x/>".into(), disabled: true }).await;
+    assert_eq!(store.job_counts().await.unwrap(), JobCounts { enabled: 2, disabled: 1 });
 }
 
 pub async fn a_folder_is_deleted_with_all_in_it<S: Store>(store: &S) {

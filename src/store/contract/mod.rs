@@ -105,6 +105,7 @@ macro_rules! contract_suite {
                 what_does_not_exist_is_not_configured,
                 children_are_direct_and_in_order,
                 children_come_in_pages,
+                jobs_are_counted_in_all_folders,
                 a_folder_is_deleted_with_all_in_it,
                 an_item_is_not_deleted_while_a_build_runs,
                 what_does_not_exist_is_not_deleted,

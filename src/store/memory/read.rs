@@ -10,8 +10,8 @@ use model::{BuildId, JobName, NodeName, QueueId, ReplicaId};
 use super::{History, State};
 use crate::{
     Artifact, Build, Busy, CHUNKS, Chunk, Failover, InboxRow, Item, ItemSummary, JOURNAL_BYTES,
-    JOURNAL_NUMBERS, JOURNAL_RECORDS, Lease, Link, LogSlice, Member, Meta, NEWEST, Node, QueueItem, Recent,
-    Running, Stash, Tally, Wait, Which,
+    JOURNAL_NUMBERS, JOURNAL_RECORDS, JobCounts, Lease, Link, LogSlice, Member, Meta, NEWEST, Node,
+    QueueItem, Recent, Running, Stash, Tally, Wait, Which,
 };
 
 fn at_most(limit: u32) -> usize {
@@ -64,6 +64,12 @@ impl State {
             below.skip_while(|(key, _)| **key < inside).take_while(|(key, _)| key.starts_with(&inside));
         let direct = below.filter(|(key, _)| !key[inside.len()..].contains('/'));
         direct.take(at_most(limit)).map(|(_, item)| item.summary.clone()).collect()
+    }
+
+    pub fn job_counts(&self) -> JobCounts {
+        let jobs = self.items.values().map(|item| &item.summary).filter(|item| item.kind.is_job());
+        let (disabled, enabled): (Vec<_>, Vec<_>) = jobs.partition(|job| job.disabled);
+        JobCounts { enabled: enabled.len() as u64, disabled: disabled.len() as u64 }
     }
 
     pub fn build(&self, job: &JobName, which: Which) -> Option<Build> {

@@ -240,7 +240,15 @@ async fn a_program_that_can_not_be_found_says_so_in_the_output() {
 #[tokio::test]
 async fn steps_see_nothing_that_is_meant_for_the_agent() {
     let mut controller = Controller::start().await;
-    let hidden = ["MAJORDOMO_STORE", "MAJORDOMO_LOG", "PGPASSWORD", "JENKINS_SECRET", "JENKINS_AGENT_SECRET"];
+    let hidden = [
+        "MAJORDOMO_STORE",
+        "MAJORDOMO_LOG",
+        "PGPASSWORD",
+        "JENKINS_SECRET",
+        "JENKINS_AGENT_SECRET",
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+    ];
     let mut agent = Agent::new(&controller).env("SEEN", "yes");
     for name in hidden {
         agent = agent.env(name, "s3cr3t");

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use home::Home;
+use model::{BuildResult, Millis};
 use sqlx::Connection;
-use store::{Answer, Builds, Error, Write, Writer};
+use store::{Answer, Builds, Effect, Error, Write, Writer};
 use tempfile::TempDir;
 
-use crate::support::{build, database, join, open, sqlite_url, step};
+use crate::support::{build, database, job, join, open, sqlite_url, step};
 
 /// Long enough for a write that does not wait to be answered.
 const HELD: Duration = Duration::from_millis(300);
@@ -79,6 +80,23 @@ async fn a_guard_waits_for_an_open_adoption_and_is_fenced() {
         let error = waits(&home, adoption, step(&taken, 0, vec![])).await.unwrap_err();
         assert!(matches!(error, Error::Fenced { current: Some(fence) } if fence > taken.fence), "{error}");
         assert!(home.journal(taken.build, 0).await.unwrap().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_build_that_is_being_kept_is_not_deleted() {
+    both(async |home, url| {
+        let a = join(&home, "a").await;
+        let taken = build(&home, &a, "job").await;
+        let finish = Effect::Finish { result: BuildResult::Success, at: Millis(9) };
+        home.write(step(&taken, 0, vec![finish])).await.unwrap();
+        let mut keep = Other::begin(url).await;
+        keep.run("UPDATE build SET keep = 1").await;
+        let delete = Write::DeleteBuild { job: job("job"), number: 1, build: None };
+        let error = waits(&home, keep, delete).await.unwrap_err();
+        assert!(matches!(&error, Error::Conflict(why) if why.ends_with("is to be kept")), "{error}");
+        assert!(home.build_by_id(taken.build).await.unwrap().is_some());
     })
     .await;
 }

@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::whole::{code, gauges};
-use crate::metrics::{REQUESTS, controller, scrape};
+use crate::metrics::{REQUESTS, scrape};
 use crate::path::MetricsOf;
 use crate::ports::App;
 use crate::reply::{self, Reply};
@@ -34,7 +34,7 @@ async fn health(app: &App) -> Reply {
 /// Rates are left out: whoever asks twice can work them out, and each replica would say another one.
 async fn metrics(app: &App) -> Reply {
     let jobs = super::jobs(app).await?;
-    let controller = controller::read(app).await?;
+    let controller = scrape::whole(app).await?;
     let values = gauges(&controller, &jobs).into_iter();
     let values = values.map(|(name, value)| (name.to_owned() + ".value", json!({ "value": value })));
     let values: Map<String, Value> = values.collect();

@@ -33,8 +33,9 @@ const PAGE: u32 = 500;
 const PIECE: usize = 500;
 
 /// All jobs, as they were read last.
-pub(super) async fn jobs(app: &App) -> Result<Arc<Vec<Tally>>, Error> {
-    app.scrapes.jobs.get(FRESH, read(app)).await
+async fn jobs(app: &App) -> Result<Arc<Vec<Tally>>, Error> {
+    let work = app.clone();
+    app.scrapes.jobs.get(FRESH, async move { read(&work).await }).await
 }
 
 async fn read(app: &App) -> Result<Vec<Tally>, Error> {

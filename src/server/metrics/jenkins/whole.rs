@@ -10,7 +10,7 @@ use super::page::{Page, float, label};
 use crate::error::Error;
 use crate::front::JENKINS_VERSION;
 use crate::look::Look;
-use crate::metrics::controller::{self, Controller};
+use crate::metrics::controller::Controller;
 use crate::metrics::{REQUESTS, scrape};
 use crate::ports::App;
 use crate::request::Base;
@@ -21,7 +21,7 @@ const MOST: usize = 2_000;
 pub(super) async fn text(app: &App, jobs: &[Tally]) -> Result<String, Error> {
     let base = Base::of(Some("http://localhost"), &http::HeaderMap::new());
     let look = Look::new(app, &base);
-    let controller = controller::read(app).await?;
+    let controller = scrape::whole(app).await?;
     let replicas = scrape::all(app).await;
     let mut page = Page::default();
     status(&mut page, app, &controller, &replicas);
@@ -127,7 +127,7 @@ pub(super) fn gauges(controller: &Controller, jobs: &[Tally]) -> Vec<(&'static s
     let all = jobs.len() as u64;
     vec![
         ("jenkins.executor.count", places.executors),
-        ("jenkins.executor.free", places.executors.saturating_sub(places.busy)),
+        ("jenkins.executor.free", places.free()),
         ("jenkins.executor.in-use", places.busy),
         ("jenkins.job.count", all),
         ("jenkins.node.count", places.online + places.offline),

@@ -36,7 +36,9 @@ pub(crate) fn run(args: InitArgs) -> Result<ExitCode> {
     if let Some(store) = store_missing {
         super::say(&format!("Write the address of the database (postgres://…) to {}.", store.display()));
     }
-    super::say("Copy master.key, bootstrap.json and store to the same folder of each other machine, and start the replicas.");
+    super::say(
+        "Copy master.key, bootstrap.json and store to the same folder of each other machine, and start the replicas.",
+    );
     super::say(&format!("The administrator is `admin`; the first password is in {}.", password.display()));
     Ok(ExitCode::SUCCESS)
 }

@@ -5,6 +5,7 @@ mod roll;
 mod tell;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::IsTerminal;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -225,7 +226,8 @@ impl Fleet {
             let count = self.roller.slots.len();
             if !self.announced && self.ready.len() == count {
                 self.announced = true;
-                say(&tell::ready(home, &self.url, count, began.elapsed()));
+                let terminal = std::io::stdout().is_terminal();
+                say(&tell::ready(home, &self.url, count, began.elapsed(), terminal));
                 if let Err(error) = home.first_start_done() {
                     say(&format!("{error}; the next start is told as the first one"));
                 }
@@ -364,7 +366,7 @@ mod tests {
             let wanted = Wanted { name: None, store: None, agents: 0, example };
             Taken::take(folder.path(), &wanted).unwrap().complete(&wanted).unwrap()
         };
-        let told = |home: &Home| tell::ready(home, "http://h/", 1, Duration::from_secs(1));
+        let told = |home: &Home| tell::ready(home, "http://h/", 1, Duration::from_secs(1), true);
         let home = started(true);
         if home.no_example.is_some() {
             return; // no git on this machine
@@ -372,6 +374,8 @@ mod tests {
         let password = home.password().unwrap().expose().to_owned();
         let first = told(&home);
         assert!(first.contains(&password) && first.contains("http://h/job/example/build"), "{first}");
+        let kept = tell::ready(&home, "http://h/", 1, Duration::from_secs(1), false);
+        assert!(!kept.contains(&password) && kept.contains("admin-password"), "{kept}");
         drop(home); // killed before anybody was told
         let home = started(true);
         assert!(!home.new);
@@ -387,7 +391,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let wanted = Wanted { name: None, store: None, agents: 0, example: false };
         let home = Taken::take(folder.path(), &wanted).unwrap().complete(&wanted).unwrap();
-        let said = tell::ready(&home, "http://h/", 3, Duration::from_secs(1));
+        let said = tell::ready(&home, "http://h/", 3, Duration::from_secs(1), true);
         assert!(said.contains("3 replicas ready") && !said.contains("job/example"), "{said}");
     }
 

@@ -1,7 +1,6 @@
 //! What `up` shows.
 
 use std::collections::BTreeSet;
-use std::io::IsTerminal;
 use std::time::Duration;
 
 use crate::home::Home;
@@ -20,8 +19,8 @@ pub(super) fn progress(
     format!("waiting for {} since {} s{why}", missing.join(", "), waited.as_secs())
 }
 
-/// All are ready: where, who, and what to try.
-pub(super) fn ready(home: &Home, url: &str, count: usize, took: Duration) -> String {
+/// All are ready: where, who, and what to try. `terminal`: it is kept nowhere.
+pub(super) fn ready(home: &Home, url: &str, count: usize, took: Duration, terminal: bool) -> String {
     let seconds = took.as_secs_f32();
     let replicas = if count == 1 { "replica" } else { "replicas" };
     let file = home.paths.admin_password();
@@ -34,7 +33,7 @@ pub(super) fn ready(home: &Home, url: &str, count: usize, took: Duration) -> Str
     ];
     match home.password() {
         // In a file or a journal it would stay.
-        Some(password) if home.untold && std::io::stdout().is_terminal() => {
+        Some(password) if home.untold && terminal => {
             lines.push(format!("  password     {}   (also in {})", password.expose(), file.display()));
         }
         Some(_) => lines.push(format!("  password     in {}", file.display())),

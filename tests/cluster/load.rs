@@ -394,7 +394,10 @@ impl Load {
             let file = self.folder.join("out").join(&id);
             let wanted = std::fs::read_to_string(file).unwrap_or_default();
             let begin = format!("{id} ");
-            let lines = log.lines().filter(|line| line.starts_with(&begin));
+            // A shell writes `+ ` before it writes the command. When the link is cut between both, that is shown after a while as a
+            // line that does not end, and what another branch prints follows on it.
+            let lines = log.lines().map(|line| line.trim_start_matches("+ "));
+            let lines = lines.filter(|line| line.starts_with(&begin));
             let found: String = lines.flat_map(|line| [line, "\n"]).collect();
             assert!(
                 found == wanted,

@@ -67,16 +67,18 @@ fn a_build_that_was_adopted_is_one_trace_and_the_logs_name_it() {
         let replicas = shown["replicas"].as_array().unwrap().clone();
         let busy = it.admin.json("/computer/api/json?tree=busyExecutors")["busyExecutors"] == 1;
         let owner = replicas.iter().find(|r| r["builds"].as_array().is_some_and(|b| !b.is_empty()))?;
-        busy.then(|| owner["name"].as_str().unwrap().to_owned())
+        let name = owner["name"].as_str().unwrap().to_owned();
+        busy.then(|| (name, owner["incarnation"].clone()))
     });
-    let pid = rustix::process::Pid::from_raw(i32::try_from(it.pids[&owner]).unwrap()).unwrap();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(it.pids[&owner.0]).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     until("another owner", || {
         let answer = it.admin.get("/replicas/api/json");
         let shown: Value = (answer.status == 200).then(|| serde_json::from_slice(&answer.body).unwrap())?;
         let at = |r: &Value| r["builds"].as_array().is_some_and(|b| !b.is_empty());
-        let owner_now = shown["replicas"].as_array()?.iter().find(|r| at(r))?["name"].as_str()?.to_owned();
-        (owner_now != owner).then_some(())
+        let now = shown["replicas"].as_array()?.iter().find(|r| at(r))?;
+        // the killed one is started again, and may be the one that adopts
+        (now["incarnation"] != owner.1).then_some(())
     });
     fs::write(&go, "").unwrap();
     let root = within(Duration::from_secs(60), "the trace of the build", || {

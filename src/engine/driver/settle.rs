@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use meter::Label;
 use model::BuildResult;
 use pipeline::act::{Data, Event as Outside, Language, Outcome, Record, StepId};
 use pipeline::machine::Status;
 use store::{Effect, InboxRow, MAX_RECORD, Progress};
-
-use meter::Label;
 
 use super::log::Output;
 use super::{Arrival, Do, Draft, Driver, Ending, Fed, InFlight, Now, RETRY, SLICE, Stop, at};

@@ -34,9 +34,9 @@ pub(crate) async fn drain(look: &Look<'_>, asked: &Asked, name: &str) -> Reply {
     if !member.live() {
         return Err(Error::bad(format!("{name} does not run")));
     }
-    let others = members.iter().filter(|m| m.id.name.as_str() != name);
     let force = asked.param("force").is_some_and(|force| force == "true");
-    if !force && !others.into_iter().any(|m| m.state == ReplicaState::Ready) {
+    let serves = |m: &store::Member| m.state == ReplicaState::Ready && m.id.name.as_str() != name;
+    if !force && !members.iter().any(serves) {
         return Err(Error::Conflict(format!(
             "no other replica is ready: nobody would serve; force=true drains {name} all the same"
         )));

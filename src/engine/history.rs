@@ -7,10 +7,11 @@ use std::time::Duration;
 use config::ItemConfig;
 use model::{BuildDiscarder, BuildId, BuildResult, JobName};
 use parking_lot::Mutex;
-use store::{Answer, Build, Write};
+use store::{Answer, Build, Store, Write};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::archive;
 use crate::definition;
 use crate::service::Shared;
 use crate::texts;
@@ -105,6 +106,7 @@ async fn try_discard(shared: &Arc<Shared>, job: &JobName) -> Result<u32, store::
         for build in with(Fate::Goes) {
             if delete(shared, job, build).await? {
                 shared.objects.keep_only(&texts::prefix(build.id), &BTreeSet::new()).await?;
+                shared.objects.keep_only(&archive::prefix(build.id), &BTreeSet::new()).await?;
             }
         }
         let bare: Vec<BuildId> = with(Fate::Bare).map(|build| build.id).collect();
@@ -187,9 +189,9 @@ async fn forget(shared: &Shared, keys: Vec<String>) -> Result<(), store::Error> 
     shared.store.write(Write::ForgetObjects { keys }).await.map(|_| ())
 }
 
-/// What deleted builds have left, piece by piece, with time for others in between.
-async fn erase(shared: &Shared) -> Result<(), store::Error> {
-    while shared.store.write(Write::Erase).await? == Answer::Bool(true) {
+/// What deleted builds and archived logs have left, piece by piece, with time for others in between.
+pub(crate) async fn erase(store: &dyn Store) -> Result<(), store::Error> {
+    while store.write(Write::Erase).await? == Answer::Bool(true) {
         tokio::time::sleep(BETWEEN_PIECES).await;
     }
     Ok(())
@@ -208,7 +210,7 @@ pub(crate) async fn sweep(shared: Arc<Shared>) {
             Ok(keys) => forget(&shared, keys).await,
             Err(error) => Err(error),
         };
-        let erased = erase(&shared).await;
+        let erased = erase(&*shared.store).await;
         for error in [left, garbage, erased].into_iter().filter_map(Result::err) {
             tracing::debug!(%error, "sweep");
         }

@@ -39,7 +39,6 @@ const EPOCH_JUMP: u32 = 64;
 /// What the engine works with.
 pub struct Parts {
     pub store: Arc<dyn Store>,
-    pub objects: Arc<dyn Objects>,
     pub clock: Arc<dyn Clock>,
     pub cluster: cluster::Handle,
     pub links: Links,
@@ -98,11 +97,11 @@ pub struct Engine {
 
 impl Engine {
     pub fn new(parts: Parts) -> Engine {
-        let Parts { store, objects, clock, cluster, links, hints, url } = parts;
+        let Parts { store, clock, cluster, links, hints, url } = parts;
         let programs = Arc::new(Programs::default());
         let shared = Shared {
+            objects: store.objects(),
             store,
-            objects,
             clock,
             cluster,
             links,
@@ -166,6 +165,7 @@ impl Engine {
             hear_peers(Arc::clone(shared)),
             crate::history::discard(Arc::clone(shared)),
             crate::history::sweep(Arc::clone(shared)),
+            crate::archive::run(Arc::clone(shared)),
         );
     }
 

@@ -21,7 +21,7 @@ mod writer;
 use std::io;
 use std::sync::Arc;
 
-use store::{Answer, Objects, Write, Writer};
+use store::{Answer, Objects, Store, Write, Writer};
 use tokio::sync::watch;
 
 pub use metrics::Metrics;
@@ -94,11 +94,6 @@ impl Home {
         self.engine
     }
 
-    /// Large things by key.
-    pub fn objects(&self) -> Arc<dyn Objects> {
-        Arc::clone(&self.objects)
-    }
-
     /// What the writer did so far.
     pub fn stats(&self) -> Snapshot {
         self.stats.snapshot()
@@ -121,5 +116,11 @@ impl Home {
 impl Writer for Home {
     async fn write(&self, write: Write) -> store::Result<Answer> {
         self.writer.write(write).await
+    }
+}
+
+impl Store for Home {
+    fn objects(&self) -> Arc<dyn Objects> {
+        Arc::clone(&self.objects)
     }
 }

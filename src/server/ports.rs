@@ -7,7 +7,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use model::{NodeName, ReplicaId, ReplicaName, ReplicaState};
 use security::{Accounts, Keys};
-use store::Objects;
 use tokio_util::task::TaskTracker;
 
 use crate::caller::Proxies;
@@ -21,7 +20,6 @@ pub type Upgraded = hyper_util::rt::TokioIo<hyper::upgrade::Upgraded>;
 #[derive(Clone)]
 pub struct App {
     pub commands: engine::Commands,
-    pub objects: Arc<dyn Objects>,
     pub accounts: Accounts,
     pub secrets: Arc<dyn Secrets>,
     pub agents: Arc<dyn AgentSockets>,

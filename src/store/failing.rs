@@ -114,3 +114,13 @@ macro_rules! read_inner {
     };
 }
 for_all_reads!(read_inner);
+read_inner! { Logs {
+    log(build: BuildId, from: u64, max: usize) -> Option<LogSlice>;
+    chunks(build: BuildId, from: u64) -> Vec<Chunk>;
+} }
+
+impl<S: Store> Store for Failing<S> {
+    fn objects(&self) -> Arc<dyn Objects> {
+        self.inner.objects()
+    }
+}

@@ -21,7 +21,8 @@ use model::{
 };
 
 use crate::entity::{
-    ApiToken, Chunk, Hidden, ItemKind, Left, Load, Node, Offline, QueueItem, Session, User, UserEdit,
+    ApiToken, ArchivedLog, Chunk, Hidden, ItemKind, Left, Load, Node, Offline, QueueItem, Session, User,
+    UserEdit,
 };
 use crate::{Error, Result};
 
@@ -232,8 +233,13 @@ pub enum Write {
     DeleteArtifacts { job: JobName, number: u64, build: BuildId },
     /// → `Answer::Unit`; `Error::NotFound`
     KeepBuild { job: JobName, number: u64, keep: bool },
-    /// Deletes a piece of the journals and logs that deleted builds have left: they may be too much for one transaction,
-    /// which all other writes would wait for. Nobody reads them any more. → `Answer::Bool` (false: nothing was left)
+    /// The log of a build that has ended is this object from now on, and what the store itself has of it is left to `Erase`.
+    /// The first one counts. → `Answer::Bool` (the log is this object; false: it is another one, it was not to become one, or
+    /// the build is gone)
+    LogArchived { build: BuildId, log: ArchivedLog },
+    /// Deletes a piece of the journals and logs that deleted builds and archived logs have left: they may be too much for one
+    /// transaction, which all other writes would wait for. Nobody reads them any more. → `Answer::Bool` (false: nothing was
+    /// left)
     Erase,
     /// Objects were deleted: their keys need not be kept as garbage. → `Answer::Unit`, also for unknown keys
     ForgetObjects { keys: Vec<String> },
@@ -321,7 +327,8 @@ pub enum Effect {
     Enqueue(Enqueue),
     /// The build has ended: the `running` row, waits, executors, inbox and stashes go (their objects are garbage). The
     /// job's last result is this one unless a newer build has completed. Journal, log and artifacts stay. Comes last.
-    Finish { result: BuildResult, at: Millis },
+    /// With `archive` the log is to become an object ([`crate::Builds::to_archive`]).
+    Finish { result: BuildResult, at: Millis, archive: bool },
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -1,10 +1,10 @@
 //! Deleting jobs and builds, and what becomes garbage by it.
 
 use model::{BuildId, JobName};
-use store::{Answer, Error};
+use store::{Answer, ArchivedLog, Error};
 
 use super::{Applied, jobs};
-use crate::db::{Conn, Lock, args, int};
+use crate::db::{Arg, Conn, Lock, args, int};
 
 /// Builds whose journals and logs go with them at once; those of more are left to `erase`.
 const AT_ONCE: usize = 16;
@@ -15,6 +15,10 @@ const LOG: i64 = 4 * 1024 * 1024;
 
 /// What goes with a build, besides its objects and sources, its journal and its log.
 const OF_BUILD: [&str; 2] = ["DELETE FROM source_use WHERE build IN", "DELETE FROM build WHERE id IN"];
+
+/// The first chunks of a build.
+const FIRST_CHUNKS: &str =
+    "DELETE FROM log WHERE build = $1 AND start < (SELECT MIN(start) FROM log WHERE build = $1) + $2";
 
 /// What goes with an item.
 const OF_ITEM: [&str; 3] = [
@@ -101,7 +105,7 @@ async fn forget_artifacts(conn: &mut Conn, builds: &[i64]) -> Applied<Vec<String
 
 /// Deletes ended builds; answers the keys that nothing names any more, which are garbage then.
 async fn forget_builds(conn: &mut Conn, builds: &[i64]) -> Applied<Vec<String>> {
-    let (objects, mut sources) = (forget_artifacts(conn, builds).await?, Vec::new());
+    let (mut objects, mut sources) = (forget_artifacts(conn, builds).await?, Vec::new());
     for row in conn.rows_in("SELECT DISTINCT hash FROM source_use WHERE build IN", builds, "").await? {
         sources.push(row.text(0)?);
     }
@@ -119,6 +123,14 @@ async fn forget_builds(conn: &mut Conn, builds: &[i64]) -> Applied<Vec<String>> 
     ] {
         conn.run_in(left, builds, "ON CONFLICT (build) DO NOTHING").await?;
     }
+    // After the rows of the log, as `erase` has it.
+    let archived = conn.rows_in("DELETE FROM archive WHERE build IN", builds, "RETURNING object").await?;
+    let logs = archived.iter().map(|row| row.text_or_null(0)).collect::<sqlx::Result<Vec<_>>>()?;
+    let logs: Vec<String> = logs.into_iter().flatten().collect();
+    let garbage: Vec<Arg<'_>> = logs.iter().map(Arg::from).collect();
+    conn.run_many("INSERT INTO garbage (object) VALUES", 1, &garbage, "ON CONFLICT (object) DO NOTHING")
+        .await?;
+    objects.extend(logs);
     for hash in sorted(sources) {
         // Locked by one statement, looked at by the next: on PostgreSQL only that sees a use committed meanwhile.
         conn.locked(Lock::Delete, "SELECT hash FROM source WHERE hash = $1", args![&hash]).await?;
@@ -131,15 +143,38 @@ async fn forget_builds(conn: &mut Conn, builds: &[i64]) -> Applied<Vec<String>> 
     Ok(objects)
 }
 
-/// Deletes a piece of what deleted builds have left. → whether more is left
+/// Deletes a piece of what deleted builds and archived logs have left. → whether more may be left
 pub(super) async fn erase(conn: &mut Conn) -> Applied {
-    let Some(row) = conn.row("SELECT build FROM erased ORDER BY build LIMIT 1", args![]).await? else {
-        return Ok(Answer::Bool(false));
-    };
-    let build = row.int(0)?;
-    if slice(conn, build).await? == 0 {
-        conn.run("DELETE FROM erased WHERE build = $1", args![build]).await?;
+    if let Some(row) = conn.row("SELECT build FROM erased ORDER BY build LIMIT 1", args![]).await? {
+        let build = row.int(0)?;
+        if slice(conn, build).await? == 0 {
+            conn.run("DELETE FROM erased WHERE build = $1", args![build]).await?;
+        }
+        return Ok(Answer::Bool(true));
     }
+    let archived =
+        "SELECT build FROM archive WHERE has_rows = 1 AND object IS NOT NULL ORDER BY build LIMIT 1";
+    let Some(row) = conn.row(archived, args![]).await? else { return Ok(Answer::Bool(false)) };
+    let build = row.int(0)?;
+    if conn.run(FIRST_CHUNKS, args![build, LOG]).await? == 0 {
+        conn.run("UPDATE archive SET has_rows = 0 WHERE build = $1", args![build]).await?;
+    }
+    Ok(Answer::Bool(true))
+}
+
+/// The log of a build is this object, if it was to become one and is none yet.
+pub(super) async fn log_archived(conn: &mut Conn, build: BuildId, log: &ArchivedLog) -> Applied {
+    let named = conn
+        .run(
+            "UPDATE archive SET object = $2, directory = $3, size = $4 WHERE build = $1 AND object IS NULL",
+            args![build, &log.object, int(log.directory)?, int(log.size)?],
+        )
+        .await?;
+    if named == 0 {
+        let ours = "SELECT build FROM archive WHERE build = $1 AND object = $2";
+        return Ok(Answer::Bool(conn.row(ours, args![build, &log.object]).await?.is_some()));
+    }
+    conn.run("DELETE FROM garbage WHERE object = $1", args![&log.object]).await?;
     Ok(Answer::Bool(true))
 }
 
@@ -147,9 +182,7 @@ pub(super) async fn erase(conn: &mut Conn) -> Applied {
 async fn slice(conn: &mut Conn, build: i64) -> sqlx::Result<u64> {
     let journal = "DELETE FROM journal WHERE build = $1 AND number < \
                    (SELECT MIN(number) FROM journal WHERE build = $1) + $2";
-    let log =
-        "DELETE FROM log WHERE build = $1 AND start < (SELECT MIN(start) FROM log WHERE build = $1) + $2";
-    Ok(conn.run(journal, args![build, RECORDS]).await? + conn.run(log, args![build, LOG]).await?)
+    Ok(conn.run(journal, args![build, RECORDS]).await? + conn.run(FIRST_CHUNKS, args![build, LOG]).await?)
 }
 
 /// Each once, in order.

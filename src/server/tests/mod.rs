@@ -28,7 +28,7 @@ use http_body_util::BodyExt;
 use model::{Millis, ReplicaId, ReplicaName, ReplicaState, SystemClock};
 use security::{Accounts, Keys, Password, Token, hash_password};
 use serde_json::Value;
-use store::memory::{Memory, MemoryObjects};
+use store::memory::Memory;
 use store::{Answer, Chunk, Hidden, Join, Objects, Progress, Store, Taken, User, Write};
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -121,7 +121,7 @@ impl MetricsSource for Nobody {
 /// A controller of one replica.
 pub(super) struct Site {
     pub(super) store: Arc<dyn Store>,
-    pub(super) objects: Arc<MemoryObjects>,
+    pub(super) objects: Arc<dyn Objects>,
     pub(super) keys: Keys,
     pub(super) nobody: Arc<Nobody>,
     pub(super) router: axum::Router,
@@ -187,11 +187,10 @@ impl Site {
             asked: parking_lot::Mutex::default(),
         });
         let keys = Keys::from_bytes([7; 32]);
-        let objects = Arc::new(MemoryObjects::new());
+        let objects = store.objects();
         let clock = Arc::new(SystemClock::new());
         let app = App {
             commands: Commands::alone(Arc::clone(&store), clock),
-            objects: Arc::clone(&objects) as Arc<dyn Objects>,
             accounts: accounts.clone(),
             secrets: Arc::new(keys.clone()),
             agents: Arc::clone(&nobody) as Arc<dyn AgentSockets>,

@@ -60,7 +60,7 @@ async fn a_log_is_checked_while_its_build_runs_and_after() {
         "steps": 2, "rawBytes": 6, "records": 5, "defectCount": 0, "defects": [],
     });
     assert_eq!(checked, wanted);
-    let finish = vec![Effect::Finish { result: BuildResult::Unstable, at: Millis(7_500) }];
+    let finish = vec![Effect::Finish { result: BuildResult::Unstable, at: Millis(7_500), archive: false }];
     site.progress(&taken, 1, "end\n", finish).await;
     let checked = site.admin().json("/job/hello/lastBuild/verifyLog/api/json").await;
     assert_eq!((&checked["building"], &checked["result"]), (&json!(false), &json!("UNSTABLE")));
@@ -131,7 +131,7 @@ async fn planted_damage_is_found_with_its_offset() {
 #[tokio::test]
 async fn a_log_longer_than_its_row_says_is_found_when_the_build_has_ended() {
     let (memory, site, taken) = running().await;
-    let finish = vec![Effect::Finish { result: BuildResult::Success, at: Millis(7_500) }];
+    let finish = vec![Effect::Finish { result: BuildResult::Success, at: Millis(7_500), archive: false }];
     site.progress(&taken, 1, "", finish).await;
     memory.with(|state| state.damage(taken.build, |_, _, end| *end = 12));
     let checked = site.admin().json(PATH).await;
@@ -181,7 +181,7 @@ async fn damage_that_leaves_no_gap_is_found_when_the_build_has_ended() {
             records: vec![ended("1", 5), ended("2", 1)],
             chunks: vec![chunk],
             log_end: 18,
-            effects: vec![Effect::Finish { result: BuildResult::Success, at: Millis(7_500) }],
+            effects: vec![Effect::Finish { result: BuildResult::Success, at: Millis(7_500), archive: false }],
         };
         site.store.write(Write::Progress(Box::new(progress))).await.unwrap();
         assert_eq!(site.admin().json(PATH).await["defectCount"], 0);

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use model::{BuildId, BuildResult, JobName};
 
-use super::{History, State};
-use crate::{Answer, Error, Result};
+use super::{Archive, History, State};
+use crate::{Answer, ArchivedLog, Error, Result};
 
 impl State {
     /// Result of the newest completed build of an item.
@@ -93,7 +93,22 @@ impl State {
                 }
             }
         }
-        history.artifacts.into_values().map(|artifact| artifact.object).collect()
+        let artifacts = history.artifacts.into_values().map(|artifact| artifact.object);
+        let log = if let Archive::Done(log) = history.archive { Some(log.object) } else { None };
+        artifacts.chain(log).collect()
+    }
+
+    pub(super) fn log_archived(&mut self, build: BuildId, log: &ArchivedLog) -> Answer {
+        let Some(history) = self.builds.get_mut(&build) else { return Answer::Bool(false) };
+        match &history.archive {
+            Archive::Stays => return Answer::Bool(false),
+            Archive::Done(known) => return Answer::Bool(known.object == log.object),
+            Archive::Due => {}
+        }
+        history.archive = Archive::Done(log.clone());
+        history.chunks.clear();
+        self.garbage.remove(&log.object);
+        Answer::Bool(true)
     }
 
     pub(super) fn forget_objects(&mut self, keys: &[String]) -> Answer {

@@ -228,7 +228,9 @@ async fn nobody_waits_in_a_circle(homes: &[Home]) {
         let takes = ids.map(|id| (round, take(id)));
         let folds = names.iter().enumerate().map(|(n, name)| (round + 1 + n, enqueue(name)));
         let result = model::BuildResult::Success;
-        let finish = |taken: &Taken| step(taken, 0, vec![Effect::Finish { result, at: model::Millis(9) }]);
+        let finish = |taken: &Taken| {
+            step(taken, 0, vec![Effect::Finish { result, at: model::Millis(9), archive: false }])
+        };
         let ends = running.iter().enumerate().map(|(n, taken)| (n, finish(taken)));
         let delete = |(job, number): (JobName, u64)| Write::DeleteBuild { job, number, build: None };
         let deletes = std::mem::take(&mut ended).into_iter().enumerate().map(|(n, old)| (n + 1, delete(old)));

@@ -62,6 +62,8 @@ struct Report {
     /// Whether the ends of what steps have printed were there to compare with: those that are committed while the build runs,
     /// or those in the journal of one that has ended. Not of one that has ended meanwhile.
     compared: bool,
+    /// The key of the object that the log has become. `null`: it is in the database.
+    object: Option<String>,
     /// What agents still hold of the build is not asked for.
     spools: &'static str,
     #[serde(flatten)]
@@ -113,6 +115,7 @@ async fn report(walk: Walk, build: Build, permit: OwnedSemaphorePermit) -> Strin
         why,
         gone,
         compared: walked.as_ref().is_some_and(|walked| walked.compared),
+        object: walked.as_ref().and_then(|walked| walked.object.clone()),
         spools: "not looked at",
         found: walked.map(|walked| walked.found),
     };
@@ -143,6 +146,7 @@ struct Walked {
     /// As it was when the check began.
     build: Build,
     compared: bool,
+    object: Option<String>,
     found: Found,
 }
 
@@ -154,12 +158,14 @@ impl Walk {
         let end = build.log_end;
         let mut check = Check::new(self.first);
         // a build that goes on has more by now, which nobody has said yet where it ends
-        self.chunks(id, if build.building() { end } else { u64::MAX }, &mut check).await?;
-        check.ends_at(end);
+        let whole = self.chunks(id, if build.building() { end } else { u64::MAX }, &mut check).await?;
+        if whole {
+            check.ends_at(end);
+        }
         self.records(id, &mut check).await?;
         if build.building() {
             check.not_below(&before);
-        } else {
+        } else if whole {
             self.ends(id, &mut check).await?;
         }
         let after = self.committed(id).await?;
@@ -167,7 +173,8 @@ impl Walk {
         if still {
             check.not_above(&after);
         }
-        Ok(Walked { compared: build.building() == still, build, found: check.found() })
+        let object = self.read(|| self.store.archived(id)).await?.map(|log| log.object);
+        Ok(Walked { compared: build.building() == still, build, object, found: check.found() })
     }
 
     async fn build(&self, id: BuildId) -> Result<Build, Error> {
@@ -181,11 +188,23 @@ impl Walk {
         Ok(Committed { records, raw: raw.into_iter().collect() })
     }
 
-    /// Those that begin before `end`, a page in memory at a time.
-    async fn chunks(&self, id: BuildId, end: u64, check: &mut Check) -> Result<(), Error> {
+    /// Those that begin before `end`, a page in memory at a time. → whether all could be read
+    async fn chunks(&self, id: BuildId, end: u64, check: &mut Check) -> Result<bool, Error> {
         let mut from = 0;
         while from < end {
-            let page = self.read(|| self.store.chunks(id, from)).await?;
+            let page = self.read(|| async {
+                match self.store.chunks(id, from).await {
+                    Err(store::Error::Corrupt(why)) => Ok(Err(why)),
+                    page => page.map(Ok),
+                }
+            });
+            let page = match page.await? {
+                Ok(page) => page,
+                Err(why) => {
+                    check.unreadable(&why);
+                    return Ok(false);
+                }
+            };
             let Some(last) = page.last() else { break };
             from = last.offset.saturating_add(1);
             for chunk in page.iter().take_while(|chunk| chunk.offset < end) {
@@ -194,7 +213,7 @@ impl Walk {
                 tokio::task::yield_now().await;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn records(&self, id: BuildId, check: &mut Check) -> Result<(), Error> {

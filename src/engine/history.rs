@@ -11,7 +11,6 @@ use store::{Answer, Build, Store, Write};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::archive;
 use crate::definition;
 use crate::service::Shared;
 use crate::texts;
@@ -106,7 +105,6 @@ async fn try_discard(shared: &Arc<Shared>, job: &JobName) -> Result<u32, store::
         for build in with(Fate::Goes) {
             if delete(shared, job, build).await? {
                 shared.objects.keep_only(&texts::prefix(build.id), &BTreeSet::new()).await?;
-                shared.objects.keep_only(&archive::prefix(build.id), &BTreeSet::new()).await?;
             }
         }
         let bare: Vec<BuildId> = with(Fate::Bare).map(|build| build.id).collect();
@@ -178,11 +176,14 @@ async fn take(shared: &Shared, write: Write) -> Result<bool, store::Error> {
     }
 }
 
-/// Deletes objects, and then their keys.
+/// Deletes objects, and all of those below a key that ends with `/`, and then their keys.
 async fn forget(store: &dyn Store, keys: Vec<String>) -> Result<(), store::Error> {
     let objects = store.objects();
     for key in &keys {
-        objects.delete(key).await?;
+        match key.strip_suffix('/') {
+            Some(prefix) => objects.keep_only(prefix, &BTreeSet::new()).await?,
+            None => objects.delete(key).await?,
+        }
     }
     if keys.is_empty() {
         return Ok(());

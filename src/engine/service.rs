@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use remoting::peer::PeerHint;
 use store::{Adopted, Answer, Load, Objects, Running, Store, Taken, Write};
 use tokio::sync::{Notify, Semaphore, broadcast, mpsc};
+use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::actor::{Actor, Ended, Loss, Mail};
@@ -158,6 +159,9 @@ impl Engine {
     /// Runs until the process ends.
     pub async fn run(&self) {
         let shared = &self.shared;
+        let mut own = JoinSet::new();
+        // By itself: what it reads and adds up would keep the others from their work.
+        own.spawn(crate::archive::run(Arc::clone(shared)));
         tokio::join!(
             own_builds(Arc::clone(shared)),
             crate::schedule::run(Arc::clone(shared)),
@@ -165,7 +169,6 @@ impl Engine {
             hear_peers(Arc::clone(shared)),
             crate::history::discard(Arc::clone(shared)),
             crate::history::sweep(Arc::clone(shared)),
-            crate::archive::run(Arc::clone(shared)),
         );
     }
 

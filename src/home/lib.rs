@@ -45,6 +45,7 @@ pub struct Home {
     writer: writer::Handle,
     pool: Arc<Pool>,
     objects: Arc<dyn Objects>,
+    archives: Arc<read::Archives>,
     stats: Arc<Stats>,
     stop: watch::Sender<bool>,
     ended: watch::Receiver<bool>,
@@ -80,7 +81,8 @@ impl Home {
                     .spawn(move || runtime.block_on(running))?;
             }
         }
-        Ok(Home { engine, writer, pool: Arc::new(pool), objects, stats, stop, ended })
+        let archives = Arc::default();
+        Ok(Home { engine, writer, pool: Arc::new(pool), objects, archives, stats, stop, ended })
     }
 
     /// Waits until nothing is written any more: the home was closed, or its writer met a bug of ours. Then every write is

@@ -7,15 +7,16 @@
 //! begins. [`ArchivedLog`], which is in the store, says where the directory begins. All extras are JSON.
 
 use std::io::{Read, Write as _};
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use flate2::bufread::GzDecoder;
 use flate2::{Compression, GzBuilder};
-use model::Millis;
+use model::{BuildId, Millis};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{ArchivedLog, CHUNKS, Chunk, Error, Objects, Result};
+use crate::{ArchivedLog, Chunk, Error, Objects, Result};
 
 /// A segment is closed when it has so many bytes.
 const SEGMENT: usize = 256 * 1024;
@@ -51,33 +52,43 @@ pub struct Segment {
     start: u64,
     bytes: BytesMut,
     entries: Vec<Entry>,
-    /// At least as many bytes as its extras will have.
+    /// Bytes of its extras, without the brackets.
     extras: usize,
+}
+
+/// Below it are the objects of a build's log: one, and what attempts to make one have left that were killed.
+pub fn prefix(build: BuildId) -> String {
+    format!("logs/{build}")
+}
+
+/// Refuses a key that is not of the log of this build.
+pub fn check_key_of(build: BuildId, key: &str) -> Result<()> {
+    match key.strip_prefix(&prefix(build)).is_some_and(|rest| rest.starts_with('/')) {
+        true => crate::check_key(key),
+        false => Err(Error::Conflict(format!("{key:?} is no key of the log of build {build}"))),
+    }
 }
 
 impl Packer {
     /// Takes the next chunk. Gives the segment before, if that is full: [`Segment::pack`] it, write that, and tell
-    /// [`Packer::wrote`]. `Error::Corrupt`: the chunk does not begin where the one before ends.
+    /// [`Packer::wrote`]. `Error::Corrupt`: the chunk does not begin where the one before ends, or is larger than any that a
+    /// build writes.
     pub fn add(&mut self, chunk: &Chunk) -> Result<Option<Segment>> {
-        if chunk.offset != self.open.end() {
-            let (at, end) = (chunk.offset, self.open.end());
+        let (at, length, end) = (chunk.offset, chunk.bytes.len(), self.open.end());
+        if at != end {
             return Err(Error::Corrupt(format!("the log has a chunk at {at} after one that ends at {end}")));
         }
-        // Quotes and commas, five numbers, and each byte of the step as long as an escape.
-        let extras = 128 + 6 * chunk.step.len();
-        if extras > EXTRAS {
-            return Err(Error::Corrupt(format!("the step of a chunk has {} bytes", chunk.step.len())));
+        let step = chunk.step.clone();
+        let entry = Entry(length as u64, step, chunk.raw_from, chunk.raw_to, chunk.at.0, chunk.sum);
+        let extras = serde_json::to_vec(&entry).map_or(usize::MAX, |json| json.len() + 1);
+        if extras > EXTRAS || (SEGMENT + length) as u64 > MOST {
+            return Err(Error::Corrupt(format!("the log has a chunk at {at} that is too large")));
         }
         let full = self.open.bytes.len() >= SEGMENT || self.open.extras + extras > EXTRAS;
-        let full = full.then(|| {
-            let next = Segment { start: self.open.end(), ..Segment::default() };
-            std::mem::replace(&mut self.open, next)
-        });
+        let full = full.then(|| self.close());
         self.open.bytes.extend_from_slice(&chunk.bytes);
         self.open.extras += extras;
-        let length = chunk.bytes.len() as u64;
-        let step = chunk.step.clone();
-        self.open.entries.push(Entry(length, step, chunk.raw_from, chunk.raw_to, chunk.at.0, chunk.sum));
+        self.open.entries.push(entry);
         Ok(full)
     }
 
@@ -88,9 +99,13 @@ impl Packer {
 
     /// The last segment, if there is one.
     pub fn last(&mut self) -> Option<Segment> {
-        let next = Segment { start: self.open.end(), ..Segment::default() };
-        let last = std::mem::replace(&mut self.open, next);
+        let last = self.close();
         (!last.entries.is_empty()).then_some(last)
+    }
+
+    fn close(&mut self) -> Segment {
+        let next = Segment { start: self.open.end(), ..Segment::default() };
+        std::mem::replace(&mut self.open, next)
     }
 
     /// The segment that begins at `start` in the log has that many bytes in the file.
@@ -125,11 +140,11 @@ impl Segment {
         member(*b"MJ", &self.entries, &self.bytes).map(Bytes::from)
     }
 
-    /// From a member of the file.
-    fn unpack(start: u64, packed: &[u8]) -> Result<Segment> {
+    /// From a member of the file; the error says what is wrong with that.
+    fn unpack(start: u64, packed: &[u8]) -> Result<Segment, String> {
         let (entries, bytes): (Vec<Entry>, _) = read_member(*b"MJ", &mut &packed[..])?;
         if entries.iter().try_fold(0u64, |sum, e| sum.checked_add(e.0)) != Some(bytes.len() as u64) {
-            return Err(broken("a segment has not the bytes that it names"));
+            return Err("a segment has not the bytes that it names".to_owned());
         }
         Ok(Segment { start, bytes: BytesMut::from(&bytes[..]), entries, extras: 0 })
     }
@@ -160,13 +175,12 @@ fn member(id: [u8; 2], said: &impl Serialize, bytes: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// Reads the next member: what its extras say, and its bytes.
-fn read_member<T: DeserializeOwned>(id: [u8; 2], from: &mut &[u8]) -> Result<(T, Vec<u8>)> {
+fn read_member<T: DeserializeOwned>(id: [u8; 2], from: &mut &[u8]) -> Result<(T, Vec<u8>), String> {
     let mut member = GzDecoder::new(from);
     let mut bytes = Vec::new();
-    let read = (&mut member).take(MOST + 1).read_to_end(&mut bytes);
-    read.map_err(|e| broken(&e.to_string()))?;
+    (&mut member).take(MOST + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
     if bytes.len() as u64 > MOST {
-        return Err(broken("a member is too large"));
+        return Err("a member is too large".to_owned());
     }
     let extras = member.header().and_then(|header| header.extra()).unwrap_or_default();
     let said = match extras.split_at_checked(4) {
@@ -175,96 +189,119 @@ fn read_member<T: DeserializeOwned>(id: [u8; 2], from: &mut &[u8]) -> Result<(T,
         {
             said
         }
-        Some(_) | None => return Err(broken("a member is another one than expected")),
+        Some(_) | None => return Err("a member is another one than expected".to_owned()),
     };
-    let said = serde_json::from_slice(said).map_err(|e| broken(&e.to_string()))?;
+    let said = serde_json::from_slice(said).map_err(|e| e.to_string())?;
     Ok((said, bytes))
 }
 
-fn broken(why: &str) -> Error {
-    Error::Corrupt(format!("the object of a log: {why}"))
+/// What is said of a log whose object is not there, though its build is.
+pub fn gone(object: &str) -> Error {
+    Error::Corrupt(format!("the object {object} of a log is gone"))
 }
 
-/// Bytes of the log from `from` on, `max` at most, fewer only at the end. `None`: the object is gone.
-pub async fn bytes(
-    objects: &dyn Objects,
-    log: &ArchivedLog,
-    from: u64,
-    max: usize,
-) -> Result<Option<Vec<u8>>> {
-    let Some(places) = directory(objects, log).await? else { return Ok(None) };
-    let (mut bytes, mut at) = (Vec::new(), segment_of(&places, from));
-    while at < places.len() && bytes.len() < max {
-        let Some(segment) = segment(objects, log, &places, at).await? else { return Ok(None) };
-        let skip = usize::try_from(from.saturating_sub(segment.start)).unwrap_or(usize::MAX);
-        let rest = segment.bytes.get(skip..).unwrap_or_default();
-        bytes.extend_from_slice(&rest[..rest.len().min(max - bytes.len())]);
-        at += 1;
+/// Reads a log that is an object. It has read the directory, once; cheap to clone.
+#[derive(Clone)]
+pub struct Reader {
+    objects: Arc<dyn Objects>,
+    log: ArchivedLog,
+    places: Arc<[Place]>,
+}
+
+impl Reader {
+    /// `None`: the object is gone.
+    pub async fn open(objects: Arc<dyn Objects>, log: ArchivedLog) -> Result<Option<Reader>> {
+        let mut reader = Reader { objects, log, places: Arc::default() };
+        let size = reader.log.size.saturating_sub(reader.log.directory);
+        if size > MOST_DIRECTORY {
+            return Err(reader.broken("its directory is too large"));
+        }
+        let Some(packed) = reader.range(reader.log.directory, size).await? else { return Ok(None) };
+        let (mut places, mut rest) = (Vec::new(), &packed[..]);
+        while !rest.is_empty() {
+            let (some, _): (Vec<Place>, _) =
+                read_member(*b"MD", &mut rest).map_err(|why| reader.broken(&why))?;
+            places.extend(some);
+        }
+        let begins = places.first().is_none_or(|first| *first == Place(0, 0));
+        let rises = places.windows(2).all(|two| two[0].0 < two[1].0 && two[0].1 < two[1].1);
+        let within = places.last().is_none_or(|last| last.1 < reader.log.directory);
+        if !(begins && rises && within) {
+            return Err(reader.broken("its directory is in disorder"));
+        }
+        reader.places = places.into();
+        Ok(Some(reader))
     }
-    Ok(Some(bytes))
-}
 
-/// Chunks that begin at `from` or later, [`CHUNKS`] at most. `None`: the object is gone.
-pub async fn chunks(objects: &dyn Objects, log: &ArchivedLog, from: u64) -> Result<Option<Vec<Chunk>>> {
-    let Some(places) = directory(objects, log).await? else { return Ok(None) };
-    let (mut chunks, mut at) = (Vec::new(), segment_of(&places, from));
-    while at < places.len() && chunks.len() < CHUNKS {
-        let Some(segment) = segment(objects, log, &places, at).await? else { return Ok(None) };
-        chunks.extend(segment.chunks().filter(|chunk| chunk.offset >= from).take(CHUNKS - chunks.len()));
-        at += 1;
+    /// The key of the object.
+    pub fn object(&self) -> &str {
+        &self.log.object
     }
-    Ok(Some(chunks))
-}
 
-/// Where the segment is in which `from` is.
-fn segment_of(places: &[Place], from: u64) -> usize {
-    places.partition_point(|place| place.0 <= from).saturating_sub(1)
-}
-
-async fn directory(objects: &dyn Objects, log: &ArchivedLog) -> Result<Option<Vec<Place>>> {
-    let size = log.size.saturating_sub(log.directory);
-    if size > MOST_DIRECTORY {
-        return Err(broken("its directory is too large"));
+    /// Bytes of the log from `from` on, `max` at most, fewer only at the end. `None`: the object is gone.
+    pub async fn bytes(&self, from: u64, max: usize) -> Result<Option<Vec<u8>>> {
+        let (mut bytes, mut at) = (Vec::new(), self.segment_of(from));
+        while at < self.places.len() && bytes.len() < max {
+            let Some(segment) = self.segment(at).await? else { return Ok(None) };
+            let skip = usize::try_from(from.saturating_sub(segment.start)).unwrap_or(usize::MAX);
+            let rest = segment.bytes.get(skip..).unwrap_or_default();
+            bytes.extend_from_slice(&rest[..rest.len().min(max - bytes.len())]);
+            at += 1;
+        }
+        Ok(Some(bytes))
     }
-    let Some(packed) = range(objects, log, log.directory, size).await? else { return Ok(None) };
-    let (mut places, mut rest) = (Vec::new(), &packed[..]);
-    while !rest.is_empty() {
-        let (some, _): (Vec<Place>, _) = read_member(*b"MD", &mut rest)?;
-        places.extend(some);
-    }
-    let begins = places.first().is_none_or(|first| *first == Place(0, 0));
-    let rises = places.windows(2).all(|two| two[0].0 < two[1].0 && two[0].1 < two[1].1);
-    let within = places.last().is_none_or(|last| last.1 < log.directory);
-    if begins && rises && within { Ok(Some(places)) } else { Err(broken("its directory is in disorder")) }
-}
 
-async fn segment(
-    objects: &dyn Objects,
-    log: &ArchivedLog,
-    places: &[Place],
-    at: usize,
-) -> Result<Option<Segment>> {
-    let Place(start, from) = places[at];
-    let until = places.get(at + 1).map_or(log.directory, |next| next.1);
-    if until - from > MOST {
-        return Err(broken("a segment is too large"));
+    /// Chunks that begin at `from` or later: those of one segment, none only at the end. `None`: the object is gone.
+    pub async fn chunks(&self, from: u64) -> Result<Option<Vec<Chunk>>> {
+        let mut at = self.segment_of(from);
+        while at < self.places.len() {
+            let Some(segment) = self.segment(at).await? else { return Ok(None) };
+            let chunks: Vec<Chunk> = segment.chunks().filter(|chunk| chunk.offset >= from).collect();
+            if !chunks.is_empty() {
+                return Ok(Some(chunks));
+            }
+            at += 1;
+        }
+        Ok(Some(Vec::new()))
     }
-    let Some(packed) = range(objects, log, from, until - from).await? else { return Ok(None) };
-    Segment::unpack(start, &packed).map(Some)
-}
 
-/// Exactly these bytes of the object.
-async fn range(objects: &dyn Objects, log: &ArchivedLog, from: u64, size: u64) -> Result<Option<Bytes>> {
-    let most = usize::try_from(size).map_err(|e| broken(&e.to_string()))?;
-    match objects.get(&log.object, from, most).await? {
-        Some(bytes) if bytes.len() == most => Ok(Some(bytes)),
-        Some(_) => Err(broken("it is shorter than it was")),
-        None => Ok(None),
+    /// Where the segment is in which `from` is.
+    fn segment_of(&self, from: u64) -> usize {
+        self.places.partition_point(|place| place.0 <= from).saturating_sub(1)
+    }
+
+    async fn segment(&self, at: usize) -> Result<Option<Segment>> {
+        let Place(start, from) = self.places[at];
+        let until = self.places.get(at + 1).map_or(self.log.directory, |next| next.1);
+        if until - from > MOST {
+            return Err(self.broken("a segment is too large"));
+        }
+        let Some(packed) = self.range(from, until - from).await? else { return Ok(None) };
+        // It takes a core for a millisecond, which others must not wait for.
+        let segment = tokio::task::spawn_blocking(move || Segment::unpack(start, &packed)).await;
+        let segment = segment.map_err(|e| Error::Unavailable(e.to_string()))?;
+        segment.map(Some).map_err(|why| self.broken(&why))
+    }
+
+    /// Exactly these bytes of the object.
+    async fn range(&self, from: u64, size: u64) -> Result<Option<Bytes>> {
+        let most = usize::try_from(size).map_err(|e| self.broken(&e.to_string()))?;
+        match self.objects.get(&self.log.object, from, most).await? {
+            Some(bytes) if bytes.len() == most => Ok(Some(bytes)),
+            Some(_) => Err(self.broken("it is shorter than it was")),
+            None => Ok(None),
+        }
+    }
+
+    fn broken(&self, why: &str) -> Error {
+        Error::Corrupt(format!("the object {} of a log: {why}", self.log.object))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::MemoryObjects;
 
@@ -310,13 +347,20 @@ mod tests {
         chunks.iter().flat_map(|chunk| chunk.bytes.to_vec()).collect()
     }
 
-    async fn all_chunks(objects: &MemoryObjects, log: &ArchivedLog) -> Vec<Chunk> {
+    fn shared(objects: &MemoryObjects) -> Arc<dyn Objects> {
+        Arc::new(objects.clone())
+    }
+
+    async fn opened(objects: &MemoryObjects, log: &ArchivedLog) -> Result<Option<Reader>> {
+        Reader::open(shared(objects), log.clone()).await
+    }
+
+    async fn all_chunks(reader: &Reader) -> Vec<Chunk> {
         let (mut all, mut from) = (Vec::new(), 0);
         loop {
-            let page = chunks(objects, log, from).await.unwrap().unwrap();
-            assert!(page.len() <= CHUNKS);
+            let page = reader.chunks(from).await.unwrap().unwrap();
             let Some(last) = page.last() else { return all };
-            from = last.offset + 1;
+            from = last.offset + last.bytes.len() as u64;
             all.extend(page);
         }
     }
@@ -328,14 +372,15 @@ mod tests {
             let chunks = log(count, size);
             let (objects, log) = packed(&chunks).await;
             let whole = text(&chunks);
-            assert_eq!(all_chunks(&objects, &log).await, chunks);
+            let reader = opened(&objects, &log).await.unwrap().unwrap();
+            assert_eq!(all_chunks(&reader).await, chunks);
             let length = whole.len() as u64;
             for from in [0, 1, length / 3, length / 2, length.saturating_sub(1), length, length + 9, u64::MAX]
             {
                 let begin = usize::try_from(from.min(length)).unwrap();
                 for max in [0, 1, 1_000, 700_000] {
                     let wanted = &whole[begin..whole.len().min(begin + max)];
-                    let read = bytes(&objects, &log, from, max).await.unwrap().unwrap();
+                    let read = reader.bytes(from, max).await.unwrap().unwrap();
                     assert!(read == wanted, "{count} chunks, {max} bytes from {from}");
                 }
             }
@@ -353,6 +398,43 @@ mod tests {
         assert!(file.len() < plain.len() / 4, "{} bytes of {}", file.len(), plain.len());
     }
 
+    /// Counts what is read.
+    struct Counting(MemoryObjects, AtomicUsize);
+
+    #[async_trait::async_trait]
+    impl Objects for Counting {
+        async fn put(&self, key: &str, bytes: Bytes) -> Result<()> {
+            self.0.put(key, bytes).await
+        }
+        async fn upload(&self, key: &str) -> Result<Box<dyn crate::Upload>> {
+            self.0.upload(key).await
+        }
+        async fn get(&self, key: &str, from: u64, max: usize) -> Result<Option<Bytes>> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            self.0.get(key, from, max).await
+        }
+        async fn delete(&self, key: &str) -> Result<()> {
+            self.0.delete(key).await
+        }
+        async fn keep_only(&self, prefix: &str, keep: &std::collections::BTreeSet<String>) -> Result<()> {
+            self.0.keep_only(prefix, keep).await
+        }
+    }
+
+    #[tokio::test]
+    async fn who_reads_on_reads_each_segment_once_and_the_directory_once() {
+        for (count, size) in [(20_000, 40), (60, 200_000)] {
+            let (objects, log) = packed(&log(count, size)).await;
+            let counting = Arc::new(Counting(objects, AtomicUsize::new(0)));
+            let reader = Reader::open(Arc::clone(&counting) as Arc<dyn Objects>, log).await.unwrap().unwrap();
+            let segments = reader.places.len();
+            assert!(segments > 5, "{segments}");
+            assert_eq!(all_chunks(&reader).await.len() as u64, count);
+            // and once more the last one, to see that nothing follows
+            assert_eq!(counting.1.load(Ordering::Relaxed), 1 + segments + 1);
+        }
+    }
+
     #[tokio::test]
     async fn a_hole_is_not_packed() {
         let chunks = log(3, 10);
@@ -365,37 +447,40 @@ mod tests {
 
     #[tokio::test]
     async fn a_damaged_object_is_told_from_one_that_is_gone() {
-        let made = log(200, 20_000);
+        let made = log(150, 6_000);
         let (objects, log) = packed(&made).await;
         let file = objects.get(&log.object, 0, usize::MAX).await.unwrap().unwrap();
-        for at in (0..file.len()).step_by(file.len() / 300) {
+        for at in (0..file.len()).step_by(file.len() / 150) {
             let mut other = file.to_vec();
             other[at] ^= 0x10;
             objects.put(&log.object, Bytes::from(other)).await.unwrap();
-            let (mut from, mut seen) = (0, Vec::new());
             // Whatever was changed is an error, or shows in a sum, or was of no meaning (a time stamp of gzip's).
-            let read = loop {
-                match chunks(&objects, &log, from).await {
-                    Ok(Some(page)) if page.is_empty() => break Ok(seen),
-                    Ok(Some(page)) => {
-                        from = page.last().unwrap().offset + 1;
-                        seen.extend(page);
-                    }
-                    Ok(None) => break Err(Error::NotFound("it".into())),
-                    Err(error) => break Err(error),
+            let read = async {
+                let reader = opened(&objects, &log).await?.expect("it is there");
+                let (mut from, mut seen) = (0, Vec::new());
+                loop {
+                    let page = reader.chunks(from).await?.expect("it is there");
+                    let Some(last) = page.last() else { return Ok::<_, Error>(seen) };
+                    from = last.offset + 1;
+                    seen.extend(page);
                 }
             };
-            match read {
+            match read.await {
                 Err(error) => assert_eq!(error.reason(), "Corrupt", "byte {at}"),
                 Ok(seen) => assert!(seen == made || seen.iter().any(|c| c.sum != c.checksum()), "byte {at}"),
             }
         }
         for size in [0, 1, file.len() / 2, file.len() - 1] {
             objects.put(&log.object, file.slice(..size)).await.unwrap();
-            assert_eq!(bytes(&objects, &log, 0, 10).await.unwrap_err().reason(), "Corrupt", "{size} bytes");
+            let error = opened(&objects, &log).await.err().expect("it is cut off");
+            assert_eq!(error.reason(), "Corrupt", "{size} bytes");
+            assert!(error.to_string().contains(&log.object), "{error}");
         }
+        objects.put(&log.object, file).await.unwrap();
+        let reader = opened(&objects, &log).await.unwrap().unwrap();
         objects.delete(&log.object).await.unwrap();
-        assert_eq!(bytes(&objects, &log, 0, 10).await.unwrap(), None);
-        assert_eq!(chunks(&objects, &log, 0).await.unwrap(), None);
+        assert_eq!(reader.bytes(0, 10).await.unwrap(), None);
+        assert_eq!(reader.chunks(0).await.unwrap(), None);
+        assert!(opened(&objects, &log).await.unwrap().is_none());
     }
 }

@@ -174,7 +174,7 @@ pub const JOURNAL_RECORDS: usize = 1_000;
 pub const JOURNAL_BYTES: usize = 4 * 1024 * 1024;
 /// Most numbers of one answer of [`Builds::journal_numbers`].
 pub const JOURNAL_NUMBERS: usize = 10_000;
-/// Most chunks of one answer of [`Logs::chunks`]: some MB, as large as chunks become.
+/// Most chunks of one answer of [`Logs::chunks`] from the store itself: some MB, as large as chunks become.
 pub const CHUNKS: usize = 32;
 
 #[async_trait]
@@ -218,17 +218,19 @@ pub trait Builds: Send + Sync + 'static {
     async fn with_artifacts(&self, builds: &[BuildId]) -> Result<Vec<BuildId>>;
     async fn artifact(&self, build: BuildId, path: &str) -> Result<Option<Artifact>>;
     async fn stash(&self, build: BuildId, name: &str) -> Result<Option<Stash>>;
-    /// Keys of objects that no index row names any more, in order (bytes): to be deleted, then `Write::ForgetObjects`.
+    /// Keys of objects that no index row names any more, in order (bytes): to be deleted, then `Write::ForgetObjects`. One that
+    /// ends with `/` means all keys that begin so.
     async fn garbage(&self, limit: u32) -> Result<Vec<String>>;
 }
 
 /// Logs of builds, from the store itself or from the objects that they have become: what was read once is read again.
+/// `Error::Corrupt`: the object is damaged, or gone though its build is not.
 #[async_trait]
 pub trait Logs: Send + Sync + 'static {
     /// `max` bytes from `from` on, fewer only at the committed end. `None`: no such build.
     async fn log(&self, build: BuildId, from: u64, max: usize) -> Result<Option<LogSlice>>;
-    /// Chunks of its log as they are stored, those that begin at `from` or later, by offset; at most [`CHUNKS`] a call. Stay
-    /// when the build has ended. Nothing for an unknown build.
+    /// Chunks of its log as they are stored, those that begin at `from` or later, by offset; some MB of them a call, at
+    /// least one if there is one. Stay when the build has ended. Nothing for an unknown build.
     async fn chunks(&self, build: BuildId, from: u64) -> Result<Vec<Chunk>>;
 }
 

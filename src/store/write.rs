@@ -9,7 +9,9 @@
 //! - Whoever got [`crate::Error::Unknown`] may do the same write again. All but `Join`, `Beat`, `LinkUp` (one more of
 //!   each) and `ConfigureItem` (one more version) change nothing the second time. `TakeBuild`, `Adopt` and `Progress`
 //!   answer the same again; others say that it is done already: `Bool(false)`, `Exists`, `NotFound`.
-//! - An object key is named by one index row. When that row goes or names another key, the key is *garbage*
+//! - What is below [`crate::archive::prefix`] of a build is garbage, as that prefix and `/`, when the build goes whose log was to
+//!   become an object or was one.
+//! - Any other object key is named by one index row. When that row goes or names another key, the key is *garbage*
 //!   ([`crate::Builds::garbage`]) until `ForgetObjects`, or until a row names it again.
 
 use std::collections::BTreeMap;
@@ -234,8 +236,9 @@ pub enum Write {
     /// → `Answer::Unit`; `Error::NotFound`
     KeepBuild { job: JobName, number: u64, keep: bool },
     /// The log of a build that has ended is this object from now on, and what the store itself has of it is left to `Erase`.
-    /// The first one counts. → `Answer::Bool` (the log is this object; false: it is another one, it was not to become one, or
-    /// the build is gone)
+    /// The first one counts. → `Answer::Bool` (the log is this object; false: it is another one, it was not to become one, the
+    /// build is gone, or so is the object, where the store keeps objects itself); `Error::Conflict` (its key is not below
+    /// [`crate::archive::prefix`])
     LogArchived { build: BuildId, log: ArchivedLog },
     /// Deletes a piece of the journals and logs that deleted builds and archived logs have left: they may be too much for one
     /// transaction, which all other writes would wait for. Nobody reads them any more. → `Answer::Bool` (false: nothing was

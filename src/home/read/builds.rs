@@ -140,7 +140,7 @@ impl Builds for Home {
     }
 
     async fn to_archive(&self, after: Option<BuildId>, most: u32) -> Result<Vec<BuildId>> {
-        let sql = "SELECT build FROM archive WHERE has_rows = 1 AND object IS NULL AND build > $1 ORDER BY build LIMIT $2";
+        let sql = "SELECT build FROM archive WHERE object IS NULL AND build > $1 ORDER BY build LIMIT $2";
         let after = after.map_or(0, |build| build.0);
         self.pool.list(sql, args![after, limit(most)], |row| row.int(0).map(BuildId)).await
     }

@@ -129,7 +129,7 @@ async fn work<S: Store>(store: &S, write: &impl AsyncFn(Write) -> Answer, build:
     (driver.seq, driver.log_end) = (driver.seq + 1, 6);
     let finish = Effect::Finish { result: BuildResult::Unstable, at: Millis(8_000), archive: true };
     write(Write::Progress(Box::new(Progress { effects: vec![finish], ..driver.progress() }))).await;
-    let log = super::logs::pack(store, build.build, "logs/1").await;
+    let log = super::logs::pack(store, build.build, 1).await;
     write(Write::LogArchived { build: build.build, log }).await;
 }
 

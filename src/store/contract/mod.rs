@@ -227,7 +227,7 @@ macro_rules! contract_suite {
                 logs_to_become_objects_are_listed_until_they_are,
                 the_first_object_of_a_log_counts,
                 a_log_that_stays_becomes_no_object,
-                the_object_of_a_log_is_garbage_when_its_build_goes,
+                all_objects_of_a_log_are_garbage_when_its_build_goes,
                 a_log_reads_the_same_while_it_becomes_an_object,
             }
             history {

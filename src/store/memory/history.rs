@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use model::{BuildId, BuildResult, JobName};
 
 use super::{Archive, History, State};
-use crate::{Answer, ArchivedLog, Error, Result};
+use crate::{Answer, ArchivedLog, Error, Result, archive};
 
 impl State {
     /// Result of the newest completed build of an item.
@@ -94,21 +94,21 @@ impl State {
             }
         }
         let artifacts = history.artifacts.into_values().map(|artifact| artifact.object);
-        let log = if let Archive::Done(log) = history.archive { Some(log.object) } else { None };
+        let log = (history.archive != Archive::Stays).then(|| format!("{}/", archive::prefix(build)));
         artifacts.chain(log).collect()
     }
 
-    pub(super) fn log_archived(&mut self, build: BuildId, log: &ArchivedLog) -> Answer {
-        let Some(history) = self.builds.get_mut(&build) else { return Answer::Bool(false) };
+    pub(super) fn log_archived(&mut self, build: BuildId, log: &ArchivedLog) -> Result<Answer> {
+        archive::check_key_of(build, &log.object)?;
+        let Some(history) = self.builds.get_mut(&build) else { return Ok(Answer::Bool(false)) };
         match &history.archive {
-            Archive::Stays => return Answer::Bool(false),
-            Archive::Done(known) => return Answer::Bool(known.object == log.object),
+            Archive::Stays => return Ok(Answer::Bool(false)),
+            Archive::Done(known) => return Ok(Answer::Bool(known.object == log.object)),
             Archive::Due => {}
         }
         history.archive = Archive::Done(log.clone());
         history.chunks.clear();
-        self.garbage.remove(&log.object);
-        Answer::Bool(true)
+        Ok(Answer::Bool(true))
     }
 
     pub(super) fn forget_objects(&mut self, keys: &[String]) -> Answer {

@@ -234,7 +234,7 @@ impl State {
             Write::DeleteBuild { job, number, build } => self.delete_build(job, *number, *build),
             Write::DeleteArtifacts { job, number, build } => self.delete_artifacts(job, *number, *build),
             Write::KeepBuild { job, number, keep } => self.keep_build(job, *number, *keep),
-            Write::LogArchived { build, log } => Ok(self.log_archived(*build, log)),
+            Write::LogArchived { build, log } => self.log_archived(*build, log),
             // Here all that goes does so at once.
             Write::Erase => Ok(Answer::Bool(false)),
             Write::ForgetObjects { keys } => Ok(self.forget_objects(keys)),

@@ -27,6 +27,11 @@ impl Memory {
         &self.objects
     }
 
+    async fn archive(&self, log: ArchivedLog) -> Result<archive::Reader> {
+        let gone = archive::gone(&log.object);
+        archive::Reader::open(self.objects(), log).await?.ok_or(gone)
+    }
+
     /// Looks at the state, or changes it, while nobody else does.
     pub fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
         look(&mut self.state.lock())
@@ -57,14 +62,14 @@ impl Logs for Memory {
     async fn log(&self, build: BuildId, from: u64, max: usize) -> Result<Option<LogSlice>> {
         let (slice, archived) = self.with(|state| (state.log(build, from, max), state.archived(build)));
         let (Some(slice), Some(archived)) = (&slice, archived) else { return Ok(slice) };
-        let bytes = archive::bytes(&self.objects, &archived, from, max).await?;
-        Ok(bytes.map(|bytes| LogSlice { bytes, ..*slice }))
+        let bytes = self.archive(archived).await?.bytes(from, max).await?.unwrap_or_default();
+        Ok(Some(LogSlice { bytes, ..*slice }))
     }
 
     async fn chunks(&self, build: BuildId, from: u64) -> Result<Vec<Chunk>> {
         let (chunks, archived) = self.with(|state| (state.chunks(build, from), state.archived(build)));
         let Some(archived) = archived else { return Ok(chunks) };
-        Ok(archive::chunks(&self.objects, &archived, from).await?.unwrap_or_default())
+        Ok(self.archive(archived).await?.chunks(from).await?.unwrap_or_default())
     }
 }
 

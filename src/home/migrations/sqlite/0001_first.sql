@@ -198,7 +198,8 @@ CREATE TABLE archive (
     -- whether `log` may have rows of it
     has_rows INTEGER NOT NULL
 );
-CREATE INDEX archive_with_rows ON archive (build) WHERE has_rows = 1;
+CREATE INDEX archive_due ON archive (build) WHERE object IS NULL;
+CREATE INDEX archive_with_rows ON archive (build) WHERE has_rows = 1 AND object IS NOT NULL;
 
 -- Builds that are deleted and of which journal or log is left: too much for one transaction.
 CREATE TABLE erased (

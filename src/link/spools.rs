@@ -11,7 +11,7 @@ use hyper::{Request, StatusCode};
 use model::NodeName;
 use parking_lot::Mutex;
 use remoting::native::Frame;
-use remoting::spools::{SpoolsOf, SpoolsTold};
+use remoting::spools::{MAX_SPOOLS, SpoolsOf, SpoolsTold};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -76,6 +76,9 @@ impl Asks {
 /// Asks the agent over our own socket. `None`: there is none.
 pub(crate) async fn here(shared: &Shared, of: &SpoolsOf) -> Option<Result<SpoolsTold, String>> {
     let local = shared.routes.local(&of.node)?;
+    if of.asked.steps.len() > MAX_SPOOLS {
+        return Some(Err(format!("nobody may ask it about more than {MAX_SPOOLS} spools at once")));
+    }
     if local.instance != of.instance {
         return Some(Err("its work folder is another one now".to_owned()));
     }

@@ -216,9 +216,10 @@ fn compared_spools(spools: &Spools) -> String {
     let mut text = match (asked, forgotten) {
         (0, _) => format!("none of {} has answered", counted(*agents, "agent")),
         (asked, 0) => format!("{asked} of {} asked", counted(*agents, "agent")),
-        (asked, forgotten) if asked == forgotten => "agents hold none any more".to_owned(),
+        (asked, forgotten) if asked == forgotten && asked == agents => "agents hold none any more".to_owned(),
         (asked, forgotten) => {
-            format!("{asked} of {} asked, {forgotten} hold nothing any more", counted(*agents, "agent"))
+            let agents = counted(*agents, "agent");
+            format!("{asked} of {agents} asked, of which {forgotten} hold none any more")
         }
     };
     if *steps > 0 {
@@ -285,9 +286,11 @@ mod tests {
         assert_eq!(compared_spools(&spools()), "the journal names no agent");
         assert_eq!(text(spools()), "none of 2 agents has answered");
         assert_eq!(text(Spools { asked: 2, forgotten: 2, ..spools() }), "agents hold none any more");
+        let away = text(Spools { asked: 1, forgotten: 1, ..spools() });
+        assert_eq!(away, "1 of 2 agents asked, of which 1 hold none any more");
         assert_eq!(
             text(Spools { asked: 2, forgotten: 1, steps: 1, compared: 1, bytes: 7, ..spools() }),
-            "2 of 2 agents asked, 1 hold nothing any more; the log has 1 of 1 step as printed (7 bytes compared)"
+            "2 of 2 agents asked, of which 1 hold none any more; the log has 1 of 1 step as printed (7 bytes compared)"
         );
         assert_eq!(
             text(Spools { asked: 2, steps: 3, compared: 1, lengths: 1, lost: 1, bytes: 7, ..spools() }),

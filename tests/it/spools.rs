@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::builds::verify_log;
 use crate::harness::{Client, Controller, Hostile, shared, until};
+use crate::nodes::{create_node, secret, start_agent};
 
 /// The spool of an agent below the folder that begins with a text.
 fn spool(folder: &Path, text: &[u8]) -> Option<PathBuf> {
@@ -85,6 +86,34 @@ fn a_log_is_compared_with_the_spool_of_an_agent_behind_another_replica() {
         said.contains("spools   agents hold none any more\n").then_some(said)
     });
     assert!(told.contains(", SUCCESS"), "{told}");
+    it.unharmed();
+}
+
+#[test]
+fn an_agent_that_was_away_at_the_end_of_its_build_is_told_by_name() {
+    let it = shared();
+    create_node(&it.admin, "leaves", "leaves");
+    let agent = start_agent(it, "leaves", &secret(&it.admin, "leaves"));
+    it.admin.create_job("left", "node('leaves') { sh 'echo said before; sleep 30' }");
+    let number = it.admin.follow(&it.admin.trigger("left", "build"));
+    it.admin.console_has("left", number, "\nsaid before\n");
+    drop(agent);
+    until("the agent is gone", || (it.admin.node("leaves")["offline"] == true).then_some(()));
+    let away = |said: &str, what: &str| {
+        let line = "spools   none of 1 agent has answered\n         leaves: no connection\ndefects  none\n";
+        assert!(said.contains(what) && said.ends_with(line), "{said}");
+    };
+    let number_text = number.to_string();
+    let (status, said) = verify_log(&it.home, &["left", &number_text]);
+    assert_eq!(status, Some(0), "{said}");
+    away(&said, ", runs\n");
+    until("the build ends without its agent", || {
+        it.admin.post(&format!("/job/left/{number}/kill"));
+        (it.admin.json(&format!("/job/left/{number}/api/json"))["building"] == false).then_some(())
+    });
+    let (status, said) = verify_log(&it.home, &["left", &number_text]);
+    assert_eq!(status, Some(0), "{said}");
+    away(&said, ", ABORTED\n");
     it.unharmed();
 }
 

@@ -245,7 +245,8 @@ async fn read(
                 }
             }
             Some(Frame::Spools { ask, asked }) => {
-                if commands.send(Heard::Spools { ask, asked }).await.is_err() {
+                let heard = commands.send(Heard::Spools { ask, asked }).await;
+                if heard.is_err() {
                     return End::Stopped;
                 }
             }

@@ -182,8 +182,13 @@ impl Walk {
         let build = self.build(id).await?;
         let end = build.log_end;
         let mut check = Check::new(self.first);
-        let spools = if build.building() { Kept::Some } else { self.kept(id).await? };
-        let mut printed = matches!(spools, Kept::Some).then(Printed::default);
+        let named = if build.building() { None } else { Some(self.named(id).await?) };
+        // summing all that it has printed would be for nothing when nobody keeps anything of it
+        let kept = match &named {
+            Some(agents) => ask::kept(&self.agents, id, agents.all()).await,
+            None => Kept::Some,
+        };
+        let mut printed = matches!(kept, Kept::Some).then(Printed::default);
         // a build that goes on has more by now, which nobody has said yet where it ends
         let upto = if build.building() { end } else { u64::MAX };
         self.chunks(id, upto, &mut check, printed.as_mut()).await?;
@@ -199,7 +204,11 @@ impl Walk {
         if still {
             check.not_above(&after);
         }
-        let spools = self.spools(id, spools, printed.unwrap_or_default(), &mut check).await?;
+        let agents = match named {
+            Some(agents) => agents,
+            None => self.named(id).await?,
+        };
+        let spools = self.spools(id, (&agents, kept), &printed.unwrap_or_default(), &mut check).await?;
         Ok(Walked { compared: build.building() == still, build, spools, found: check.found() })
     }
 
@@ -281,26 +290,20 @@ impl Walk {
         Ok(agents)
     }
 
-    /// Whether an agent still keeps something of a build that has ended: summing all that it has printed would be for nothing.
-    async fn kept(&self, id: BuildId) -> Result<Kept, Error> {
-        Ok(ask::kept(&self.agents, id, self.named(id).await?.all()).await)
-    }
-
     /// Compares what the log has with the spools. They only grow, so they are looked at last.
     async fn spools(
         &self,
         id: BuildId,
-        kept: Kept,
-        printed: Printed,
+        (agents, kept): (&Agents, Kept),
+        printed: &Printed,
         check: &mut Check,
     ) -> Result<Spools, Error> {
-        let agents = self.named(id).await?;
-        let mut spools = Spools::of(&agents);
+        let mut spools = Spools::of(agents);
         let answers = match kept {
             Kept::None(answers) => answers,
             Kept::Some => {
                 let questions = |agent: Agent| {
-                    let questions = printed.questions(id, &agent, &agents);
+                    let questions = printed.questions(id, &agent, agents);
                     (agent, questions)
                 };
                 ask::all(&self.agents, agents.all().into_iter().map(questions).collect()).await
@@ -309,7 +312,7 @@ impl Walk {
         // it may have ended, and its spools gone, since it was last looked at
         let building = self.build(id).await?.building();
         for (agent, answers) in answers {
-            let defects = spools.told(&agent, &answers, &printed, building);
+            let defects = spools.told(&agent, &answers, printed, building);
             defects.into_iter().for_each(|defect| check.note(defect));
         }
         Ok(spools)

@@ -44,7 +44,7 @@ pub(super) struct Agent {
 }
 
 impl Agents {
-    /// The next record of the journal. A step that is begun anew at another agent is that one's from then on.
+    /// The next record of the journal.
     pub(super) fn record(&mut self, record: &[u8]) {
         match serde_json::from_slice(record) {
             Ok(Record::Intent { step, agent: Some(agent), .. }) if !agent.is_empty() => {

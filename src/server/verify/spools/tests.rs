@@ -203,11 +203,12 @@ fn bytes_that_were_replaced_are_not_compared_and_those_before_them_are() {
 fn who_does_not_answer_is_told_by_name_and_is_no_defect() {
     let log = printed("1", &[(0, (0, 1), "a")]);
     type Answer = Result<SpoolsTold, String>;
+    type Case = (Answer, bool, (u64, u64), &'static [&'static str]);
     let strange = Spool { step: "9".to_owned(), held: Held::Nothing };
     let unreadable = Held::Unreadable { why: "no rights".to_owned() };
     let unreadable = Spool { step: "1".to_owned(), held: unreadable };
     let kept = |spools| Ok(SpoolsTold::Kept { rebooted: false, spools });
-    let cases: [(Answer, bool, (u64, u64), &[&str]); 7] = [
+    let cases: [Case; 7] = [
         (Err("no connection".to_owned()), true, (0, 0), &["mac: no connection"]),
         (Ok(SpoolsTold::Failed { why: "busy".to_owned() }), true, (1, 0), &["mac: busy"]),
         (Ok(SpoolsTold::Nothing), true, (1, 0), &["mac: it keeps nothing of this build"]),

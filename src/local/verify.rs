@@ -49,6 +49,7 @@ pub(crate) struct Checked {
     why: Option<String>,
     gone: bool,
     compared: bool,
+    object: Option<String>,
     spools: Option<Spools>,
     pub(crate) bytes: u64,
     chunks: u64,
@@ -181,10 +182,12 @@ fn told(checked: &Checked) -> String {
         0 => "none".to_owned(),
         count => count.to_string(),
     };
+    let place =
+        checked.object.as_ref().map_or(String::new(), |key| format!(", object {}", plain(key, MAX_TEXT)));
     let Checked { bytes, chunks, sha256, steps, raw_bytes, records, spools, .. } = checked;
     let mut rows = vec![
         ("build", format!("{} #{}, {}", plain(&checked.job, MAX_TEXT), checked.number, plain(state, 20))),
-        ("log", format!("{bytes} bytes in {chunks} chunks")),
+        ("log", format!("{bytes} bytes in {chunks} chunks{place}")),
         ("sha256", plain(sha256, 64)),
         ("steps", format!("{steps} have printed {raw_bytes} raw bytes ({compared})")),
         ("journal", format!("{records} records")),
@@ -253,13 +256,14 @@ mod tests {
         let json = r#"
 
             {"job":"a/b","number":7,"building":false,"result":"FAILURE","checked":true,"why":null,"compared":true,
+            "object":"logs/9/4.gz",
             "spools":{"agents":2,"asked":1,"forgotten":0,"steps":2,"compared":1,"lengths":0,"lost":0,"bytes":4,
             "unreachable":["mac: no\u001b connection"]},"bytes":14,"chunks":4,"sha256":"ab12","steps":2,"rawBytes":6,"records":5,
             "defectCount":3,"defects":[{"kind":"gap","offset":6,"step":"","message":"3 bytes are missing before 9"},
             {"kind":"end","offset":14,"step":"","message":"the\u001b log"}]}"#;
         let checked: Checked = serde_json::from_str(json).unwrap();
         let wanted = "build    a/b #7, FAILURE\n\
-                      log      14 bytes in 4 chunks\n\
+                      log      14 bytes in 4 chunks, object logs/9/4.gz\n\
                       sha256   ab12\n\
                       steps    2 have printed 6 raw bytes (as journaled)\n\
                       journal  5 records\n\

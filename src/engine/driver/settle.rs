@@ -75,7 +75,7 @@ impl Driver {
             return;
         }
         for (step, raw) in done.raw.drain(..) {
-            self.raw_committed(&step, raw);
+            self.raw_committed(&step, raw, now);
             self.heard_step(&step, now);
         }
         for step in &done.intents {

@@ -6,7 +6,8 @@ use model::{BuildId, BuildResult, NodeName};
 use pipeline::act::{Data, Granted, Outcome, Record, StepId};
 use remoting::spools::{Held, MAX_SPOOLS, Spool, SpoolAsked, SpoolsAsked, SpoolsOf};
 use serde_json::json;
-use store::Effect;
+use store::archive::Packer;
+use store::{ArchivedLog, Effect, Logs, Writer};
 
 use super::*;
 
@@ -56,7 +57,7 @@ async fn a_log_is_checked_while_its_build_runs_and_after() {
     let checked = checked.json();
     let wanted = json!({
         "job": "hello", "number": 1, "building": true, "result": null, "checked": true, "why": null, "gone": false,
-        "compared": true, "spools": no_agents(), "bytes": 14, "chunks": 4,
+        "compared": true, "object": null, "spools": no_agents(), "bytes": 14, "chunks": 4,
         "sha256": sha256("begin\nab\n\u{fffd}c\n"),
         "steps": 2, "rawBytes": 6, "records": 5, "defectCount": 0, "defects": [],
     });
@@ -316,6 +317,46 @@ fn moved(chunks: &mut BTreeMap<u64, Chunk>, from: u64, by: u64) {
     for (offset, chunk) in chunks.split_off(&(from + 1)) {
         chunks.insert(offset - by, Chunk { offset: offset - by, ..chunk });
     }
+}
+
+/// The log becomes an object as the engine would make it.
+async fn archived(memory: &Memory, taken: &Taken) -> ArchivedLog {
+    let mut packer = Packer::default();
+    for chunk in memory.chunks(taken.build, 0).await.unwrap() {
+        assert!(packer.add(&chunk).unwrap().is_none());
+    }
+    let segment = packer.last().unwrap().pack().unwrap();
+    packer.wrote(0, segment.len());
+    let (directory, log) = packer.finish("logs/1/1.gz".to_owned()).unwrap();
+    memory.kept().put(&log.object, Bytes::from([segment, directory].concat())).await.unwrap();
+    let write = Write::LogArchived { build: taken.build, log: log.clone() };
+    assert_eq!(memory.write(write).await, Ok(Answer::Bool(true)));
+    log
+}
+
+#[tokio::test]
+async fn a_log_that_has_become_an_object_is_read_and_checked_as_before() {
+    let (memory, site, taken) = running().await;
+    let finish = vec![Effect::Finish { result: BuildResult::Success, at: Millis(7_500), archive: true }];
+    site.progress(&taken, 1, "end\n", finish).await;
+    let before = site.admin().json(PATH).await;
+    let text = site.admin().get("/job/hello/1/consoleText").await.text();
+    let log = archived(&memory, &taken).await;
+    let checked = site.admin().json(PATH).await;
+    assert_eq!((&checked["object"], &checked["defectCount"]), (&json!("logs/1/1.gz"), &json!(0)));
+    assert_eq!(checked["sha256"], before["sha256"]);
+    assert_eq!(site.admin().get("/job/hello/1/consoleText").await.text(), text);
+    let rest = site.admin().get("/job/hello/1/logText/progressiveText?start=14").await;
+    assert_eq!((rest.text().as_str(), rest.header("x-text-size")), ("end\r\n", "18"));
+
+    let file = memory.kept().get(&log.object, 0, usize::MAX).await.unwrap().unwrap();
+    memory.kept().put(&log.object, file.slice(..file.len() - 1)).await.unwrap();
+    let checked = site.admin().json(PATH).await;
+    assert_eq!((&checked["checked"], &checked["defectCount"]), (&json!(true), &json!(1)), "{checked}");
+    assert_eq!(checked["defects"][0]["kind"], "unreadable");
+    memory.kept().delete(&log.object).await.unwrap();
+    let checked = site.admin().json(PATH).await;
+    assert_eq!(checked["defects"][0]["message"], "the log ends at 0, its row says 18");
 }
 
 #[tokio::test]

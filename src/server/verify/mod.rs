@@ -70,6 +70,8 @@ struct Report {
     /// Whether the ends of what steps have printed were there to compare with: those that are committed while the build runs,
     /// or those in the journal of one that has ended. Not of one that has ended meanwhile.
     compared: bool,
+    /// The key of the object that the log has become. `null`: it is in the database.
+    object: Option<String>,
     /// What came of comparing the log with the spools that agents still hold; nothing when the check did not come to its end.
     spools: Option<Spools>,
     #[serde(flatten)]
@@ -130,6 +132,7 @@ async fn report(walk: Walk, build: Build, permit: OwnedSemaphorePermit) -> Strin
     let seen = walked.as_ref().map_or(&build, |walked| &walked.build);
     let (building, result, compared) =
         (seen.building(), seen.result, walked.as_ref().is_some_and(|walked| walked.compared));
+    let object = walked.as_ref().and_then(|walked| walked.object.clone());
     let (found, spools) = walked.map(|walked| (walked.found, walked.spools)).unzip();
     let report = Report {
         job,
@@ -140,6 +143,7 @@ async fn report(walk: Walk, build: Build, permit: OwnedSemaphorePermit) -> Strin
         why,
         gone,
         compared,
+        object,
         spools,
         found,
     };
@@ -171,6 +175,7 @@ struct Walked {
     /// As it was when the check began.
     build: Build,
     compared: bool,
+    object: Option<String>,
     spools: Spools,
     found: Found,
 }
@@ -191,12 +196,14 @@ impl Walk {
         let mut printed = matches!(kept, Kept::Some).then(Printed::default);
         // a build that goes on has more by now, which nobody has said yet where it ends
         let upto = if build.building() { end } else { u64::MAX };
-        self.chunks(id, upto, &mut check, printed.as_mut()).await?;
-        check.ends_at(end);
+        let whole = self.chunks(id, upto, &mut check, printed.as_mut()).await?;
+        if whole {
+            check.ends_at(end);
+        }
         self.records(id, &mut check).await?;
         if build.building() {
             check.not_below(&before);
-        } else {
+        } else if whole {
             self.ends(id, &mut check).await?;
         }
         let after = self.committed(id).await?;
@@ -209,7 +216,8 @@ impl Walk {
             None => self.named(id).await?,
         };
         let spools = self.spools(id, (&agents, kept), &printed.unwrap_or_default(), &mut check).await?;
-        Ok(Walked { compared: build.building() == still, build, spools, found: check.found() })
+        let object = self.read(|| self.store.archived(id)).await?.map(|log| log.object);
+        Ok(Walked { compared: build.building() == still, build, object, spools, found: check.found() })
     }
 
     async fn build(&self, id: BuildId) -> Result<Build, Error> {
@@ -223,17 +231,29 @@ impl Walk {
         Ok(Committed { records, raw: raw.into_iter().collect() })
     }
 
-    /// Those that begin before `end`, a page in memory at a time.
+    /// Those that begin before `end`, a page in memory at a time. → whether all could be read
     async fn chunks(
         &self,
         id: BuildId,
         end: u64,
         check: &mut Check,
         mut printed: Option<&mut Printed>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let mut from = 0;
         while from < end {
-            let page = self.read(|| self.store.chunks(id, from)).await?;
+            let page = self.read(|| async {
+                match self.store.chunks(id, from).await {
+                    Err(store::Error::Corrupt(why)) => Ok(Err(why)),
+                    page => page.map(Ok),
+                }
+            });
+            let page = match page.await? {
+                Ok(page) => page,
+                Err(why) => {
+                    check.unreadable(&why);
+                    return Ok(false);
+                }
+            };
             let Some(last) = page.last() else { break };
             from = last.offset.saturating_add(1);
             for chunk in page.iter().take_while(|chunk| chunk.offset < end) {
@@ -245,7 +265,7 @@ impl Walk {
                 tokio::task::yield_now().await;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn records(&self, id: BuildId, check: &mut Check) -> Result<(), Error> {

@@ -1,5 +1,5 @@
 //! A request to another replica at the address where peers reach it, in HTTP: for what is asked now and then, and of a
-//! version that may not know it (it answers 404, and no connection breaks).
+//! version that may not know it: it takes our token for a user's and answers 401, and no connection breaks.
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;

@@ -124,7 +124,10 @@ async fn relay(at: At<'_>, of: &SpoolsOf) -> Result<Result<SpoolsTold, String>, 
     let (status, body) = call(at, request, body.into()).await?;
     match status {
         StatusCode::OK => serde_json::from_slice(&body).map_err(|e| format!("its answer can't be read: {e}")),
-        StatusCode::NOT_FOUND => Err("its version knows no questions about spools".to_owned()),
+        // Our token is right: only who does not know that it is asked for here takes it for a user's.
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {
+            Err("its version knows no questions about spools".to_owned())
+        }
         status => Err(format!("it answers with status {}", status.as_u16())),
     }
 }

@@ -121,6 +121,7 @@ async fn the_replica_that_has_the_socket_is_asked_and_an_old_one_only_says_that_
     let answers = [
         ("200 OK", told, Ok(kept())),
         ("200 OK", "{\"Err\":\"no connection\"}", Err("no connection".to_owned())),
+        ("401 Unauthorized", "{}", by_r1("its version knows no questions about spools")),
         ("404 Not Found", "", by_r1("its version knows no questions about spools")),
         ("503 Busy", "", by_r1("it answers with status 503")),
     ];

@@ -177,6 +177,8 @@ async fn another_replica_has_agents_here_asked_with_the_controllers_token() {
     let Ok(SpoolsTold::Kept { spools, .. }) = told else { panic!("{answer}") };
     assert_eq!(spools.len(), MAX_SPOOLS);
     assert_eq!(*site.nobody.asked.lock(), vec!["spools of mac i-mac"; 2]);
+    // what a version answers that does not know the address: the asker tells it by this
+    assert_eq!(site.peer().send("POST", "/peer/later", "{}").await.status, 401);
 }
 
 /// What is said of spools when the journal names no agent.

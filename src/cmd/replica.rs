@@ -215,6 +215,7 @@ async fn serve(args: ReplicaArgs, notifier: &Notifier) -> Result<ExitCode> {
         secrets: Arc::new(keys),
         agents: Arc::new(doors::Agents(links.clone())),
         peers: Arc::new(doors::Peers(links.clone())),
+        spools: Arc::new(doors::Spools(links.clone())),
         replica: Arc::clone(&this) as Arc<dyn server::Replica>,
         metrics: Arc::new(metrics::Source::new(metrics::Parts {
             home: &home,

@@ -42,6 +42,10 @@ pub(super) enum Kind {
     Journal,
     /// The object that holds the log can't be read from there on.
     Unreadable,
+    /// A step's spool at its agent is shorter than what the log has of the step.
+    SpoolEnd,
+    /// The log has other bytes of a step than its spool.
+    Spool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -143,9 +147,13 @@ impl Check {
     }
 
     fn defect(&mut self, kind: Kind, offset: u64, step: &str, message: String) {
+        self.note(Defect { kind, offset, step: step.to_owned(), message });
+    }
+
+    pub(super) fn note(&mut self, defect: Defect) {
         self.found += 1;
         if self.defects.len() < MAX_DEFECTS {
-            self.defects.push(Defect { kind, offset, step: step.to_owned(), message });
+            self.defects.push(defect);
         }
     }
 

@@ -187,7 +187,6 @@ async fn serve(args: ReplicaArgs, notifier: &Notifier) -> Result<ExitCode> {
     let build_url = url.clone().or_else(|| args.build_url.as_ref().map(slashed));
     let engine = Engine::new(Parts {
         store: Arc::clone(&store),
-        objects: home.objects(),
         clock: Arc::clone(&clock),
         cluster: cluster.clone(),
         links: links.clone(),
@@ -212,11 +211,11 @@ async fn serve(args: ReplicaArgs, notifier: &Notifier) -> Result<ExitCode> {
     let traced = Arc::new(telemetry::Metrics::default());
     let app = App {
         commands: engine.commands(),
-        objects: home.objects(),
         accounts: accounts.clone(),
         secrets: Arc::new(keys),
         agents: Arc::new(doors::Agents(links.clone())),
         peers: Arc::new(doors::Peers(links.clone())),
+        spools: Arc::new(doors::Spools(links.clone())),
         replica: Arc::clone(&this) as Arc<dyn server::Replica>,
         metrics: Arc::new(metrics::Source::new(metrics::Parts {
             home: &home,

@@ -10,7 +10,8 @@ use local::verify_log;
 #[command(after_help = "Examples:\n  majordomo verify-log team/app 7\n  \
     majordomo verify-log app lastBuild --url http://ci.example.com/ --auth @credentials\n\n\
     Checked are the chunks of the log (each by its sum), the raw output of each step from its first byte to what was\n\
-    committed, and the numbers of the journal's records. What agents still hold in their spools is not looked at. The build may run.\n\
+    committed, and the numbers of the journal's records; and that the log has the bytes of the spools which agents\n\
+    still hold, mostly of a build that runs. An agent that can't be asked is named, and is no defect. The build may run.\n\
     The sum (SHA-256) is that of `consoleText`. A replica checks two logs at once, each for 30 minutes at most.\n\n\
     Exit status: 0 all is right, 1 there are defects, 2 it could not be checked.")]
 pub(crate) struct VerifyLogArgs {

@@ -13,6 +13,7 @@ use store::{Answer, Enqueue, ItemKind, Offline, Store, Which, Write};
 use crate::definition::{self, Effective};
 use crate::error::Error;
 use crate::hints::Hints;
+use crate::history;
 use crate::programs::Programs;
 
 /// How long a delete waits for the builds that it has stopped.
@@ -164,7 +165,11 @@ impl Commands {
                     return Err(Error::Conflict(why));
                 }
                 Err(store::Error::Conflict(_)) => tokio::time::sleep(Duration::from_millis(100)).await,
-                other => return other.map(|_| ()).map_err(Error::from),
+                Err(error) => return Err(error.into()),
+                Ok(answer) => {
+                    history::forget_soon(&self.store, answer);
+                    return Ok(());
+                }
             }
         }
     }
@@ -239,7 +244,8 @@ impl Commands {
     }
 
     pub async fn delete_build(&self, job: &JobName, number: u64) -> Result<(), Error> {
-        self.store.write(Write::DeleteBuild { job: job.clone(), number, build: None }).await?;
+        let answer = self.store.write(Write::DeleteBuild { job: job.clone(), number, build: None }).await?;
+        history::forget_soon(&self.store, answer);
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use config::ItemConfig;
 use model::{BuildDiscarder, BuildId, BuildResult, JobName};
 use parking_lot::Mutex;
-use store::{Answer, Build, Write};
+use store::{Answer, Build, Store, Write};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -170,26 +170,40 @@ async fn delete(shared: &Arc<Shared>, job: &JobName, build: &Build) -> Result<bo
 /// Deletes in the store, and then the objects that nothing names any more. → whether this call did
 async fn take(shared: &Shared, write: Write) -> Result<bool, store::Error> {
     match shared.store.write(write).await {
-        Ok(Answer::Objects(keys)) => forget(shared, keys).await.map(|()| true),
+        Ok(Answer::Objects(keys)) => forget(&*shared.store, keys).await.map(|()| true),
         Ok(_) | Err(store::Error::NotFound(_) | store::Error::Conflict(_)) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-/// Deletes objects, and then their keys.
-async fn forget(shared: &Shared, keys: Vec<String>) -> Result<(), store::Error> {
+/// Deletes objects, and all of those below a key that ends with `/`, and then their keys.
+async fn forget(store: &dyn Store, keys: Vec<String>) -> Result<(), store::Error> {
+    let objects = store.objects();
     for key in &keys {
-        shared.objects.delete(key).await?;
+        match key.strip_suffix('/') {
+            Some(prefix) => objects.keep_only(prefix, &BTreeSet::new()).await?,
+            None => objects.delete(key).await?,
+        }
     }
     if keys.is_empty() {
         return Ok(());
     }
-    shared.store.write(Write::ForgetObjects { keys }).await.map(|_| ())
+    store.write(Write::ForgetObjects { keys }).await.map(|_| ())
 }
 
-/// What deleted builds have left, piece by piece, with time for others in between.
-async fn erase(shared: &Shared) -> Result<(), store::Error> {
-    while shared.store.write(Write::Erase).await? == Answer::Bool(true) {
+/// As `forget`, while nobody waits: what is left is swept.
+pub(crate) fn forget_soon(store: &Arc<dyn Store>, answer: Answer) {
+    let (Answer::Objects(keys), store) = (answer, Arc::clone(store)) else { return };
+    tokio::spawn(async move {
+        if let Err(error) = forget(&*store, keys).await {
+            tracing::debug!(%error, "delete the objects of what was deleted");
+        }
+    });
+}
+
+/// What deleted builds and archived logs have left, piece by piece, with time for others in between.
+pub(crate) async fn erase(store: &dyn Store) -> Result<(), store::Error> {
+    while store.write(Write::Erase).await? == Answer::Bool(true) {
         tokio::time::sleep(BETWEEN_PIECES).await;
     }
     Ok(())
@@ -205,10 +219,10 @@ pub(crate) async fn sweep(shared: Arc<Shared>) {
         let before = model::Millis(shared.clock.now().0 - i64::try_from(LEFT.as_millis()).unwrap_or(0));
         let left = shared.store.write(Write::ForgetLeft { before }).await.map(|_| ());
         let garbage = match shared.store.garbage(1000).await {
-            Ok(keys) => forget(&shared, keys).await,
+            Ok(keys) => forget(&*shared.store, keys).await,
             Err(error) => Err(error),
         };
-        let erased = erase(&shared).await;
+        let erased = erase(&*shared.store).await;
         for error in [left, garbage, erased].into_iter().filter_map(Result::err) {
             tracing::debug!(%error, "sweep");
         }

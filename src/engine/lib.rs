@@ -4,6 +4,7 @@
 
 mod actor;
 pub mod allocate;
+mod archive;
 mod checkout;
 mod commands;
 mod definition;

@@ -50,6 +50,16 @@ const LOG_RECEIVED: Name = Name::new(
     "Output of steps that came from agents, what was sent again after a loss included",
 );
 const LOG_STORED: Name = Name::new("majordomo_log_stored_bytes_total", "Bytes of logs that were committed");
+const ARCHIVED: Name =
+    Name::new("majordomo_logs_archived_total", "Logs of ended builds that this replica has made objects of");
+const ARCHIVED_BYTES: Name = Name::new(
+    "majordomo_logs_archived_bytes_total",
+    "Bytes of the logs that this replica has made objects of, before they were packed",
+);
+const ARCHIVE_FAILURES: Name = Name::new(
+    "majordomo_logs_archive_failures_total",
+    "Times that this replica could not make an object of a log; the log stays in the database, and it is tried again",
+);
 
 labels! {
     /// Result of a build.
@@ -141,6 +151,9 @@ pub struct Metrics {
     pub(crate) steps: Counters<StepKind>,
     pub(crate) log_received: Counter,
     pub(crate) log_stored: Counter,
+    pub(crate) archived: Counter,
+    pub(crate) archived_bytes: Counter,
+    pub(crate) archive_failures: Counter,
 }
 
 impl Default for Metrics {
@@ -161,6 +174,9 @@ impl Default for Metrics {
             steps: Counters::default(),
             log_received: Counter::default(),
             log_stored: Counter::default(),
+            archived: Counter::default(),
+            archived_bytes: Counter::default(),
+            archive_failures: Counter::default(),
         }
     }
 }
@@ -182,6 +198,9 @@ impl Metrics {
         self.steps.add_to(to, STEPS);
         add(to, LOG_RECEIVED, self.log_received.clone());
         add(to, LOG_STORED, self.log_stored.clone());
+        add(to, ARCHIVED, self.archived.clone());
+        add(to, ARCHIVED_BYTES, self.archived_bytes.clone());
+        add(to, ARCHIVE_FAILURES, self.archive_failures.clone());
     }
 
     pub(crate) fn build_ended(&self, result: BuildResult, lasted: Duration) {

@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use remoting::peer::PeerHint;
 use store::{Adopted, Answer, Load, Objects, Running, Store, Taken, Write};
 use tokio::sync::{Notify, Semaphore, broadcast, mpsc};
+use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::actor::{Actor, Ended, Loss, Mail};
@@ -39,7 +40,6 @@ const EPOCH_JUMP: u32 = 64;
 /// What the engine works with.
 pub struct Parts {
     pub store: Arc<dyn Store>,
-    pub objects: Arc<dyn Objects>,
     pub clock: Arc<dyn Clock>,
     pub cluster: cluster::Handle,
     pub links: Links,
@@ -98,11 +98,11 @@ pub struct Engine {
 
 impl Engine {
     pub fn new(parts: Parts) -> Engine {
-        let Parts { store, objects, clock, cluster, links, hints, url } = parts;
+        let Parts { store, clock, cluster, links, hints, url } = parts;
         let programs = Arc::new(Programs::default());
         let shared = Shared {
+            objects: store.objects(),
             store,
-            objects,
             clock,
             cluster,
             links,
@@ -159,6 +159,9 @@ impl Engine {
     /// Runs until the process ends.
     pub async fn run(&self) {
         let shared = &self.shared;
+        let mut own = JoinSet::new();
+        // By itself: what it reads and adds up would keep the others from their work.
+        own.spawn(crate::archive::run(Arc::clone(shared)));
         tokio::join!(
             own_builds(Arc::clone(shared)),
             crate::schedule::run(Arc::clone(shared)),

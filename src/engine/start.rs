@@ -11,6 +11,7 @@ use model::{BuildId, BuildResult, JobName, Millis};
 use pipeline::act::{Began, Earlier, Language, Outcome, Record};
 use store::{Build, Chunk, Effect, Executor, Progress, Running, Write};
 
+use crate::archive;
 use crate::definition;
 use crate::driver::{Driver, Facts, Now, Rules};
 use crate::elastic::learned;
@@ -350,7 +351,7 @@ pub(crate) async fn fail(
         records: Vec::new(),
         chunks: vec![chunk],
         log_end,
-        effects: vec![Effect::Finish { result: BuildResult::Failure, at }],
+        effects: vec![Effect::Finish { result: BuildResult::Failure, at, archive: log_end > archive::STAYS }],
     };
     shared.store.write(Write::Progress(Box::new(progress))).await?;
     shared.links.over(running.build, running.fence);

@@ -91,6 +91,8 @@ pub(crate) enum Lock {
     KeepOf(&'static str),
     /// It will be deleted.
     Delete,
+    /// As `Delete`; what others have locked is passed over.
+    DeleteFree,
 }
 
 impl Lock {
@@ -101,6 +103,7 @@ impl Lock {
             Lock::Keep => format!("{sql} FOR KEY SHARE"),
             Lock::KeepOf(table) => format!("{sql} FOR KEY SHARE OF {table}"),
             Lock::Delete => format!("{sql} FOR UPDATE"),
+            Lock::DeleteFree => format!("{sql} FOR UPDATE SKIP LOCKED"),
         }
     }
 }

@@ -21,7 +21,7 @@ mod writer;
 use std::io;
 use std::sync::Arc;
 
-use store::{Answer, Objects, Write, Writer};
+use store::{Answer, Objects, Store, Write, Writer};
 use tokio::sync::watch;
 
 pub use metrics::Metrics;
@@ -45,6 +45,7 @@ pub struct Home {
     writer: writer::Handle,
     pool: Arc<Pool>,
     objects: Arc<dyn Objects>,
+    archives: Arc<read::Archives>,
     stats: Arc<Stats>,
     stop: watch::Sender<bool>,
     ended: watch::Receiver<bool>,
@@ -80,7 +81,8 @@ impl Home {
                     .spawn(move || runtime.block_on(running))?;
             }
         }
-        Ok(Home { engine, writer, pool: Arc::new(pool), objects, stats, stop, ended })
+        let archives = Arc::default();
+        Ok(Home { engine, writer, pool: Arc::new(pool), objects, archives, stats, stop, ended })
     }
 
     /// Waits until nothing is written any more: the home was closed, or its writer met a bug of ours. Then every write is
@@ -92,11 +94,6 @@ impl Home {
 
     pub fn engine(&self) -> Engine {
         self.engine
-    }
-
-    /// Large things by key.
-    pub fn objects(&self) -> Arc<dyn Objects> {
-        Arc::clone(&self.objects)
     }
 
     /// What the writer did so far.
@@ -121,5 +118,11 @@ impl Home {
 impl Writer for Home {
     async fn write(&self, write: Write) -> store::Result<Answer> {
         self.writer.write(write).await
+    }
+}
+
+impl Store for Home {
+    fn objects(&self) -> Arc<dyn Objects> {
+        Arc::clone(&self.objects)
     }
 }

@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::Message;
 
 use crate::mail::Mail;
 use crate::metrics::{End, Gone, Refusal};
-use crate::routes::{Outgoing, Pulse, REPLACED, TOO_MUCH};
+use crate::routes::{Local, Outgoing, Pulse, REPLACED, TOO_MUCH};
 use crate::socket::{self, Stream};
 use crate::{Shared, ToSocket};
 
@@ -44,10 +44,18 @@ enum Turned {
     Failed(Refusal, String),
 }
 
+/// An agent that is welcome.
+struct Greeted {
+    /// The number of its link, which is committed.
+    link: i64,
+    /// It can be asked about its spools.
+    spools: bool,
+}
+
 pub(crate) async fn serve(shared: &Arc<Shared>, node: NodeName, instance: String, stream: Stream) -> String {
     let mut socket = socket::upgraded(stream, MAX_MESSAGE).await;
-    let link = match greet(shared, &node, &instance, &mut socket).await {
-        Ok(link) => link,
+    let Greeted { link, spools } = match greet(shared, &node, &instance, &mut socket).await {
+        Ok(greeted) => greeted,
         Err(Turned::Failed(refusal, why)) => {
             shared.metrics.refused.inc(refusal);
             socket::close(&mut socket, &why).await;
@@ -71,18 +79,20 @@ pub(crate) async fn serve(shared: &Arc<Shared>, node: NodeName, instance: String
     let overflow = Arc::clone(&to.overflow);
     let pulse = Arc::new(Pulse::default());
     pulse.heard(shared.clock.elapsed(), IDLE_PING);
-    shared.routes.link_up(&node, link, &instance, to.clone(), Arc::clone(&pulse));
+    let local = Local { link, instance, spools, to: to.clone(), pulse: Arc::clone(&pulse) };
+    shared.routes.link_up(&node, local);
     shared.routes.to_peers(None, &Peer::Hint(PeerHint::Linked { node: node.clone(), number: link }));
     let _nobody_listens = shared.hints.send(PeerHint::Linked { node: node.clone(), number: link });
     tracing::info!(agent = %node, link, "agent connected");
 
     let Gone { end, why } = tokio::select! {
-        gone = carry(shared, &node, socket, (to, queue), &pulse) => gone,
+        gone = carry(shared, (&node, link), socket, (to, queue), &pulse) => gone,
         () = overflow.notified() => Gone::new(End::WriteBlocked, "write blocked: the queue to the agent is full"),
     };
 
     shared.metrics.ended.inc(end);
     shared.routes.link_down(&node, link);
+    shared.asks.link_down(&node, link);
     tracing::info!(agent = %node, link, reason = end.as_str(), why, "agent disconnected");
     note_end(shared, node, link, why.clone()).await;
     why
@@ -102,7 +112,7 @@ async fn greet(
     node: &NodeName,
     instance: &str,
     socket: &mut socket::Socket,
-) -> Result<i64, Turned> {
+) -> Result<Greeted, Turned> {
     let failed = |why: String| Turned::Failed(Refusal::Greeting, why);
     let store = |why: String| Turned::Failed(Refusal::Store, why);
     let first = tokio::time::timeout(GREETING, socket::next(socket)).await;
@@ -114,6 +124,7 @@ async fn greet(
             return Err(failed("its first frame was not the greeting that its headers announced".to_owned()));
         }
     };
+    let spools = info.spools;
     let info = serde_json::to_string(&info).map_err(|e| failed(e.to_string()))?;
     if info.len() > MAX_INFO {
         let size = info.len();
@@ -134,7 +145,7 @@ async fn greet(
         at: shared.clock.now(),
     };
     match shared.store.write(up).await {
-        Ok(Answer::Linked { number }) => Ok(number),
+        Ok(Answer::Linked { number }) => Ok(Greeted { link: number, spools }),
         Ok(other) => Err(store(format!("the store answered {other:?}"))),
         Err(error) => Err(store(format!("the link could not be noted: {error}"))),
     }
@@ -164,7 +175,7 @@ async fn taken(shared: &Shared, node: &NodeName, instance: &str) -> Result<bool,
 
 async fn carry(
     shared: &Arc<Shared>,
-    node: &NodeName,
+    (node, link): (&NodeName, i64),
     socket: socket::Socket,
     (to, mut queue): (Outgoing<ToSocket>, mpsc::Receiver<ToSocket>),
     pulse: &Pulse,
@@ -187,6 +198,7 @@ async fn carry(
                 Ok(Frame::Pong(n)) => mail.answered(n),
                 Ok(Frame::Ping(n)) => mail.pong(n),
                 Ok(Frame::Builds { builds }) => mail.list(builds),
+                Ok(Frame::Spooled { ask, told }) => shared.asks.told(node, link, ask, told),
                 Ok(Frame::Bye { reason }) => {
                     return Gone::new(End::Left, format!("the agent left: {reason}"));
                 }
@@ -311,9 +323,13 @@ fn kind(frame: &Frame) -> &'static str {
         Frame::Welcome(_) => "a welcome",
         Frame::Interval { .. } => "an interval",
         Frame::Command(_) => "a command",
-        Frame::Ping(_) | Frame::Pong(_) | Frame::Bye { .. } | Frame::Report(_) | Frame::Builds { .. } => {
-            "this"
-        }
+        Frame::Spools { .. } => "a question about spools",
+        Frame::Ping(_)
+        | Frame::Pong(_)
+        | Frame::Bye { .. }
+        | Frame::Report(_)
+        | Frame::Builds { .. }
+        | Frame::Spooled { .. } => "this",
     }
 }
 

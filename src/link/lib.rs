@@ -5,12 +5,14 @@
 //! of a build no more than its id and fence. Nothing here survives a restart, and nothing needs to.
 
 mod agent;
+mod call;
 mod mail;
 mod metrics;
 mod peers;
 mod routes;
 mod scrape;
 mod socket;
+mod spools;
 mod weight;
 
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use model::{BuildId, Clock, Fence, NodeName};
 use remoting::native::Frame;
 use remoting::ops::{FromAgent, ToAgent};
 use remoting::peer::{Peer, PeerHint};
+use remoting::spools::{SpoolsOf, SpoolsTold};
 use store::Store;
 use tokio::sync::{broadcast, mpsc};
 
@@ -60,6 +63,7 @@ pub(crate) struct Shared {
     /// Shown to peers.
     token: String,
     routes: Routes,
+    asks: spools::Asks,
     hints: broadcast::Sender<PeerHint>,
     metrics: Metrics,
 }
@@ -77,6 +81,7 @@ impl Links {
             cluster,
             token,
             routes: Routes::default(),
+            asks: spools::Asks::default(),
             hints: broadcast::Sender::new(1024),
             metrics: Metrics::default(),
         };
@@ -171,6 +176,16 @@ impl Links {
     /// Closes the link of one agent.
     pub fn close(&self, node: &NodeName, reason: &str) {
         self.shared.routes.close(node, None, End::Ordered, reason);
+    }
+
+    /// Asks an agent, wherever its socket is, about its spools. `Err` is a sentence that goes on after the agent's name.
+    pub async fn spools(&self, of: &SpoolsOf) -> Result<SpoolsTold, String> {
+        spools::anywhere(&self.shared, of).await
+    }
+
+    /// The same for another replica: only if its socket is here.
+    pub async fn spools_for_peer(&self, of: &SpoolsOf) -> Result<SpoolsTold, String> {
+        spools::for_peer(&self.shared, of).await
     }
 
     /// What each other live replica has counted, in the text format of OpenMetrics; `None`: it did not answer in time.

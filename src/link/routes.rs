@@ -46,11 +46,15 @@ struct Table {
     peers: BTreeMap<i64, Outgoing<Peer>>,
 }
 
-struct Local {
-    link: i64,
-    instance: String,
-    to: Outgoing<ToSocket>,
-    pulse: Arc<Pulse>,
+/// The link of an agent whose socket is here.
+#[derive(Clone)]
+pub(crate) struct Local {
+    pub(crate) link: i64,
+    pub(crate) instance: String,
+    /// The agent can be asked about its spools.
+    pub(crate) spools: bool,
+    pub(crate) to: Outgoing<ToSocket>,
+    pub(crate) pulse: Arc<Pulse>,
 }
 
 /// Until when an agent that was heard counts as there: a little longer than to the answer of the next ping.
@@ -182,25 +186,18 @@ impl Routes {
     // -- our sockets -------------------------------------------------------------------------
 
     /// A new local link; an older one of the same node is closed.
-    pub(crate) fn link_up(
-        &self,
-        node: &NodeName,
-        link: i64,
-        instance: &str,
-        to: Outgoing<ToSocket>,
-        pulse: Arc<Pulse>,
-    ) {
+    pub(crate) fn link_up(&self, node: &NodeName, new: Local) {
         let mut table = self.table.lock();
-        let new = Local { link, instance: instance.to_owned(), to, pulse };
+        let (link, instance) = (new.link, new.instance.clone());
         if let Some(old) = table.local.insert(node.clone(), new) {
             old.to.tell(ToSocket::Close(End::Replaced, REPLACED.to_owned()));
         }
         let path = Path { link, peer: None };
-        table.reached(node, path, instance, |_| true);
+        table.reached(node, path, &instance, |_| true);
         for ((owner, wanted), remote) in &table.theirs {
             if wanted == node {
                 let (build, fence) = *owner;
-                let (node, instance) = (node.clone(), instance.to_owned());
+                let (node, instance) = (node.clone(), instance.clone());
                 remote.to.tell(Peer::Up { build, fence, node, instance, link });
             }
         }
@@ -248,6 +245,10 @@ impl Routes {
     pub(crate) fn rival(&self, node: &NodeName, instance: &str, now: Duration) -> Option<bool> {
         let table = self.table.lock();
         table.local.get(node).filter(|l| l.instance != instance).map(|l| l.pulse.beats(now))
+    }
+
+    pub(crate) fn local(&self, node: &NodeName) -> Option<Local> {
+        self.table.lock().local.get(node).cloned()
     }
 
     pub(crate) fn held(&self) -> Vec<(NodeName, i64)> {
@@ -492,6 +493,10 @@ mod tests {
         NodeName::parse(name).unwrap()
     }
 
+    fn local(link: i64, to: Outgoing<ToSocket>, pulse: Arc<Pulse>) -> Local {
+        Local { link, instance: "i".to_owned(), spools: true, to, pulse }
+    }
+
     fn refused(build: BuildId, fence: Fence) -> FromAgent {
         FromAgent { build, fence, report: Report::Refused { held: fence } }
     }
@@ -539,7 +544,7 @@ mod tests {
     async fn the_link_of_an_agent_is_woken_when_a_first_build_wants_it() {
         let (routes, mac, pulse) = (Routes::default(), node("mac"), Arc::new(Pulse::default()));
         let (socket, _frames) = Outgoing::new(4);
-        routes.link_up(&mac, 3, "i", socket, Arc::clone(&pulse));
+        routes.link_up(&mac, local(3, socket, Arc::clone(&pulse)));
         let (to, _heard) = mpsc::unbounded_channel();
         routes.attach(BuildId(1), Fence::first(1), &mac, &to);
         pulse.wanted.notified().await;
@@ -551,7 +556,7 @@ mod tests {
         let (peer, mut asked) = Outgoing::new(4);
         assert!(routes.peer_up(7, peer).is_empty());
         let (socket, _frames) = Outgoing::new(4);
-        routes.link_up(&node("mac"), 3, "i", socket, Arc::default());
+        routes.link_up(&node("mac"), local(3, socket, Arc::default()));
         let (to, mut heard) = mpsc::unbounded_channel();
         routes.attach(build, fence, &node("mac"), &to);
         assert!(matches!(heard.try_recv(), Ok(AgentEvent::Up { .. })));
@@ -569,7 +574,7 @@ mod tests {
         let (first, mut asked) = Outgoing::new(4);
         assert!(routes.peer_up(7, first).is_empty());
         let (socket, _frames) = Outgoing::new(4);
-        routes.link_up(&node("mac"), 3, "i", socket, Arc::default());
+        routes.link_up(&node("mac"), local(3, socket, Arc::default()));
         let (to, _heard) = mpsc::unbounded_channel();
         routes.attach(build, fence, &node("mac"), &to);
         let (second, _queue) = Outgoing::new(4);
@@ -588,7 +593,7 @@ mod tests {
         routes.attach(build, fence, &node("mac"), &to);
         routes.peer_reaches(7, (build, fence), &node("mac"), "i", 3);
         let (socket, _frames) = Outgoing::new(4);
-        routes.link_up(&node("mac"), 2, "i", socket, Arc::default());
+        routes.link_up(&node("mac"), local(2, socket, Arc::default()));
         assert!(matches!(heard.try_recv(), Ok(AgentEvent::Down { .. })));
         assert!(matches!(heard.try_recv(), Ok(AgentEvent::Up { .. })));
         assert!(heard.try_recv().is_err(), "the link with the lower number is the old one");

@@ -15,6 +15,8 @@ use crate::whom::Whom;
 const CHECK: Duration = Duration::from_secs(31 * 60);
 /// Longest text of a defect.
 const MAX_TEXT: usize = 300;
+/// Most agents that are told one by one as not reached.
+const MAX_AGENTS: usize = 10;
 
 /// What came of a check or a test; also the exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +49,8 @@ pub(crate) struct Checked {
     why: Option<String>,
     gone: bool,
     compared: bool,
-    spools: String,
+    object: Option<String>,
+    spools: Option<Spools>,
     pub(crate) bytes: u64,
     chunks: u64,
     pub(crate) sha256: String,
@@ -58,6 +61,28 @@ pub(crate) struct Checked {
     records: u64,
     pub(crate) defect_count: u64,
     pub(crate) defects: Vec<Defect>,
+}
+
+/// What came of comparing the log with the spools of agents.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Spools {
+    /// Those that the journal names.
+    agents: u64,
+    /// Those of them that have answered.
+    asked: u64,
+    /// Those that hold nothing of the build any more.
+    forgotten: u64,
+    /// Steps whose spools are there.
+    steps: u64,
+    compared: u64,
+    /// Steps of which only a part could be compared, and the lengths.
+    lengths: u64,
+    /// Steps whose spools a restart of the machine has damaged.
+    lost: u64,
+    bytes: u64,
+    /// Who did not answer, and why.
+    unreachable: Vec<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -157,17 +182,25 @@ fn told(checked: &Checked) -> String {
         0 => "none".to_owned(),
         count => count.to_string(),
     };
+    let place =
+        checked.object.as_ref().map_or(String::new(), |key| format!(", object {}", plain(key, MAX_TEXT)));
     let Checked { bytes, chunks, sha256, steps, raw_bytes, records, spools, .. } = checked;
-    let rows = [
+    let mut rows = vec![
         ("build", format!("{} #{}, {}", plain(&checked.job, MAX_TEXT), checked.number, plain(state, 20))),
-        ("log", format!("{bytes} bytes in {chunks} chunks")),
+        ("log", format!("{bytes} bytes in {chunks} chunks{place}")),
         ("sha256", plain(sha256, 64)),
         ("steps", format!("{steps} have printed {raw_bytes} raw bytes ({compared})")),
         ("journal", format!("{records} records")),
-        ("spools", plain(spools, MAX_TEXT)),
-        ("defects", defects),
+        ("spools", spools.as_ref().map_or("not looked at".to_owned(), compared_spools)),
     ];
-    let mut text = columns(&rows.map(|(name, value)| vec![name.to_owned(), value]));
+    let unreachable = spools.as_ref().map(|spools| spools.unreachable.as_slice()).unwrap_or_default();
+    rows.extend(unreachable.iter().take(MAX_AGENTS).map(|why| ("", plain(why, MAX_TEXT))));
+    if unreachable.len() > MAX_AGENTS {
+        rows.push(("", format!("and {} more", unreachable.len() - MAX_AGENTS)));
+    }
+    rows.push(("defects", defects));
+    let rows: Vec<_> = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
+    let mut text = columns(&rows);
     for defect in &checked.defects {
         text.push_str(&format!("\n{}", line(defect)));
     }
@@ -176,6 +209,37 @@ fn told(checked: &Checked) -> String {
         text.push_str(&format!("\nand {} more", checked.defect_count - told));
     }
     text
+}
+
+fn compared_spools(spools: &Spools) -> String {
+    let Spools { agents, asked, forgotten, steps, compared, lengths, lost, bytes, unreachable: _ } = spools;
+    if *agents == 0 {
+        return "the journal names no agent".to_owned();
+    }
+    let mut text = match (asked, forgotten) {
+        (0, _) => format!("none of {} has answered", counted(*agents, "agent")),
+        (asked, 0) => format!("{asked} of {} asked", counted(*agents, "agent")),
+        (asked, forgotten) if asked == forgotten && asked == agents => "agents hold none any more".to_owned(),
+        (asked, forgotten) => {
+            let agents = counted(*agents, "agent");
+            format!("{asked} of {agents} asked, of which {forgotten} hold none any more")
+        }
+    };
+    if *steps > 0 {
+        let steps = counted(*steps, "step");
+        text.push_str(&format!("; the log has {compared} of {steps} as printed ({bytes} bytes compared)"));
+    }
+    if *lengths > 0 {
+        text.push_str(&format!(", {lengths} up to bytes that are no UTF-8, and by length"));
+    }
+    if *lost > 0 {
+        text.push_str(&format!(", {lost} spools were damaged by a restart of their machine"));
+    }
+    text
+}
+
+fn counted(count: u64, what: &str) -> String {
+    if count == 1 { format!("{count} {what}") } else { format!("{count} {what}s") }
 }
 
 /// A defect in one line.
@@ -192,16 +256,19 @@ mod tests {
         let json = r#"
 
             {"job":"a/b","number":7,"building":false,"result":"FAILURE","checked":true,"why":null,"compared":true,
-            "spools":"not looked at","bytes":14,"chunks":4,"sha256":"ab12","steps":2,"rawBytes":6,"records":5,
+            "object":"logs/9/4.gz",
+            "spools":{"agents":2,"asked":1,"forgotten":0,"steps":2,"compared":1,"lengths":0,"lost":0,"bytes":4,
+            "unreachable":["mac: no\u001b connection"]},"bytes":14,"chunks":4,"sha256":"ab12","steps":2,"rawBytes":6,"records":5,
             "defectCount":3,"defects":[{"kind":"gap","offset":6,"step":"","message":"3 bytes are missing before 9"},
             {"kind":"end","offset":14,"step":"","message":"the\u001b log"}]}"#;
         let checked: Checked = serde_json::from_str(json).unwrap();
         let wanted = "build    a/b #7, FAILURE\n\
-                      log      14 bytes in 4 chunks\n\
+                      log      14 bytes in 4 chunks, object logs/9/4.gz\n\
                       sha256   ab12\n\
                       steps    2 have printed 6 raw bytes (as journaled)\n\
                       journal  5 records\n\
-                      spools   not looked at\n\
+                      spools   1 of 2 agents asked; the log has 1 of 2 steps as printed (4 bytes compared)\n\
+                      \u{20}        mac: no? connection\n\
                       defects  3\n\
                       gap at 6: 3 bytes are missing before 9\n\
                       end at 14: the? log\n\
@@ -214,6 +281,31 @@ mod tests {
         assert!(text.ends_with("defects  none"), "{text}");
         assert_eq!(verdict(&whole).status(), 0);
         assert_eq!(Verdict::Unknown.status(), 2);
+    }
+
+    #[test]
+    fn spools_are_told_in_a_line() {
+        let text = |spools: Spools| compared_spools(&Spools { agents: 2, ..spools });
+        let spools = Spools::default;
+        assert_eq!(compared_spools(&spools()), "the journal names no agent");
+        assert_eq!(text(spools()), "none of 2 agents has answered");
+        assert_eq!(text(Spools { asked: 2, forgotten: 2, ..spools() }), "agents hold none any more");
+        let away = text(Spools { asked: 1, forgotten: 1, ..spools() });
+        assert_eq!(away, "1 of 2 agents asked, of which 1 hold none any more");
+        assert_eq!(
+            text(Spools { asked: 2, forgotten: 1, steps: 1, compared: 1, bytes: 7, ..spools() }),
+            "2 of 2 agents asked, of which 1 hold none any more; the log has 1 of 1 step as printed (7 bytes compared)"
+        );
+        assert_eq!(
+            text(Spools { asked: 2, steps: 3, compared: 1, lengths: 1, lost: 1, bytes: 7, ..spools() }),
+            "2 of 2 agents asked; the log has 1 of 3 steps as printed (7 bytes compared), 1 up to bytes that are no \
+             UTF-8, and by length, 1 spools were damaged by a restart of their machine"
+        );
+        let old = Checked { spools: None, ..Checked::default() };
+        assert!(told(&old).contains("spools   not looked at\n"));
+        let unreachable = vec!["mac: no connection".to_owned(); 12];
+        let many = Checked { spools: Some(Spools { unreachable, ..spools() }), ..Checked::default() };
+        assert!(told(&many).contains("\n         mac: no connection\n         and 2 more\ndefects"));
     }
 
     #[test]

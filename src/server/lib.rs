@@ -35,7 +35,7 @@ pub use caller::Proxies;
 pub use front::{JENKINS_VERSION, router};
 pub use metrics::{Access as MetricsAccess, Metrics, Scrapes};
 pub use ports::{
-    AgentSockets, App, Arrival, MetricsSource, PeerSockets, Replica, Secrets, Settings, Upgraded,
+    AgentSockets, App, Arrival, MetricsSource, PeerSockets, Replica, Secrets, Settings, Spools, Upgraded,
 };
 pub use serve::{Limits, serve};
 pub use verify::LogChecks;

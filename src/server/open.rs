@@ -14,10 +14,12 @@ use crate::patience::again;
 use crate::ports::App;
 use crate::reply::{self, Reply};
 use crate::request::{Base, read_body};
-use crate::{act, sign, socket};
+use crate::{act, sign, socket, verify};
 
 /// Largest body of an administrator's request.
 const MAX_ADMIN: usize = 16 * 1024;
+/// Largest question about spools.
+const MAX_QUESTION: usize = 256 * 1024;
 
 pub(crate) async fn serve(
     app: &App,
@@ -137,12 +139,14 @@ fn wait(body: &[u8]) -> bool {
 
 async fn administer(app: &App, admin: Admin, request: Request<Body>) -> Reply {
     let (head, mut body) = request.into_parts();
-    let body = read_body(&head.headers, &mut body, MAX_ADMIN, &app.settings).await?;
+    let most = if admin == Admin::Spools { MAX_QUESTION } else { MAX_ADMIN };
+    let body = read_body(&head.headers, &mut body, most, &app.settings).await?;
     match admin {
         Admin::Drain if wait(&body) => app.replica.drain().await,
         Admin::Drain => app.replica.begin_drain().await,
         Admin::Stop => app.replica.stop().await,
         Admin::Rollout => return rollout(app, &body).await,
+        Admin::Spools => return verify::spools_here(app, &body),
         Admin::Lapsed => {
             let lost: Lapsed = serde_json::from_slice(&body)
                 .map_err(|_| Error::bad("the body is to be {\"name\":…,\"incarnation\":…}"))?;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use model::{NodeName, ReplicaId, ReplicaName, ReplicaState};
+use remoting::spools::{SpoolsOf, SpoolsTold};
 use security::{Accounts, Keys};
-use store::Objects;
 use tokio_util::task::TaskTracker;
 
 use crate::caller::Proxies;
@@ -21,11 +21,11 @@ pub type Upgraded = hyper_util::rt::TokioIo<hyper::upgrade::Upgraded>;
 #[derive(Clone)]
 pub struct App {
     pub commands: engine::Commands,
-    pub objects: Arc<dyn Objects>,
     pub accounts: Accounts,
     pub secrets: Arc<dyn Secrets>,
     pub agents: Arc<dyn AgentSockets>,
     pub peers: Arc<dyn PeerSockets>,
+    pub spools: Arc<dyn Spools>,
     pub replica: Arc<dyn Replica>,
     pub metrics: Arc<dyn MetricsSource>,
     /// What the server itself counts.
@@ -130,6 +130,16 @@ pub trait AgentSockets: Send + Sync + 'static {
 #[async_trait]
 pub trait PeerSockets: Send + Sync + 'static {
     async fn accept(&self, remote: Option<SocketAddr>, stream: Upgraded);
+}
+
+/// Asks agents about the spools that they still have. Nothing is changed by it. `Err` is a sentence that goes on after the
+/// agent's name.
+#[async_trait]
+pub trait Spools: Send + Sync + 'static {
+    /// Wherever the agent's socket is.
+    async fn ask(&self, of: &SpoolsOf) -> Result<SpoolsTold, String>;
+    /// For another replica: only if its socket is here.
+    async fn ask_here(&self, of: &SpoolsOf) -> Result<SpoolsTold, String>;
 }
 
 /// The replica that serves: what it is doing, and what those who look after it may ask of it.

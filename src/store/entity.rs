@@ -285,6 +285,17 @@ impl Chunk {
     }
 }
 
+/// The log of a build that has ended, as an object. What is in that is told at [`crate::archive`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchivedLog {
+    /// Its key.
+    pub object: String,
+    /// Where in it the directory begins.
+    pub directory: u64,
+    /// Its bytes.
+    pub size: u64,
+}
+
 /// Log bytes from one offset on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LogSlice {

@@ -7,6 +7,7 @@
 #[macro_use]
 mod reads;
 
+pub mod archive;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod entity;
@@ -15,6 +16,7 @@ pub mod memory;
 mod write;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use model::{BuildId, BuildResult, Fence, JobName, NodeName, QueueId, ReplicaId};
@@ -172,7 +174,7 @@ pub const JOURNAL_RECORDS: usize = 1_000;
 pub const JOURNAL_BYTES: usize = 4 * 1024 * 1024;
 /// Most numbers of one answer of [`Builds::journal_numbers`].
 pub const JOURNAL_NUMBERS: usize = 10_000;
-/// Most chunks of one answer of [`Builds::chunks`]: some MB, as large as chunks become.
+/// Most chunks of one answer of [`Logs::chunks`] from the store itself: some MB, as large as chunks become.
 pub const CHUNKS: usize = 32;
 
 #[async_trait]
@@ -206,19 +208,30 @@ pub trait Builds: Send + Sync + 'static {
     /// Committed raw offset (the highest `raw_to`) of each step that has written output, by step (bytes). The controller's
     /// own output (empty step) is not listed. Asked while the build runs.
     async fn raw_offsets(&self, build: BuildId) -> Result<Vec<(String, u64)>>;
-    /// `max` bytes from `from` on, fewer only at the committed end. `None`: no such build.
-    async fn log(&self, build: BuildId, from: u64, max: usize) -> Result<Option<LogSlice>>;
+    /// Builds with ids above `after`, by id, that have ended and whose logs are to become objects and are none yet.
+    async fn to_archive(&self, after: Option<BuildId>, limit: u32) -> Result<Vec<BuildId>>;
+    /// Where the log of a build is, if it is an object.
+    async fn archived(&self, build: BuildId) -> Result<Option<ArchivedLog>>;
     /// By path (bytes); those above `after` when given.
-    /// Chunks of its log as they are stored, those that begin at `from` or later, by offset; at most [`CHUNKS`] a call. Stay
-    /// when the build has ended. Nothing for an unknown build.
-    async fn chunks(&self, build: BuildId, from: u64) -> Result<Vec<Chunk>>;
     async fn artifacts(&self, build: BuildId, after: Option<&str>, limit: u32) -> Result<Vec<Artifact>>;
     /// Those of the builds that have artifacts, in their order.
     async fn with_artifacts(&self, builds: &[BuildId]) -> Result<Vec<BuildId>>;
     async fn artifact(&self, build: BuildId, path: &str) -> Result<Option<Artifact>>;
     async fn stash(&self, build: BuildId, name: &str) -> Result<Option<Stash>>;
-    /// Keys of objects that no index row names any more, in order (bytes): to be deleted, then `Write::ForgetObjects`.
+    /// Keys of objects that no index row names any more, in order (bytes): to be deleted, then `Write::ForgetObjects`. One that
+    /// ends with `/` means all keys that begin so.
     async fn garbage(&self, limit: u32) -> Result<Vec<String>>;
+}
+
+/// Logs of builds, from the store itself or from the objects that they have become: what was read once is read again.
+/// `Error::Corrupt`: the object is damaged, or gone though its build is not.
+#[async_trait]
+pub trait Logs: Send + Sync + 'static {
+    /// `max` bytes from `from` on, fewer only at the committed end. `None`: no such build.
+    async fn log(&self, build: BuildId, from: u64, max: usize) -> Result<Option<LogSlice>>;
+    /// Chunks of its log as they are stored, those that begin at `from` or later, by offset; some MB of them a call, at
+    /// least one if there is one. Stay when the build has ended. Nothing for an unknown build.
+    async fn chunks(&self, build: BuildId, from: u64) -> Result<Vec<Chunk>>;
 }
 
 #[async_trait]
@@ -256,10 +269,12 @@ pub trait Nodes: Send + Sync + 'static {
 }
 
 /// All of it.
-pub trait Store: Writer + Cluster + Users + Items + Builds + Queue + Nodes {}
-impl<T: Writer + Cluster + Users + Items + Builds + Queue + Nodes> Store for T {}
+pub trait Store: Writer + Cluster + Users + Items + Builds + Logs + Queue + Nodes {
+    /// Where its objects are.
+    fn objects(&self) -> Arc<dyn Objects>;
+}
 
-/// Large things by key: artifacts, stashes, results too large for a record.
+/// Large things by key: artifacts, stashes, results too large for a record, logs of builds that have ended.
 #[async_trait]
 pub trait Objects: Send + Sync + 'static {
     /// Whole or not at all; a key that exists is replaced. Keys are segments of `[A-Za-z0-9._-]` with `/` between them; no

@@ -1,6 +1,6 @@
-//! The list of all reads, once: from it the stores that only pass them on are made.
+//! The list of all reads but those of logs, once: from it the stores that only pass them on are made.
 
-/// Hands every trait of reads with its methods to the macro `$with`, which makes the implementations.
+/// Hands each of these traits with its methods to the macro `$with`, which makes the implementations.
 macro_rules! for_all_reads {
     ($with:ident) => {
         $with! { Cluster {
@@ -37,8 +37,8 @@ macro_rules! for_all_reads {
             inbox(build: BuildId) -> Vec<InboxRow>;
             with_inbox(owner: i64) -> Vec<BuildId>;
             raw_offsets(build: BuildId) -> Vec<(String, u64)>;
-            log(build: BuildId, from: u64, max: usize) -> Option<LogSlice>;
-            chunks(build: BuildId, from: u64) -> Vec<Chunk>;
+            to_archive(after: Option<BuildId>, limit: u32) -> Vec<BuildId>;
+            archived(build: BuildId) -> Option<ArchivedLog>;
             artifacts(build: BuildId, after: Option<&str>, limit: u32) -> Vec<Artifact>;
             with_artifacts(builds: &[BuildId]) -> Vec<BuildId>;
             artifact(build: BuildId, path: &str) -> Option<Artifact>;

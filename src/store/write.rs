@@ -9,7 +9,9 @@
 //! - Whoever got [`crate::Error::Unknown`] may do the same write again. All but `Join`, `Beat`, `LinkUp` (one more of
 //!   each) and `ConfigureItem` (one more version) change nothing the second time. `TakeBuild`, `Adopt` and `Progress`
 //!   answer the same again; others say that it is done already: `Bool(false)`, `Exists`, `NotFound`.
-//! - An object key is named by one index row. When that row goes or names another key, the key is *garbage*
+//! - What is below [`crate::archive::prefix`] of a build is garbage, as that prefix and `/`, when the build goes whose log was to
+//!   become an object or was one.
+//! - Any other object key is named by one index row. When that row goes or names another key, the key is *garbage*
 //!   ([`crate::Builds::garbage`]) until `ForgetObjects`, or until a row names it again.
 
 use std::collections::BTreeMap;
@@ -21,7 +23,8 @@ use model::{
 };
 
 use crate::entity::{
-    ApiToken, Chunk, Hidden, ItemKind, Left, Load, Node, Offline, QueueItem, Session, User, UserEdit,
+    ApiToken, ArchivedLog, Chunk, Hidden, ItemKind, Left, Load, Node, Offline, QueueItem, Session, User,
+    UserEdit,
 };
 use crate::{Error, Result};
 
@@ -232,8 +235,14 @@ pub enum Write {
     DeleteArtifacts { job: JobName, number: u64, build: BuildId },
     /// → `Answer::Unit`; `Error::NotFound`
     KeepBuild { job: JobName, number: u64, keep: bool },
-    /// Deletes a piece of the journals and logs that deleted builds have left: they may be too much for one transaction,
-    /// which all other writes would wait for. Nobody reads them any more. → `Answer::Bool` (false: nothing was left)
+    /// The log of a build that has ended is this object from now on, and what the store itself has of it is left to `Erase`.
+    /// The first one counts. → `Answer::Bool` (the log is this object; false: it is another one, it was not to become one, the
+    /// build is gone, or so is the object, where the store keeps objects itself); `Error::Conflict` (its key is not below
+    /// [`crate::archive::prefix`])
+    LogArchived { build: BuildId, log: ArchivedLog },
+    /// Deletes a piece of the journals and logs that deleted builds and archived logs have left: they may be too much for one
+    /// transaction, which all other writes would wait for. Nobody reads them any more. → `Answer::Bool` (false: nothing was
+    /// left)
     Erase,
     /// Objects were deleted: their keys need not be kept as garbage. → `Answer::Unit`, also for unknown keys
     ForgetObjects { keys: Vec<String> },
@@ -321,7 +330,8 @@ pub enum Effect {
     Enqueue(Enqueue),
     /// The build has ended: the `running` row, waits, executors, inbox and stashes go (their objects are garbage). The
     /// job's last result is this one unless a newer build has completed. Journal, log and artifacts stay. Comes last.
-    Finish { result: BuildResult, at: Millis },
+    /// With `archive` the log is to become an object ([`crate::Builds::to_archive`]).
+    Finish { result: BuildResult, at: Millis, archive: bool },
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -3,6 +3,7 @@
 //! `MAJORDOMO_SEED=` repeats the choices of a run, `MAJORDOMO_CHAOS_MINUTES=` makes a long one.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod archive;
 mod chaos;
 mod deployed;
 mod drill;

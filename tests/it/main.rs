@@ -19,6 +19,7 @@ mod nodes;
 mod queue;
 mod refusals;
 mod replicas;
+mod spools;
 mod starts;
 mod traces;
 mod users;

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use crate::harness::{BINARY, Client, Controller, Guard, job_xml, shared, until};
 
 /// An agent started by hand; ends when it is dropped.
-struct Agent {
+pub(crate) struct Agent {
     child: Child,
     folder: PathBuf,
     _guard: Guard,
@@ -25,7 +25,7 @@ impl Drop for Agent {
     }
 }
 
-fn start_agent(it: &Controller, name: &str, secret: &str) -> Agent {
+pub(crate) fn start_agent(it: &Controller, name: &str, secret: &str) -> Agent {
     let folder = tempfile::Builder::new().prefix("majordomo-it-agent-").tempdir().unwrap().keep();
     let url = format!("http://{}/", it.admin.address);
     let child = Command::new(BINARY)

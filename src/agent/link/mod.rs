@@ -13,6 +13,7 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use remoting::native::{AgentInfo, Frame};
 use remoting::ops::ToAgent;
+use remoting::spools::SpoolsAsked;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
@@ -36,8 +37,15 @@ const SILENT: u32 = 3;
 pub(crate) struct Ends {
     /// Identity of the controller, as its welcome says.
     pub(crate) controller: String,
-    pub(crate) commands: mpsc::Receiver<ToAgent>,
+    pub(crate) commands: mpsc::Receiver<Heard>,
     pub(crate) frames: mpsc::Sender<Bytes>,
+}
+
+/// What the controller wants of the service.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    Command(ToAgent),
+    Spools { ask: u64, asked: SpoolsAsked },
 }
 
 /// Dials, and dials again.
@@ -209,7 +217,7 @@ async fn next(stream: &mut SplitStream<Socket>) -> Result<Option<Frame>, End> {
 
 async fn read(
     stream: &mut SplitStream<Socket>,
-    commands: mpsc::Sender<ToAgent>,
+    commands: mpsc::Sender<Heard>,
     pong: mpsc::Sender<Bytes>,
     ping_interval: Duration,
 ) -> End {
@@ -232,12 +240,24 @@ async fn read(
             Some(Frame::Bye { reason }) => return End::Bye(reason),
             Some(Frame::Command(command)) => {
                 debug!(build = command.build.0, "command");
-                if commands.send(command).await.is_err() {
+                if commands.send(Heard::Command(command)).await.is_err() {
+                    return End::Stopped;
+                }
+            }
+            Some(Frame::Spools { ask, asked }) => {
+                let heard = commands.send(Heard::Spools { ask, asked }).await;
+                if heard.is_err() {
                     return End::Stopped;
                 }
             }
             Some(Frame::Pong(_)) => {}
-            Some(other @ (Frame::Hello(_) | Frame::Welcome(_) | Frame::Report(_) | Frame::Builds { .. })) => {
+            Some(
+                other @ (Frame::Hello(_)
+                | Frame::Welcome(_)
+                | Frame::Report(_)
+                | Frame::Builds { .. }
+                | Frame::Spooled { .. }),
+            ) => {
                 return End::Lost(format!("it sends what only an agent may: {other:?}"));
             }
         }

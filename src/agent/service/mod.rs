@@ -9,6 +9,7 @@ mod command;
 mod files;
 mod notice;
 mod send;
+mod spools;
 mod steps;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -19,7 +20,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use model::{BuildId, Fence};
 use remoting::native::{AgentInfo, MAX_BUILDS};
-use remoting::ops::{Fences, FromAgent, OpResult, Report, ToAgent};
+use remoting::ops::{Fences, FromAgent, OpResult, Report};
+use remoting::spools::SpoolsTold;
 use tokio::sync::mpsc::{self, OwnedPermit};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
@@ -28,13 +30,14 @@ use tracing::error;
 
 use crate::fences::{Entry, FenceFile};
 use crate::home::Home;
-use crate::link::{Dialer, Ends};
+use crate::link::{Dialer, Ends, Heard};
 use crate::step::{Census, Step, StepKey, own_env};
 use crate::{Config, Error};
 use claim::Claiming;
 use files::Op;
 use notice::Notice;
 use send::Line;
+use spools::{Asking, Looks};
 
 /// Reports that may wait before no more commands are taken.
 const OUTBOX: usize = 256;
@@ -72,6 +75,7 @@ fn about(home: &Home) -> AgentInfo {
         unix: cfg!(unix),
         work_dir: home.work_dir().display().to_string(),
         env: own_env(),
+        spools: true,
     }
 }
 
@@ -99,6 +103,7 @@ pub(crate) struct Service {
     /// Who has, or may have, output or content for the link, in turn.
     ready: Line,
     notice: Notice,
+    looks: Looks,
     tasks: JoinSet<Done>,
     /// While trees of steps are being ended.
     census: Weak<Census>,
@@ -139,6 +144,7 @@ enum Out {
     Step(StepKey, Fence),
     /// What is kept here.
     Builds(Vec<(BuildId, Fence)>),
+    Spools(u64, SpoolsTold),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -159,6 +165,8 @@ enum Done {
     /// Nothing that the build has left lives.
     Swept(BuildId),
     Op(OpKey, OpResult),
+    /// Spools were looked at.
+    Spools(Asking, SpoolsTold),
     Trash,
 }
 
@@ -166,7 +174,7 @@ enum Done {
 enum Turn {
     Link(Ends),
     Unlinked,
-    Command(ToAgent),
+    Heard(Heard),
     Room(OwnedPermit<Bytes>),
     Done(Result<Done, JoinError>),
     Pipe(OpKey),
@@ -199,6 +207,7 @@ impl Service {
             outbox: VecDeque::new(),
             ready: Line::default(),
             notice: Notice::new(),
+            looks: Looks::default(),
             tasks: JoinSet::new(),
             census: Weak::new(),
             pipes: mpsc::unbounded_channel(),
@@ -239,7 +248,7 @@ impl Service {
         let commands = self.link.as_mut().filter(|_| hearing).map(|link| &mut link.commands);
         tokio::select! {
             Some(ends) = links.recv() => Turn::Link(ends),
-            command = hear(commands) => command.map_or(Turn::Unlinked, Turn::Command),
+            command = hear(commands) => command.map_or(Turn::Unlinked, Turn::Heard),
             permit = room(frames) => permit.map_or(Turn::Unlinked, Turn::Room),
             Some(done) = self.tasks.join_next() => Turn::Done(done),
             Some(key) = self.pipes.1.recv() => Turn::Pipe(key),
@@ -261,7 +270,8 @@ impl Service {
                 self.tell_builds();
             }
             Turn::Unlinked => self.unlink(),
-            Turn::Command(command) => self.command(command),
+            Turn::Heard(Heard::Command(command)) => self.command(command),
+            Turn::Heard(Heard::Spools { ask, asked }) => self.spools_asked(ask, asked),
             Turn::Room(permit) => {
                 if let Some(frame) = self.next_frame() {
                     permit.send(frame);
@@ -284,6 +294,7 @@ impl Service {
             Done::Fences(file, lines, result) => self.fences_written(file, lines, result),
             Done::Swept(build) => self.swept(build),
             Done::Op(key, result) => self.op_ended(key, result),
+            Done::Spools(asking, told) => self.spools_seen(&asking, told),
             Done::Trash => {}
         }
     }
@@ -332,6 +343,7 @@ impl Service {
     fn unlink(&mut self) {
         self.link = None;
         self.outbox.clear();
+        self.looks.unlink();
         self.ready = Line::default();
         let builds: Vec<BuildId> = self.builds.keys().copied().collect();
         for id in builds {
@@ -383,7 +395,7 @@ impl Drop for Service {
     }
 }
 
-async fn hear(commands: Option<&mut mpsc::Receiver<ToAgent>>) -> Option<ToAgent> {
+async fn hear(commands: Option<&mut mpsc::Receiver<Heard>>) -> Option<Heard> {
     match commands {
         Some(commands) => commands.recv().await,
         None => std::future::pending().await,

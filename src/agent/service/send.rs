@@ -62,6 +62,7 @@ impl Service {
         match out {
             Out::Report(report) => Some(Frame::Report(report)),
             Out::Builds(builds) => Some(Frame::Builds { builds }),
+            Out::Spools(ask, told) => Some(Frame::Spooled { ask, told }),
             Out::Step((build, name), fence) => {
                 let step = self.builds.get(&build)?.steps.get(&name)?;
                 let report = Report::Step(self.step_report(&name, step));

@@ -68,6 +68,14 @@ impl Output {
         Piece::Taken
     }
 
+    /// The agent is told to send up to there. If it has sent all that it might, the end of the last line could not come yet.
+    pub(super) fn room(&mut self, upto: u64, now: Now) {
+        if self.since.is_some() && self.expected() >= self.upto {
+            self.since = Some(now.elapsed);
+        }
+        self.upto = upto;
+    }
+
     /// Up to here it is in the log, or in the write that is being made.
     pub(super) fn taken(&self) -> u64 {
         self.taken
@@ -98,11 +106,13 @@ impl Output {
         let old = self.since.is_some_and(|since| now.elapsed >= since + PATIENCE);
         let limit = self.pending.len().min(max);
         let lines = self.pending[..limit].iter().rposition(|b| *b == b'\n').map(|at| at + 1);
-        let all = last || old || limit >= MAX_LINE;
+        let all = last || old;
         let length = match lines {
+            // The rest is of a line that goes on, which another step's output must not divide.
             Some(lines) if !all || limit < self.pending.len() => lines,
-            _ if all => limit,
-            _ => return None,
+            Some(_) => limit,
+            None if all || limit >= MAX_LINE => limit,
+            None => return None,
         };
         let finished = last && length == self.pending.len();
         let (used, text) = decode(&self.pending[..length], finished);
@@ -305,6 +315,33 @@ mod tests {
         assert_eq!(output.take(100, now(1)), Some((0, 4, Bytes::from_static(b"one\n"))));
         assert_eq!(output.take(100, now(2)), None);
         assert_eq!(output.take(100, now(900)), Some((4, 6, Bytes::from_static(b"tw"))));
+    }
+
+    #[test]
+    fn a_line_is_divided_only_when_it_is_too_long() {
+        let mut output = output();
+        let lines = "0123456789abcde\n".repeat(MAX_LINE / 16 + 1);
+        output.add(0, &Bytes::from(format!("{lines}tw")), now(0));
+        let length = lines.len() as u64;
+        assert_eq!(output.take(1 << 20, now(1)), Some((0, length, Bytes::from(lines))));
+        assert_eq!(output.take(1 << 20, now(1)), None);
+        let long = "x".repeat(MAX_LINE);
+        output.add(length + 2, &Bytes::from(long.clone()), now(2));
+        let end = length + 2 + MAX_LINE as u64;
+        assert_eq!(output.take(1 << 20, now(2)), Some((length, end, Bytes::from(format!("tw{long}")))));
+    }
+
+    #[test]
+    fn a_line_whose_end_might_not_be_sent_yet_waits_from_when_it_may() {
+        let mut output = output();
+        output.upto = 6;
+        output.add(0, &Bytes::from_static(b"one\ntw"), now(0));
+        assert_eq!(output.take(100, now(1)), Some((0, 4, Bytes::from_static(b"one\n"))));
+        output.room(10, now(900));
+        assert_eq!(output.take(100, now(900)), None);
+        // it has sent less than it might: what it has is all there is
+        output.room(20, now(1_000));
+        assert_eq!(output.take(100, now(1_200)), Some((4, 6, Bytes::from_static(b"tw"))));
     }
 
     #[test]

@@ -238,13 +238,13 @@ impl Driver {
     }
 
     /// Room for more output, as soon as a quarter of the credit is free.
-    pub(super) fn raw_committed(&mut self, step: &StepId, raw: u64) {
+    pub(super) fn raw_committed(&mut self, step: &StepId, raw: u64, now: Now) {
         let Some(output) = self.outputs.get_mut(step) else { return };
         output.committed = output.committed.max(raw);
         self.facts.raw.insert(step.0.clone(), output.committed);
         let (upto, from) = (output.committed + remoting::ops::CREDIT, output.expected());
         if upto >= output.upto + remoting::ops::CREDIT / 4 && output.end.is_none_or(|end| from < end) {
-            output.upto = upto;
+            output.room(upto, now);
             if let Some(node) = self.node_of(step) {
                 self.send(&node, Command::Follow { step: step.to_string(), from, upto });
             }

@@ -12,6 +12,7 @@ use store::{Effect, InboxRow, MAX_RECORD, Progress};
 
 use super::log::Output;
 use super::{Arrival, Do, Draft, Driver, Ending, Fed, InFlight, Now, RETRY, SLICE, Stop, at};
+use crate::archive;
 use crate::inbox::Delivery;
 
 impl Driver {
@@ -74,7 +75,7 @@ impl Driver {
             return;
         }
         for (step, raw) in done.raw.drain(..) {
-            self.raw_committed(&step, raw);
+            self.raw_committed(&step, raw, now);
             self.heard_step(&step, now);
         }
         for step in &done.intents {
@@ -213,7 +214,11 @@ impl Driver {
             self.say(format!("{}\n", error.trim_end()).as_bytes(), now);
         }
         self.say(format!("Finished: {result}\n").as_bytes(), now);
-        self.next.effects.push(Effect::Finish { result, at: now.wall });
+        self.next.effects.push(Effect::Finish {
+            result,
+            at: now.wall,
+            archive: self.log_end > archive::STAYS,
+        });
         self.ending = Some(Ending::Finishing(result));
     }
 

@@ -11,6 +11,7 @@ pub(super) struct Ended {
     pub(super) result: BuildResult,
     pub(super) at: Millis,
     pub(super) log_end: i64,
+    pub(super) archive: bool,
 }
 
 /// Waits go before executors: a `Grant` of another process that is not committed yet then finds no wait (it undoes
@@ -46,6 +47,9 @@ pub(super) async fn batch(conn: &mut Conn, ended: &[Ended], late: &mut Late<'_>)
         let Some(end) = ended.iter().find(|e| e.build.0 == build) else { continue };
         late.ended(item, number, end.result, row.int(3)?.max(0));
     }
+    let archives: Vec<Arg<'_>> = ended.iter().filter(|e| e.archive).map(|e| Arg::from(e.build)).collect();
+    let tail = ") INSERT INTO archive (build, directory, size, has_rows) SELECT build, 0, 0, 1 FROM v";
+    conn.run_many("WITH v (build) AS (VALUES", 1, &archives, tail).await?;
     forget(conn, &ended.iter().map(|e| e.build.0).collect::<Vec<_>>()).await
 }
 

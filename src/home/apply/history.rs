@@ -1,10 +1,10 @@
 //! Deleting jobs and builds, and what becomes garbage by it.
 
 use model::{BuildId, JobName};
-use store::{Answer, Error};
+use store::{Answer, ArchivedLog, Error, archive};
 
 use super::{Applied, jobs};
-use crate::db::{Conn, Lock, args, int};
+use crate::db::{Arg, Conn, Lock, args, int};
 
 /// Builds whose journals and logs go with them at once; those of more are left to `erase`.
 const AT_ONCE: usize = 16;
@@ -15,6 +15,13 @@ const LOG: i64 = 4 * 1024 * 1024;
 
 /// What goes with a build, besides its objects and sources, its journal and its log.
 const OF_BUILD: [&str; 2] = ["DELETE FROM source_use WHERE build IN", "DELETE FROM build WHERE id IN"];
+
+/// Chunks that are.
+const CHUNKS: i64 = 5_000;
+/// The first chunks of a build, few by their bytes and by their number.
+const FIRST_CHUNKS: &str = "DELETE FROM log WHERE build = $1 \
+     AND start < (SELECT MIN(start) FROM log WHERE build = $1) + $2 \
+     AND start < COALESCE((SELECT start FROM log WHERE build = $1 ORDER BY start LIMIT 1 OFFSET $3), 9223372036854775807)";
 
 /// What goes with an item.
 const OF_ITEM: [&str; 3] = [
@@ -101,13 +108,21 @@ async fn forget_artifacts(conn: &mut Conn, builds: &[i64]) -> Applied<Vec<String
 
 /// Deletes ended builds; answers the keys that nothing names any more, which are garbage then.
 async fn forget_builds(conn: &mut Conn, builds: &[i64]) -> Applied<Vec<String>> {
-    let (objects, mut sources) = (forget_artifacts(conn, builds).await?, Vec::new());
+    let (mut objects, mut sources) = (forget_artifacts(conn, builds).await?, Vec::new());
     for row in conn.rows_in("SELECT DISTINCT hash FROM source_use WHERE build IN", builds, "").await? {
         sources.push(row.text(0)?);
     }
     for head in OF_BUILD {
         conn.run_in(head, builds, "").await?;
     }
+    // Before the rows of the log, as `erase` has it. Whether there is an object, an attempt may have left some.
+    let archives = conn.rows_in("DELETE FROM archive WHERE build IN", builds, "RETURNING build").await?;
+    let logs = archives.iter().map(|row| Ok(format!("{}/", archive::prefix(BuildId(row.int(0)?)))));
+    let logs = logs.collect::<sqlx::Result<Vec<String>>>()?;
+    let garbage: Vec<Arg<'_>> = logs.iter().map(Arg::from).collect();
+    conn.run_many("INSERT INTO garbage (object) VALUES", 1, &garbage, "ON CONFLICT (object) DO NOTHING")
+        .await?;
+    objects.extend(logs);
     if builds.len() <= AT_ONCE {
         for build in builds {
             slice(conn, *build).await?;
@@ -131,25 +146,59 @@ async fn forget_builds(conn: &mut Conn, builds: &[i64]) -> Applied<Vec<String>> 
     Ok(objects)
 }
 
-/// Deletes a piece of what deleted builds have left. → whether more is left
+/// Deletes a piece of what deleted builds and archived logs have left. What another process works at is passed over. → whether
+/// more may be left
 pub(super) async fn erase(conn: &mut Conn) -> Applied {
-    let Some(row) = conn.row("SELECT build FROM erased ORDER BY build LIMIT 1", args![]).await? else {
-        return Ok(Answer::Bool(false));
-    };
+    let deleted = "SELECT build FROM erased ORDER BY build LIMIT 1";
+    if let Some(row) = conn.locked(Lock::DeleteFree, deleted, args![]).await?.first() {
+        let build = row.int(0)?;
+        slice(conn, build).await?;
+        conn.run(
+            "DELETE FROM erased WHERE build = $1 AND NOT EXISTS (SELECT 1 FROM journal WHERE journal.build = $1) \
+             AND NOT EXISTS (SELECT 1 FROM log WHERE log.build = $1)",
+            args![build],
+        )
+        .await?;
+        return Ok(Answer::Bool(true));
+    }
+    let archived =
+        "SELECT build FROM archive WHERE has_rows = 1 AND object IS NOT NULL ORDER BY build LIMIT 1";
+    let rows = conn.locked(Lock::DeleteFree, archived, args![]).await?;
+    let Some(row) = rows.first() else { return Ok(Answer::Bool(false)) };
     let build = row.int(0)?;
-    if slice(conn, build).await? == 0 {
-        conn.run("DELETE FROM erased WHERE build = $1", args![build]).await?;
+    conn.run(FIRST_CHUNKS, args![build, LOG, CHUNKS]).await?;
+    conn.run(
+        "UPDATE archive SET has_rows = 0 WHERE build = $1 AND NOT EXISTS (SELECT 1 FROM log WHERE log.build = $1)",
+        args![build],
+    )
+    .await?;
+    Ok(Answer::Bool(true))
+}
+
+/// The log of a build is this object, if it was to become one and is none yet. Where the database keeps objects, it must have
+/// this one: what was read back before a lossy fail-over may be gone. (A database that keeps none has none at all.)
+pub(super) async fn log_archived(conn: &mut Conn, build: BuildId, log: &ArchivedLog) -> Applied {
+    archive::check_key_of(build, &log.object)?;
+    let named = conn
+        .run(
+            "UPDATE archive SET object = $2, directory = $3, size = $4 WHERE build = $1 AND object IS NULL \
+             AND (NOT EXISTS (SELECT 1 FROM object) OR EXISTS (SELECT 1 FROM object WHERE object_key = $2 AND size = $4))",
+            args![build, &log.object, int(log.directory)?, int(log.size)?],
+        )
+        .await?;
+    if named == 0 {
+        let ours = "SELECT build FROM archive WHERE build = $1 AND object = $2";
+        return Ok(Answer::Bool(conn.row(ours, args![build, &log.object]).await?.is_some()));
     }
     Ok(Answer::Bool(true))
 }
 
-/// Deletes the first records and the first chunks of a build. → how many rows
-async fn slice(conn: &mut Conn, build: i64) -> sqlx::Result<u64> {
+/// Deletes the first records and the first chunks of a build.
+async fn slice(conn: &mut Conn, build: i64) -> sqlx::Result<()> {
     let journal = "DELETE FROM journal WHERE build = $1 AND number < \
                    (SELECT MIN(number) FROM journal WHERE build = $1) + $2";
-    let log =
-        "DELETE FROM log WHERE build = $1 AND start < (SELECT MIN(start) FROM log WHERE build = $1) + $2";
-    Ok(conn.run(journal, args![build, RECORDS]).await? + conn.run(log, args![build, LOG]).await?)
+    conn.run(journal, args![build, RECORDS]).await?;
+    conn.run(FIRST_CHUNKS, args![build, LOG, CHUNKS]).await.map(drop)
 }
 
 /// Each once, in order.

@@ -228,6 +228,7 @@ async fn one(conn: &mut Conn, write: &Write) -> Applied {
             history::delete_artifacts(conn, job, *number, *build).await
         }
         Write::KeepBuild { job, number, keep } => history::keep(conn, job, *number, *keep).await,
+        Write::LogArchived { build, log } => history::log_archived(conn, *build, log).await,
         Write::Erase => history::erase(conn).await,
         Write::ForgetObjects { keys } => history::forget_objects(conn, keys).await,
         Write::Progress(_) | Write::Enqueue(_) | Write::TakeBuild { .. } | Write::Grant { .. } => {

@@ -33,7 +33,7 @@ fn rank(write: &Write) -> (u8, i64, &str) {
         Write::CreateNode(node) | Write::ConfigureNode(node) => (3, 0, node.name.as_str()),
         Write::DeleteNode { name } | Write::SetNodeOffline { name, .. } => (3, 0, name.as_str()),
         Write::LinkUp { node, .. } | Write::LinkDown { node, .. } => (3, 0, node.as_str()),
-        Write::ForgetObjects { .. } | Write::Erase => (4, 0, ""),
+        Write::ForgetObjects { .. } => (4, 0, ""),
         // Whoever changes users locks all administrators, then the user, then what is the user's.
         Write::CreateUser(user) | Write::CreateFirstUser { user, .. } => (4, 1, &user.id),
         Write::EditUser { id, .. } | Write::RehashPassword { id, .. } | Write::DeleteUser { id } => {
@@ -55,6 +55,8 @@ fn rank(write: &Write) -> (u8, i64, &str) {
         | Write::DeleteItem { .. }
         | Write::DeleteBuild { .. }
         | Write::DeleteArtifacts { .. } => (ITEMS, 1, ""),
+        // After items, as who deletes a build: what says of its log that it is an object, then the rows of the log.
+        Write::LogArchived { .. } | Write::Erase => (ITEMS, 2, ""),
         Write::AcquireLease { lease, .. }
         | Write::ReleaseLease { lease, .. }
         | Write::NoteLease { lease, .. } => (6, 0, lease.as_str()),

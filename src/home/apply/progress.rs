@@ -53,8 +53,9 @@ pub(super) async fn batch<'a>(
         let build = write.progress.build;
         for effect in &write.progress.effects {
             match effect {
-                Effect::Finish { result, at } => {
-                    ended.push(finish::Ended { build, result: *result, at: *at, log_end: write.log_end });
+                Effect::Finish { result, at, archive } => {
+                    let (result, at, log_end, archive) = (*result, *at, write.log_end, *archive);
+                    ended.push(finish::Ended { build, result, at, log_end, archive });
                 }
                 Effect::Enqueue(enqueue) => wanted.push(enqueue),
                 other => effects.push((build, other)),

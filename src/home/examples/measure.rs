@@ -148,7 +148,7 @@ async fn whole_builds(home: &Home, me: &ReplicaId, tasks: usize, time: Duration)
                 for n in 0..3 {
                     home.write(step(&taken, taken.fence, n, vec![])).await.unwrap();
                 }
-                let finish = Effect::Finish { result: BuildResult::Success, at: Millis(9) };
+                let finish = Effect::Finish { result: BuildResult::Success, at: Millis(9), archive: false };
                 home.write(step(&taken, taken.fence, 3, vec![finish])).await.unwrap();
                 latencies.push(at.elapsed());
             }

@@ -10,9 +10,7 @@ use bytes::{Bytes, BytesMut};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
-use store::{Error, Objects, Result, Upload};
-
-use super::check;
+use store::{Error, Objects, Result, Upload, check_key};
 
 /// What an upload collects before it writes.
 const PIECE: usize = 1024 * 1024;
@@ -33,7 +31,7 @@ impl Folder {
 }
 
 fn path(key: &str) -> Result<Path> {
-    check(key)?;
+    check_key(key)?;
     Path::parse(key).map_err(|e| Error::Conflict(e.to_string()))
 }
 
@@ -98,7 +96,7 @@ impl Objects for Folder {
     }
 
     async fn keep_only(&self, prefix: &str, keep: &BTreeSet<String>) -> Result<()> {
-        check(prefix)?;
+        check_key(prefix)?;
         let (folder, keep) = (self.root.join(prefix), keep.iter().map(|key| self.root.join(key)).collect());
         let cleared = tokio::task::spawn_blocking(move || clear(&folder, &keep)).await;
         let ended = |e: tokio::task::JoinError| Error::Unavailable(e.to_string());

@@ -7,9 +7,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use sqlx::{PgPool, Row};
-use store::{Error, Objects, Result, Upload};
+use store::{Error, Objects, Result, Upload, check_key};
 
-use super::check;
 use crate::trouble::Trouble;
 
 /// Bytes of one row.
@@ -28,7 +27,7 @@ impl Table {
     }
 
     async fn begin(&self, key: &str) -> Result<TableUpload> {
-        check(key)?;
+        check_key(key)?;
         self.sweep().await.map_err(away)?;
         let id = sqlx::query_scalar("INSERT INTO object_upload (began_at) VALUES ($1) RETURNING id")
             .bind(now())
@@ -87,7 +86,7 @@ impl Objects for Table {
     }
 
     async fn get(&self, key: &str, from: u64, max: usize) -> Result<Option<Bytes>> {
-        check(key)?;
+        check_key(key)?;
         let part = PART as u64;
         let stop = from.saturating_add(max as u64);
         let bound = |at: u64| i64::try_from(at / part).unwrap_or(i64::MAX);
@@ -122,7 +121,7 @@ impl Objects for Table {
     }
 
     async fn keep_only(&self, prefix: &str, keep: &BTreeSet<String>) -> Result<()> {
-        check(prefix)?;
+        check_key(prefix)?;
         // `0` is the character after the slash.
         let keys: Vec<String> =
             sqlx::query_scalar("SELECT object_key FROM object WHERE object_key > $1 AND object_key < $2")

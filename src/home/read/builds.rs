@@ -4,8 +4,8 @@ use bytes::Bytes;
 use model::{BuildId, BuildResult, Fence, JobName, Millis, QueueId};
 use sqlx::AssertSqlSafe;
 use store::{
-    Artifact, Build, Builds, Chunk, InboxRow, JOURNAL_BYTES, JOURNAL_NUMBERS, JOURNAL_RECORDS, LogSlice,
-    Result, Running, Stash, Tally, Which,
+    ArchivedLog, Artifact, Build, Builds, InboxRow, JOURNAL_BYTES, JOURNAL_NUMBERS, JOURNAL_RECORDS, Result,
+    Running, Stash, Tally, Which,
 };
 
 use super::tallies::tallies;
@@ -139,12 +139,14 @@ impl Builds for Home {
         self.pool.list(sql, args![build], |row| Ok((row.text(0)?, row.size(1)?))).await
     }
 
-    async fn log(&self, build: BuildId, from: u64, max: usize) -> Result<Option<LogSlice>> {
-        logs::slice(&self.pool, build, from, max).await
+    async fn to_archive(&self, after: Option<BuildId>, most: u32) -> Result<Vec<BuildId>> {
+        let sql = "SELECT build FROM archive WHERE object IS NULL AND build > $1 ORDER BY build LIMIT $2";
+        let after = after.map_or(0, |build| build.0);
+        self.pool.list(sql, args![after, limit(most)], |row| row.int(0).map(BuildId)).await
     }
 
-    async fn chunks(&self, build: BuildId, from: u64) -> Result<Vec<Chunk>> {
-        logs::chunks(&self.pool, build, from).await
+    async fn archived(&self, build: BuildId) -> Result<Option<ArchivedLog>> {
+        logs::archived(&self.pool, build).await
     }
 
     async fn artifacts(&self, build: BuildId, after: Option<&str>, most: u32) -> Result<Vec<Artifact>> {

@@ -22,6 +22,8 @@ use crate::sqlite::Readers;
 use crate::trouble::Trouble;
 use crate::writer::PATIENCE;
 
+pub(crate) use logs::Archives;
+
 const PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 

@@ -56,7 +56,7 @@ mod sqlite {
 
     async fn fresh_objects() -> Option<(Objects, TempDir)> {
         let (home, dir) = fresh().await?;
-        Some((Objects(home.objects()), dir))
+        Some((Objects(store::Store::objects(&home)), dir))
     }
 
     store::contract_suite!(fresh);
@@ -73,7 +73,7 @@ mod postgresql {
 
     async fn fresh_objects() -> Option<(Objects, Home)> {
         let (home, ()) = fresh().await?;
-        Some((Objects(home.objects()), home))
+        Some((Objects(store::Store::objects(&home)), home))
     }
 
     store::contract_suite!(fresh);

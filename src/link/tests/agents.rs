@@ -2,108 +2,18 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "these are tests")]
 
-use std::sync::Arc;
+mod support;
+
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
-use link::Links;
-use model::{BuildId, BuildResult, Clock, Fence, Millis, NodeName, ReplicaName, SystemClock};
+use model::{BuildId, BuildResult, Fence, Millis};
 use remoting::native::{AgentInfo, Frame};
 use remoting::ops::{Command, ToAgent};
-use store::{Join, Memory, Nodes, Store, Write};
-use tokio::io::DuplexStream;
+use store::{Nodes, Write};
+use support::{Agent, Replica, joined, mac, replica};
 use tokio::time::timeout;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::{Message, Role};
 
 const DEADLINE: Duration = Duration::from_secs(20);
-
-struct Replica {
-    store: Memory,
-    links: Links,
-    me: model::ReplicaId,
-}
-
-async fn replica() -> Replica {
-    let store = Memory::new();
-    let node = store::contract::support::a_node("mac", 1);
-    store.with(|state| state.apply(&Write::CreateNode(node))).unwrap();
-    joined(store, "r-0").await
-}
-
-async fn joined(store: Memory, name: &str) -> Replica {
-    let join = Join {
-        name: ReplicaName::parse(name).unwrap(),
-        ordinal: 0,
-        pid: 1,
-        address: String::new(),
-        revision: "r".into(),
-        version: "0".into(),
-        level: 1,
-        behaviour: 1,
-        at: Millis(1),
-    };
-    let shared: Arc<dyn Store> = Arc::new(store.clone());
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let joining = cluster::Membership::join(Arc::clone(&shared), Arc::clone(&clock), join);
-    let (_membership, handle) = joining.await.unwrap();
-    let me = handle.me().clone();
-    Replica { store, links: Links::new(shared, clock, handle, "token".into()), me }
-}
-
-fn mac() -> NodeName {
-    NodeName::parse("mac").unwrap()
-}
-
-/// An agent's end of a link.
-struct Agent {
-    socket: WebSocketStream<DuplexStream>,
-}
-
-impl Agent {
-    async fn dial(replica: &Replica, instance: &str) -> Agent {
-        let info = AgentInfo { instance: instance.into(), ..AgentInfo::default() };
-        Agent::dial_as(replica, info).await
-    }
-
-    async fn dial_as(replica: &Replica, info: AgentInfo) -> Agent {
-        let (ours, theirs) = tokio::io::duplex(64 * 1024);
-        let (links, instance) = (replica.links.clone(), info.instance.clone());
-        tokio::spawn(async move { links.serve_agent(mac(), instance, Box::new(theirs)).await });
-        let socket = WebSocketStream::from_raw_socket(ours, Role::Client, None).await;
-        let mut agent = Agent { socket };
-        agent.say(Frame::Hello(Box::new(info))).await;
-        agent
-    }
-
-    async fn welcomed(replica: &Replica, instance: &str) -> (Agent, i64) {
-        let mut agent = Agent::dial(replica, instance).await;
-        let Message::Binary(first) = agent.socket.next().await.unwrap().unwrap() else { panic!() };
-        match Frame::decode(first).unwrap() {
-            Frame::Welcome(welcome) => (agent, welcome.link),
-            other => panic!("not the first frame: {other:?}"),
-        }
-    }
-
-    async fn say(&mut self, frame: Frame) {
-        self.socket.send(Message::Binary(frame.encode())).await.unwrap();
-    }
-
-    /// The next frame; pings are answered meanwhile.
-    async fn hear(&mut self) -> Frame {
-        loop {
-            let message = timeout(DEADLINE, self.socket.next()).await.unwrap();
-            match message.expect("the link has ended").unwrap() {
-                Message::Binary(bytes) => match Frame::decode(bytes).unwrap() {
-                    Frame::Ping(n) => self.say(Frame::Pong(n)).await,
-                    Frame::Interval { .. } => {}
-                    frame => return frame,
-                },
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-}
 
 async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let waiting = async {

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::ops::{
     Command, FromAgent, MAX_PIECE, OpRequest, OpResult, Report, StartSpec, StepReport, ToAgent,
 };
+use crate::spools::{MAX_SPOOLS, SpoolsAsked, SpoolsTold};
 
 /// The protocol's version, in the header that marks a native agent.
 pub const VERSION: &str = "1";
@@ -53,6 +54,15 @@ pub enum Frame {
     Builds {
         builds: Vec<(BuildId, Fence)>,
     },
+    /// Asks for a `Spooled` with the same number. Only for an agent that says that it knows it.
+    Spools {
+        ask: u64,
+        asked: SpoolsAsked,
+    },
+    Spooled {
+        ask: u64,
+        told: SpoolsTold,
+    },
 }
 
 /// What an agent says about itself.
@@ -70,6 +80,9 @@ pub struct AgentInfo {
     pub work_dir: String,
     /// The environment that steps will see.
     pub env: BTreeMap<String, String>,
+    /// It can be asked about its spools.
+    #[serde(default)]
+    pub spools: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,6 +106,8 @@ pub enum FrameError {
     Content(usize),
     #[error("{0} builds are over the limit of {MAX_BUILDS}")]
     Builds(usize),
+    #[error("{0} spools are over the limit of {MAX_SPOOLS}")]
+    Spools(usize),
     #[error("the frame header can't be read: {0}")]
     Header(String),
 }
@@ -116,6 +131,14 @@ enum Header {
     },
     Builds {
         builds: Vec<(BuildId, Fence)>,
+    },
+    Spools {
+        id: u64,
+        asked: SpoolsAsked,
+    },
+    Spooled {
+        id: u64,
+        told: SpoolsTold,
     },
     Claim(To),
     Start {
@@ -243,11 +266,7 @@ impl Frame {
         }
         let header =
             serde_json::from_slice::<Header>(&message[4..]).map_err(|e| FrameError::Header(e.to_string()))?;
-        if let Header::Builds { builds } = &header
-            && builds.len() > MAX_BUILDS
-        {
-            return Err(FrameError::Builds(builds.len()));
-        }
+        within(&header)?;
         Ok(join(header, content))
     }
 
@@ -261,9 +280,25 @@ impl Frame {
             Frame::Interval { millis } => (Header::Interval { millis }, none),
             Frame::Bye { reason } => (Header::Bye { reason }, none),
             Frame::Builds { builds } => (Header::Builds { builds }, none),
+            Frame::Spools { ask, asked } => (Header::Spools { id: ask, asked }, none),
+            Frame::Spooled { ask, told } => (Header::Spooled { id: ask, told }, none),
             Frame::Command(command) => split_command(command),
             Frame::Report(report) => split_report(report),
         }
+    }
+}
+
+/// Whether a list is as short as it must be.
+fn within(header: &Header) -> Result<(), FrameError> {
+    match header {
+        Header::Builds { builds } if builds.len() > MAX_BUILDS => Err(FrameError::Builds(builds.len())),
+        Header::Spools { asked, .. } if asked.steps.len() > MAX_SPOOLS => {
+            Err(FrameError::Spools(asked.steps.len()))
+        }
+        Header::Spooled { told: SpoolsTold::Kept { spools, .. }, .. } if spools.len() > MAX_SPOOLS => {
+            Err(FrameError::Spools(spools.len()))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -310,6 +345,8 @@ fn join(header: Header, bytes: Bytes) -> Frame {
         Header::Interval { millis } => Frame::Interval { millis },
         Header::Bye { reason } => Frame::Bye { reason },
         Header::Builds { builds } => Frame::Builds { builds },
+        Header::Spools { id, asked } => Frame::Spools { ask: id, asked },
+        Header::Spooled { id, told } => Frame::Spooled { ask: id, told },
         Header::Claim(to) => command(to, Command::Claim),
         Header::Start { to, step, spec } => command(to, Command::Start { step, spec }),
         Header::Follow { to, step, from, upto } => command(to, Command::Follow { step, from, upto }),

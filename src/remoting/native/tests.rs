@@ -1,5 +1,6 @@
 use super::*;
 use crate::ops::StepState;
+use crate::spools::{Held, Spool, SpoolAsked};
 
 fn samples() -> Vec<Frame> {
     let (build, fence) = (BuildId(12), Fence::first(3));
@@ -49,6 +50,23 @@ fn samples() -> Vec<Frame> {
         Frame::Bye { reason: "drained".into() },
         Frame::Builds { builds: vec![(build, fence), (BuildId(13), fence)] },
     ];
+    let asked = |step: &str, first| SpoolAsked { step: step.into(), first };
+    let steps = vec![asked("1", 0), asked("7.1/0", u64::MAX)];
+    all.push(Frame::Spools { ask: 3, asked: SpoolsAsked { build, millis: 5_000, steps } });
+    let spools = [
+        Held::Spool { end: 5, sha256: None },
+        Held::Spool { end: u64::MAX, sha256: Some("ab12".into()) },
+        Held::Nothing,
+        Held::Unreadable { why: "é".into() },
+    ];
+    let spools = spools.map(|held| Spool { step: "1".into(), held }).to_vec();
+    for told in [
+        SpoolsTold::Kept { rebooted: true, spools },
+        SpoolsTold::Nothing,
+        SpoolsTold::Failed { why: "busy".into() },
+    ] {
+        all.push(Frame::Spooled { ask: 3, told });
+    }
     all.extend(commands.map(|command| Frame::Command(ToAgent { build, fence, command })));
     all.extend(reports.map(|report| Frame::Report(FromAgent { build, fence, report })));
     all
@@ -90,4 +108,31 @@ fn a_frame_names_a_thousand_builds_and_no_more() {
     assert_eq!(Frame::decode(builds(MAX_BUILDS).encode()), Ok(builds(MAX_BUILDS)));
     let more = MAX_BUILDS + 1;
     assert_eq!(Frame::decode(builds(more).encode()), Err(FrameError::Builds(more)));
+}
+
+#[test]
+fn no_more_spools_are_asked_for_or_told_of_than_the_limit() {
+    let asked = |count: usize| {
+        let steps = vec![SpoolAsked { step: "1".into(), first: 1 }; count];
+        Frame::Spools { ask: 1, asked: SpoolsAsked { build: BuildId(1), millis: 1, steps } }
+    };
+    let told = |count: usize| {
+        let spools = vec![Spool { step: "1".into(), held: Held::Nothing }; count];
+        Frame::Spooled { ask: 1, told: SpoolsTold::Kept { rebooted: false, spools } }
+    };
+    let more = MAX_SPOOLS + 1;
+    for frame in [asked as fn(usize) -> Frame, told] {
+        assert_eq!(Frame::decode(frame(MAX_SPOOLS).encode()), Ok(frame(MAX_SPOOLS)));
+        assert_eq!(Frame::decode(frame(more).encode()), Err(FrameError::Spools(more)));
+    }
+}
+
+#[test]
+fn an_agent_that_does_not_speak_of_spools_knows_nothing_of_them() {
+    let text = br#"{"t":"hello","version":"1","instance":"i","pid":1,"hostname":"h","os":"linux","arch":"x","unix":true,
+        "workDir":"/w","env":{}}"#;
+    let mut message = u32::try_from(text.len()).unwrap().to_le_bytes().to_vec();
+    message.extend(text);
+    let Ok(Frame::Hello(info)) = Frame::decode(message.into()) else { panic!("no greeting") };
+    assert!(!info.spools);
 }

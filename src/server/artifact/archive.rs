@@ -74,7 +74,7 @@ impl Archive {
         let written = Written::default();
         Archive {
             store: Arc::clone(look.store()),
-            objects: Arc::clone(&look.app.objects),
+            objects: look.store().objects(),
             patience: look.app.settings.patience,
             build: build.id,
             root: format!("{}/", own.unwrap_or(ROOT)),

@@ -50,7 +50,7 @@ fn file(look: &Look<'_>, asked: &Asked, artifact: Artifact) -> http::Response<Bo
 }
 
 fn content(look: &Look<'_>, artifact: &Artifact) -> Body {
-    let objects = Arc::clone(&look.app.objects);
+    let objects = look.store().objects();
     let (key, size) = (artifact.object.clone(), artifact.size);
     Body::from_stream(stream::try_unfold(0, move |at| {
         let (objects, key) = (Arc::clone(&objects), key.clone());

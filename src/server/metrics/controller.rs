@@ -19,6 +19,10 @@ const WAITS: Name = Name::new("majordomo_executor_waits", "Steps that wait for a
 const RUNNING: Name = Name::new("majordomo_builds_running", "Builds of the controller that run");
 const STATE: Name = Name::new("majordomo_replica_state", "1 for the state that the replica is in");
 const BUILDS: Name = Name::new("majordomo_replica_builds", "Builds that the replica drives, by the store");
+const TO_ARCHIVE: Name = Name::new(
+    "majordomo_logs_to_archive",
+    "Logs of builds that have ended, in the database, that are to become objects; 1,000 means that or more",
+);
 const QUIET: Name =
     Name::new("majordomo_quiet", "1 while no build leaves the queue because an administrator said so");
 const PHASE: Name = Name::new("majordomo_rollout_phase", "1 for the phase that the rollout is in");
@@ -26,6 +30,9 @@ const FAILED: Name =
     Name::new("majordomo_rollout_revision_failed", "1 when the revision that was wanted last was given up");
 const RESTARTS: Name =
     Name::new("majordomo_rollout_restart", "Number of the last restart that is part of what runs");
+
+/// Logs that are counted.
+const MOST: u32 = 1_000;
 
 /// Nodes and executors.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -63,6 +70,7 @@ pub(crate) struct Controller {
     pub(crate) quiet_items: u64,
     pub(crate) waits: u64,
     pub(crate) running: u64,
+    to_archive: u64,
     pub(crate) quiet: bool,
     /// Name, state, builds.
     replicas: Vec<(String, &'static str, u64)>,
@@ -92,6 +100,7 @@ pub(crate) async fn read(app: &App) -> Result<Controller, Error> {
         quiet_items: queue.iter().filter(|item| item.buildable_at > now).count() as u64,
         waits: look.store().waits().await?.len() as u64,
         running: running.len() as u64,
+        to_archive: look.store().to_archive(None, MOST).await?.len() as u64,
         quiet: meta.quiet.is_some(),
         replicas,
         rollout: meta.rollout.clone(),
@@ -118,6 +127,7 @@ impl Controller {
         let buildable = self.queued - self.quiet_items;
         to.gauge(QUEUE, labelled("state", &[("buildable", buildable), ("quiet", self.quiet_items)]));
         to.gauge(WAITS, one(self.waits));
+        to.gauge(TO_ARCHIVE, one(self.to_archive));
         to.gauge(RUNNING, one(self.running));
         to.gauge(QUIET, one(u64::from(self.quiet)));
         let state = |(name, state, _): &(String, &str, u64)| {

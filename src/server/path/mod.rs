@@ -59,6 +59,8 @@ pub(crate) enum Admin {
     Lapsed,
     /// Takes a report of the rollout; answers what is asked of it.
     Rollout,
+    /// What the agent whose socket is here says of spools.
+    Spools,
     Stop,
 }
 
@@ -309,6 +311,7 @@ fn top(parts: &[&str]) -> Route {
         ["static", name] => Route::Static((*name).to_owned()),
         ["wsagents"] => Route::Agent,
         ["peer", "ws"] => Route::Peer,
+        ["peer", "spools"] => Route::Admin(Admin::Spools),
         ["admin", "rollout"] => Route::Admin(Admin::Rollout),
         ["restart", ..] => Route::Do(Action::Restart(RestartWhen::Immediately)),
         ["safeRestart", ..] => Route::Do(Action::Restart(RestartWhen::Idle)),

@@ -83,6 +83,8 @@ fn the_rest_of_the_map() {
         ("/login?from=x".split('?').next().unwrap(), Route::Login),
         ("/wsagents/", Route::Agent),
         ("/peer/ws", Route::Peer),
+        ("/peer/spools", Route::Admin(Admin::Spools)),
+        ("/peer", Route::NotFound),
         ("/admin/drain", Route::Admin(Admin::Drain)),
         ("/crumbIssuer/api/xml", Route::Export(Thing::CrumbIssuer, Format::Xml)),
         ("/queue/item/12/api/json", Route::Export(Thing::QueueItem(QueueId(12)), Format::Json)),

@@ -7,7 +7,7 @@ use store::Effect;
 use super::*;
 
 fn finished(result: BuildResult) -> Vec<Effect> {
-    vec![Effect::Finish { result, at: Millis(7_500) }]
+    vec![Effect::Finish { result, at: Millis(7_500), archive: false }]
 }
 
 #[tokio::test]

@@ -85,7 +85,8 @@ async fn dashboards_of_jenkins_find_their_names() {
     site.admin().form("/computer/doCreateItem", "name=n1&mode=NORMAL").await;
     assert_eq!(site.admin().post("/job/team/job/web/build?delay=0sec").await.status, 201);
     let build = site.take().await;
-    let finish = store::Effect::Finish { result: model::BuildResult::Unstable, at: Millis(9_000) };
+    let finish =
+        store::Effect::Finish { result: model::BuildResult::Unstable, at: Millis(9_000), archive: false };
     site.progress(&build, 0, "hello\n", vec![finish]).await;
     let moved = site.peer().get("/prometheus").await;
     assert_eq!((moved.status.as_u16(), moved.header("location")), (302, "http://ci:8080/prometheus/"));

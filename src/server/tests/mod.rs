@@ -26,15 +26,18 @@ use engine::Commands;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use model::{Millis, ReplicaId, ReplicaName, ReplicaState, SystemClock};
+use remoting::spools::{SpoolsOf, SpoolsTold};
 use security::{Accounts, Keys, Password, Token, hash_password};
 use serde_json::Value;
-use store::memory::{Memory, MemoryObjects};
+use store::memory::Memory;
 use store::{Answer, Chunk, Hidden, Join, Objects, Progress, Store, Taken, User, Write};
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::metrics::{Access, Scrapes};
-use crate::ports::{AgentSockets, App, Arrival, MetricsSource, PeerSockets, Replica, Settings, Upgraded};
+use crate::ports::{
+    AgentSockets, App, Arrival, MetricsSource, PeerSockets, Replica, Settings, Spools, Upgraded,
+};
 use crate::verify::LogChecks;
 
 pub(super) const PIPELINE: &str = "<?xml version='1.1' encoding='UTF-8'?>\n<flow-definition plugin=\"workflow-job@1400\">\n  <description>d &lt;b&gt;</description>\n  <definition class=\"org.jenkinsci.plugins.workflow.cps.CpsFlowDefinition\"><script>echo 1</script><sandbox>true</sandbox></definition>\n  <disabled>false</disabled>\n</flow-definition>";
@@ -50,6 +53,22 @@ pub(super) const PARAMETERIZED: &str = "<flow-definition><properties><hudson.mod
 pub(super) struct Nobody {
     pub(super) state: parking_lot::Mutex<ReplicaState>,
     pub(super) asked: parking_lot::Mutex<Vec<String>>,
+    /// What agents say of their spools.
+    pub(super) spools: parking_lot::Mutex<Box<SpoolsSay>>,
+}
+
+pub(super) type SpoolsSay = dyn Fn(&SpoolsOf) -> Result<SpoolsTold, String> + Send + Sync;
+
+#[async_trait]
+impl Spools for Nobody {
+    async fn ask(&self, of: &SpoolsOf) -> Result<SpoolsTold, String> {
+        (self.spools.lock())(of)
+    }
+
+    async fn ask_here(&self, of: &SpoolsOf) -> Result<SpoolsTold, String> {
+        self.asked.lock().push(format!("spools of {} {}", of.node, of.instance));
+        (self.spools.lock())(of)
+    }
 }
 
 #[async_trait]
@@ -121,7 +140,7 @@ impl MetricsSource for Nobody {
 /// A controller of one replica.
 pub(super) struct Site {
     pub(super) store: Arc<dyn Store>,
-    pub(super) objects: Arc<MemoryObjects>,
+    pub(super) objects: Arc<dyn Objects>,
     pub(super) keys: Keys,
     pub(super) nobody: Arc<Nobody>,
     pub(super) router: axum::Router,
@@ -185,17 +204,18 @@ impl Site {
         let nobody = Arc::new(Nobody {
             state: parking_lot::Mutex::new(ReplicaState::Ready),
             asked: parking_lot::Mutex::default(),
+            spools: parking_lot::Mutex::new(Box::new(|_| Err("no connection".to_owned()))),
         });
         let keys = Keys::from_bytes([7; 32]);
-        let objects = Arc::new(MemoryObjects::new());
+        let objects = store.objects();
         let clock = Arc::new(SystemClock::new());
         let app = App {
             commands: Commands::alone(Arc::clone(&store), clock),
-            objects: Arc::clone(&objects) as Arc<dyn Objects>,
             accounts: accounts.clone(),
             secrets: Arc::new(keys.clone()),
             agents: Arc::clone(&nobody) as Arc<dyn AgentSockets>,
             peers: Arc::clone(&nobody) as Arc<dyn PeerSockets>,
+            spools: Arc::clone(&nobody) as Arc<dyn Spools>,
             replica: Arc::clone(&nobody) as Arc<dyn Replica>,
             metrics: Arc::clone(&nobody) as Arc<dyn MetricsSource>,
             counted: Arc::default(),

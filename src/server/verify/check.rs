@@ -40,6 +40,12 @@ pub(super) enum Kind {
     Sum,
     /// Records of the journal are missing.
     Journal,
+    /// The object that holds the log can't be read from there on.
+    Unreadable,
+    /// A step's spool at its agent is shorter than what the log has of the step.
+    SpoolEnd,
+    /// The log has other bytes of a step than its spool.
+    Spool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -141,9 +147,13 @@ impl Check {
     }
 
     fn defect(&mut self, kind: Kind, offset: u64, step: &str, message: String) {
+        self.note(Defect { kind, offset, step: step.to_owned(), message });
+    }
+
+    pub(super) fn note(&mut self, defect: Defect) {
         self.found += 1;
         if self.defects.len() < MAX_DEFECTS {
-            self.defects.push(Defect { kind, offset, step: step.to_owned(), message });
+            self.defects.push(defect);
         }
     }
 
@@ -224,6 +234,12 @@ impl Check {
         if at != end {
             self.defect(Kind::End, at.min(end), "", format!("the log ends at {at}, its row says {end}"));
         }
+    }
+
+    /// What follows of the log can't be read, and no more is to be expected of it.
+    pub(super) fn unreadable(&mut self, why: &str) {
+        let at = self.at;
+        self.defect(Kind::Unreadable, at, "", format!("the rest of the log can't be read: {why}"));
     }
 
     /// What was committed before the log was read is in it.

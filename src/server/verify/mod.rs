@@ -1,11 +1,15 @@
 //! `verifyLog/api/json`: reads a build's whole log and journal through the store, and tells whether they are as they must
 //! be. For administrators.
 //!
+//! What agents still hold of the build's spools is compared with it, as far as they can be asked.
+//!
 //! Nothing is changed. A build may go on meanwhile: what it had committed before must be there, and nothing that it has
 //! not committed after. A check of 10 GiB takes minutes: the answer begins with white space, a line each second, which
 //! JSON allows, so that nobody on the way takes it for dead.
 
+mod ask;
 mod check;
+mod spools;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,6 +19,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
 use model::{BuildId, JobName};
+use remoting::spools::SpoolsOf;
 use serde::{Deserialize, Serialize};
 use store::{Build, Store, Which};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -24,9 +29,12 @@ use crate::act::builds::found;
 use crate::error::Error;
 use crate::look::Look;
 use crate::patience::again;
+use crate::ports::{self, App};
 use crate::reply::{self, Reply};
 use crate::request::Asked;
+use ask::Kept;
 use check::{Check, Committed, Found};
+use spools::{Agent, Agents, Printed, Spools};
 
 /// How many a replica checks at once: each reads as fast as the store gives.
 const AT_ONCE: usize = 2;
@@ -62,8 +70,10 @@ struct Report {
     /// Whether the ends of what steps have printed were there to compare with: those that are committed while the build runs,
     /// or those in the journal of one that has ended. Not of one that has ended meanwhile.
     compared: bool,
-    /// What agents still hold of the build is not asked for.
-    spools: &'static str,
+    /// The key of the object that the log has become. `null`: it is in the database.
+    object: Option<String>,
+    /// What came of comparing the log with the spools that agents still hold; nothing when the check did not come to its end.
+    spools: Option<Spools>,
     #[serde(flatten)]
     found: Option<Found>,
 }
@@ -76,8 +86,24 @@ pub(crate) async fn log(look: &Look<'_>, asked: &Asked, name: &JobName, which: W
     let permits = Arc::clone(&look.app.log_checks.0);
     let busy = || Error::Later(format!("this replica checks {AT_ONCE} logs already"));
     let permit = permits.try_acquire_owned().map_err(|_| busy())?;
-    let walk = Walk { store: Arc::clone(look.store()), patience: look.app.settings.patience, first };
+    let walk = Walk {
+        store: Arc::clone(look.store()),
+        agents: Arc::clone(&look.app.spools),
+        patience: look.app.settings.patience,
+        first,
+    };
     Ok(reply::typed(lively(report(walk, build, permit)), "application/json;charset=utf-8"))
+}
+
+/// The question of another replica about the spools at an agent whose socket is here.
+pub(crate) fn spools_here(app: &App, body: &[u8]) -> Reply {
+    let of: SpoolsOf = serde_json::from_slice(body)
+        .map_err(|e| Error::bad(format!("the question about spools can't be read: {e}")))?;
+    let spools = Arc::clone(&app.spools);
+    // summing a large spool takes longer than a request may
+    let answer =
+        lively(async move { serde_json::to_string(&spools.ask_here(&of).await).unwrap_or_default() });
+    Ok(reply::typed(answer, "application/json;charset=utf-8"))
 }
 
 /// The text as a body that shows a sign of life while it is worked on.
@@ -104,17 +130,22 @@ async fn report(walk: Walk, build: Build, permit: OwnedSemaphorePermit) -> Strin
         Err(_) => (None, Some(format!("the check took longer than {} min", LONGEST.as_secs() / 60))),
     };
     let seen = walked.as_ref().map_or(&build, |walked| &walked.build);
+    let (building, result, compared) =
+        (seen.building(), seen.result, walked.as_ref().is_some_and(|walked| walked.compared));
+    let object = walked.as_ref().and_then(|walked| walked.object.clone());
+    let (found, spools) = walked.map(|walked| (walked.found, walked.spools)).unzip();
     let report = Report {
         job,
         number,
-        building: seen.building(),
-        result: seen.result.filter(|_| !seen.building()).map(|result| result.as_str()),
-        checked: walked.is_some(),
+        building,
+        result: result.filter(|_| !building).map(|result| result.as_str()),
+        checked: found.is_some(),
         why,
         gone,
-        compared: walked.as_ref().is_some_and(|walked| walked.compared),
-        spools: "not looked at",
-        found: walked.map(|walked| walked.found),
+        compared,
+        object,
+        spools,
+        found,
     };
     serde_json::to_string(&report).unwrap_or_default()
 }
@@ -134,6 +165,7 @@ struct EndOf {
 /// The eyes of one check.
 struct Walk {
     store: Arc<dyn Store>,
+    agents: Arc<dyn ports::Spools>,
     patience: Duration,
     /// Of so many first bytes the sum is wanted.
     first: Option<u64>,
@@ -143,6 +175,8 @@ struct Walked {
     /// As it was when the check began.
     build: Build,
     compared: bool,
+    object: Option<String>,
+    spools: Spools,
     found: Found,
 }
 
@@ -153,13 +187,23 @@ impl Walk {
         let build = self.build(id).await?;
         let end = build.log_end;
         let mut check = Check::new(self.first);
+        let named = if build.building() { None } else { Some(self.named(id).await?) };
+        // summing all that it has printed would be for nothing when nobody keeps anything of it
+        let kept = match &named {
+            Some(agents) => ask::kept(&self.agents, id, agents.all()).await,
+            None => Kept::Some,
+        };
+        let mut printed = matches!(kept, Kept::Some).then(Printed::default);
         // a build that goes on has more by now, which nobody has said yet where it ends
-        self.chunks(id, if build.building() { end } else { u64::MAX }, &mut check).await?;
-        check.ends_at(end);
+        let upto = if build.building() { end } else { u64::MAX };
+        let whole = self.chunks(id, upto, &mut check, printed.as_mut()).await?;
+        if whole {
+            check.ends_at(end);
+        }
         self.records(id, &mut check).await?;
         if build.building() {
             check.not_below(&before);
-        } else {
+        } else if whole {
             self.ends(id, &mut check).await?;
         }
         let after = self.committed(id).await?;
@@ -167,7 +211,13 @@ impl Walk {
         if still {
             check.not_above(&after);
         }
-        Ok(Walked { compared: build.building() == still, build, found: check.found() })
+        let agents = match named {
+            Some(agents) => agents,
+            None => self.named(id).await?,
+        };
+        let spools = self.spools(id, (&agents, kept), &printed.unwrap_or_default(), &mut check).await?;
+        let object = self.read(|| self.store.archived(id)).await?.map(|log| log.object);
+        Ok(Walked { compared: build.building() == still, build, object, spools, found: check.found() })
     }
 
     async fn build(&self, id: BuildId) -> Result<Build, Error> {
@@ -181,20 +231,41 @@ impl Walk {
         Ok(Committed { records, raw: raw.into_iter().collect() })
     }
 
-    /// Those that begin before `end`, a page in memory at a time.
-    async fn chunks(&self, id: BuildId, end: u64, check: &mut Check) -> Result<(), Error> {
+    /// Those that begin before `end`, a page in memory at a time. → whether all could be read
+    async fn chunks(
+        &self,
+        id: BuildId,
+        end: u64,
+        check: &mut Check,
+        mut printed: Option<&mut Printed>,
+    ) -> Result<bool, Error> {
         let mut from = 0;
         while from < end {
-            let page = self.read(|| self.store.chunks(id, from)).await?;
+            let page = self.read(|| async {
+                match self.store.chunks(id, from).await {
+                    Err(store::Error::Corrupt(why)) => Ok(Err(why)),
+                    page => page.map(Ok),
+                }
+            });
+            let page = match page.await? {
+                Ok(page) => page,
+                Err(why) => {
+                    check.unreadable(&why);
+                    return Ok(false);
+                }
+            };
             let Some(last) = page.last() else { break };
             from = last.offset.saturating_add(1);
             for chunk in page.iter().take_while(|chunk| chunk.offset < end) {
                 check.chunk(chunk);
+                if let Some(printed) = &mut printed {
+                    printed.chunk(chunk);
+                }
                 // adding up bytes takes the thread for itself
                 tokio::task::yield_now().await;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn records(&self, id: BuildId, check: &mut Check) -> Result<(), Error> {
@@ -209,6 +280,17 @@ impl Walk {
 
     /// What the steps of a build that has ended have printed, as its journal says.
     async fn ends(&self, id: BuildId, check: &mut Check) -> Result<(), Error> {
+        self.journal(id, |record| {
+            if let Ok(Line { outcome: Some(EndOf { step, raw: Some(raw) }) }) = serde_json::from_slice(record)
+            {
+                check.step_ended(&step, raw);
+            }
+        })
+        .await
+    }
+
+    /// Each record of the journal.
+    async fn journal(&self, id: BuildId, mut each: impl FnMut(&[u8])) -> Result<(), Error> {
         let mut from = 0;
         loop {
             let page = self.read(|| self.store.journal(id, from)).await?;
@@ -216,15 +298,44 @@ impl Walk {
                 return Ok(());
             }
             from = from.saturating_add(i64::try_from(page.len()).unwrap_or(i64::MAX));
-            for record in &page {
-                if let Ok(Line { outcome: Some(EndOf { step, raw: Some(raw) }) }) =
-                    serde_json::from_slice(record)
-                {
-                    check.step_ended(&step, raw);
-                }
-            }
+            page.iter().for_each(|record| each(record));
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Whom the journal names.
+    async fn named(&self, id: BuildId) -> Result<Agents, Error> {
+        let mut agents = Agents::default();
+        self.journal(id, |record| agents.record(record)).await?;
+        Ok(agents)
+    }
+
+    /// Compares what the log has with the spools. They only grow, so they are looked at last.
+    async fn spools(
+        &self,
+        id: BuildId,
+        (agents, kept): (&Agents, Kept),
+        printed: &Printed,
+        check: &mut Check,
+    ) -> Result<Spools, Error> {
+        let mut spools = Spools::of(agents);
+        let answers = match kept {
+            Kept::None(answers) => answers,
+            Kept::Some => {
+                let questions = |agent: Agent| {
+                    let questions = printed.questions(id, &agent, agents);
+                    (agent, questions)
+                };
+                ask::all(&self.agents, agents.all().into_iter().map(questions).collect()).await
+            }
+        };
+        // it may have ended, and its spools gone, since it was last looked at
+        let building = self.build(id).await?.building();
+        for (agent, answers) in answers {
+            let defects = spools.told(&agent, &answers, printed, building);
+            defects.into_iter().for_each(|defect| check.note(defect));
+        }
+        Ok(spools)
     }
 
     /// Waits for a store that is away.

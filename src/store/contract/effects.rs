@@ -195,7 +195,13 @@ pub async fn a_build_enqueues_others_in_its_own_write<S: Store>(store: &S) {
     let queue = store.queue().await.unwrap();
     assert_eq!(queue.iter().map(|item| (item.id, item.causes.len())).collect::<Vec<_>>(), [(waiting, 2)]);
     build
-        .effects(store, [wanted("down"), Effect::Finish { result: BuildResult::Success, at: Millis(8_000) }])
+        .effects(
+            store,
+            [
+                wanted("down"),
+                Effect::Finish { result: BuildResult::Success, at: Millis(8_000), archive: false },
+            ],
+        )
         .await;
     build.refused(store, Progress { effects: vec![wanted("app")], ..build.progress() }, "Fenced").await;
     assert_eq!(store.queue().await.unwrap().len(), 1, "of a refused write nothing is enqueued");

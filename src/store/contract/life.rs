@@ -13,7 +13,7 @@ use crate::{
 pub async fn live<S: Store>(store: &S, write: impl AsyncFn(Write) -> Answer) {
     let (a, b) = found(&write).await;
     let build = begin(store, &write, &a).await;
-    work(&write, &build, &b).await;
+    work(store, &write, &build, &b).await;
     forget(&write, &build, &b).await;
 }
 
@@ -96,7 +96,7 @@ async fn begin<S: Store>(store: &S, write: &impl AsyncFn(Write) -> Answer, owner
 }
 
 /// The first owner is lost, the second brings the build to its end.
-async fn work(write: &impl AsyncFn(Write) -> Answer, build: &Driver, b: &ReplicaId) {
+async fn work<S: Store>(store: &S, write: &impl AsyncFn(Write) -> Answer, build: &Driver, b: &ReplicaId) {
     let a = ReplicaId { name: ReplicaName::parse("r-0").unwrap(), incarnation: b.incarnation - 1 };
     write(lapse(&a, None)).await;
     let adopt = Write::Adopt { build: build.build, seen: build.fence, owner: b.clone() };
@@ -127,8 +127,10 @@ async fn work(write: &impl AsyncFn(Write) -> Answer, build: &Driver, b: &Replica
     };
     write(Write::Progress(Box::new(middle))).await;
     (driver.seq, driver.log_end) = (driver.seq + 1, 6);
-    let finish = Effect::Finish { result: BuildResult::Unstable, at: Millis(8_000) };
+    let finish = Effect::Finish { result: BuildResult::Unstable, at: Millis(8_000), archive: true };
     write(Write::Progress(Box::new(Progress { effects: vec![finish], ..driver.progress() }))).await;
+    let log = super::logs::pack(store, build.build, 1).await;
+    write(Write::LogArchived { build: build.build, log }).await;
 }
 
 /// All that was made goes.
@@ -207,10 +209,11 @@ pub fn kind(write: &Write) -> &'static str {
         Write::DeleteBuild { .. } => "DeleteBuild",
         Write::DeleteArtifacts { .. } => "DeleteArtifacts",
         Write::KeepBuild { .. } => "KeepBuild",
+        Write::LogArchived { .. } => "LogArchived",
         Write::Erase => "Erase",
         Write::ForgetObjects { .. } => "ForgetObjects",
     }
 }
 
 /// How many variants [`kind`] knows.
-pub const KINDS: usize = 52;
+pub const KINDS: usize = 53;

@@ -20,6 +20,7 @@ pub mod home;
 pub mod items;
 pub mod leases;
 pub mod life;
+pub mod logs;
 pub mod members;
 pub mod nodes;
 pub mod objects;
@@ -220,6 +221,14 @@ macro_rules! contract_suite {
             }
             again {
                 a_write_done_again_changes_nothing,
+            }
+            logs {
+                a_log_that_has_become_an_object_reads_the_same,
+                logs_to_become_objects_are_listed_until_they_are,
+                the_first_object_of_a_log_counts,
+                a_log_that_stays_becomes_no_object,
+                all_objects_of_a_log_are_garbage_when_its_build_goes,
+                a_log_reads_the_same_while_it_becomes_an_object,
             }
             history {
                 a_deleted_build_is_gone,

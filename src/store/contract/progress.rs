@@ -86,7 +86,7 @@ pub async fn a_write_of_another_turn_is_fenced<S: Store>(store: &S) {
 
 pub async fn a_write_of_an_ended_build_is_fenced<S: Store>(store: &S) {
     let (mut build, _) = a_build(store).await;
-    let finish = Effect::Finish { result: BuildResult::Success, at: Millis(8_000) };
+    let finish = Effect::Finish { result: BuildResult::Success, at: Millis(8_000), archive: false };
     let last = Progress { effects: vec![finish], ..build.progress() };
     build.write(store, last.clone()).await;
     for change in [last, build.progress(), Progress { build: BuildId(77), ..build.progress() }] {
@@ -109,7 +109,7 @@ pub async fn a_fenced_write_changes_nothing_else<S: Store>(store: &S) {
             Effect::Consume { key: "abort".into() },
             Effect::Artifact { path: "a".into(), size: 1, object: "o".into() },
             Effect::Result { result: BuildResult::Failure },
-            Effect::Finish { result: BuildResult::Failure, at: Millis(8_000) },
+            Effect::Finish { result: BuildResult::Failure, at: Millis(8_000), archive: false },
         ],
         ..build.progress()
     };
@@ -173,7 +173,7 @@ pub async fn a_log_has_no_gap<S: Store>(store: &S) {
 
 pub async fn nothing_follows_the_finish<S: Store>(store: &S) {
     let (build, _) = a_build(store).await;
-    let finish = Effect::Finish { result: BuildResult::Success, at: Millis(8_000) };
+    let finish = Effect::Finish { result: BuildResult::Success, at: Millis(8_000), archive: false };
     for after in [Effect::DisplayName { name: "n".into() }, finish.clone()] {
         let effects = vec![finish.clone(), after];
         build.refused(store, Progress { effects, ..build.progress() }, "Corrupt").await;

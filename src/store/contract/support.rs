@@ -94,6 +94,7 @@ async fn picture_build<S: Store>(store: &S, build: BuildId, queued: QueueId, add
     add(format!("journal {:?}", store.journal(build, 0).await.unwrap()));
     add(format!("inbox {:?}", store.inbox(build).await.unwrap()));
     add(format!("log {:?}", store.log(build, 0, 1 << 20).await.unwrap()));
+    add(format!("archived {:?}", store.archived(build).await.unwrap()));
     add(format!("artifacts {:?}", store.artifacts(build, None, 1_000).await.unwrap()));
     add(format!("stash {:?}", store.stash(build, "s").await.unwrap()));
 }
@@ -335,7 +336,7 @@ impl Driver {
     }
 
     pub async fn finish<S: Store>(&mut self, store: &S, result: BuildResult) {
-        self.effects(store, [Effect::Finish { result, at: Millis(8_000) }]).await;
+        self.effects(store, [Effect::Finish { result, at: Millis(8_000), archive: false }]).await;
     }
 
     /// The guarded write `change` must be refused for `reason`.

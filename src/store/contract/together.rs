@@ -10,23 +10,29 @@ use model::{Fence, Millis, ParamValue, ReplicaId};
 use super::support::*;
 use crate::{Answer, Effect, Enqueue, Error, ItemKind, Progress, Result, Store, Taken, Write};
 
-/// Writes all of them at once; the answers in the order of the writes.
-pub(super) async fn together<S: Store>(store: &S, writes: Vec<Write>) -> Vec<Result<Answer>> {
-    type Pending<'a> = Pin<Box<dyn Future<Output = Result<Answer>> + Send + 'a>>;
-    let mut pending: Vec<Pending<'_>> = writes.into_iter().map(|w| store.write(w)).collect();
-    let mut answers: Vec<Option<Result<Answer>>> = pending.iter().map(|_| None).collect();
+/// What is under way.
+pub(super) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Waits for all of them at once; what they give, in their order.
+pub(super) async fn all<T>(mut pending: Vec<Pending<'_, T>>) -> Vec<T> {
+    let mut done: Vec<Option<T>> = pending.iter().map(|_| None).collect();
     poll_fn(|context| {
-        for (future, answer) in pending.iter_mut().zip(&mut answers) {
-            if answer.is_none()
+        for (future, done) in pending.iter_mut().zip(&mut done) {
+            if done.is_none()
                 && let Poll::Ready(ready) = future.as_mut().poll(context)
             {
-                *answer = Some(ready);
+                *done = Some(ready);
             }
         }
-        if answers.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
+        if done.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
-    answers.into_iter().flatten().collect()
+    done.into_iter().flatten().collect()
+}
+
+/// Writes all of them at once; the answers in the order of the writes.
+pub(super) async fn together<S: Store>(store: &S, writes: Vec<Write>) -> Vec<Result<Answer>> {
+    all(writes.into_iter().map(|w| store.write(w)).collect()).await
 }
 
 pub async fn one_of_many_gets_a_name<S: Store>(store: &S) {

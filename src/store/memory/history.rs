@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use model::{BuildId, BuildResult, JobName};
 
-use super::{History, State};
-use crate::{Answer, Error, Result};
+use super::{Archive, History, State};
+use crate::{Answer, ArchivedLog, Error, Result, archive};
 
 impl State {
     /// Result of the newest completed build of an item.
@@ -93,7 +93,22 @@ impl State {
                 }
             }
         }
-        history.artifacts.into_values().map(|artifact| artifact.object).collect()
+        let artifacts = history.artifacts.into_values().map(|artifact| artifact.object);
+        let log = (history.archive != Archive::Stays).then(|| format!("{}/", archive::prefix(build)));
+        artifacts.chain(log).collect()
+    }
+
+    pub(super) fn log_archived(&mut self, build: BuildId, log: &ArchivedLog) -> Result<Answer> {
+        archive::check_key_of(build, &log.object)?;
+        let Some(history) = self.builds.get_mut(&build) else { return Ok(Answer::Bool(false)) };
+        match &history.archive {
+            Archive::Stays => return Ok(Answer::Bool(false)),
+            Archive::Done(known) => return Ok(Answer::Bool(known.object == log.object)),
+            Archive::Due => {}
+        }
+        history.archive = Archive::Done(log.clone());
+        history.chunks.clear();
+        Ok(Answer::Bool(true))
     }
 
     pub(super) fn forget_objects(&mut self, keys: &[String]) -> Answer {

@@ -24,8 +24,8 @@ pub use objects::MemoryObjects;
 pub use shared::Memory;
 
 use crate::{
-    Answer, ApiToken, Artifact, Build, Busy, Chunk, Error, Failover, Hidden, InboxRow, Item, Lease, Link,
-    Member, Meta, Node, QueueItem, Restart, Result, Running, Session, Stash, User, Wait, Write,
+    Answer, ApiToken, ArchivedLog, Artifact, Build, Busy, Chunk, Error, Failover, Hidden, InboxRow, Item,
+    Lease, Link, Member, Meta, Node, QueueItem, Restart, Result, Running, Session, Stash, User, Wait, Write,
 };
 
 /// A home as plain data. Changed by [`State::apply`] only.
@@ -85,6 +85,15 @@ struct History {
     raw: BTreeMap<String, u64>,
     sources: BTreeSet<String>,
     artifacts: BTreeMap<String, Artifact>,
+    archive: Archive,
+}
+
+/// What is to become of the log of a build.
+#[derive(Debug, Clone, PartialEq)]
+enum Archive {
+    Stays,
+    Due,
+    Done(ArchivedLog),
 }
 
 /// What a build has only while it runs.
@@ -225,7 +234,8 @@ impl State {
             Write::DeleteBuild { job, number, build } => self.delete_build(job, *number, *build),
             Write::DeleteArtifacts { job, number, build } => self.delete_artifacts(job, *number, *build),
             Write::KeepBuild { job, number, keep } => self.keep_build(job, *number, *keep),
-            // Here all of a build goes with it.
+            Write::LogArchived { build, log } => self.log_archived(*build, log),
+            // Here all that goes does so at once.
             Write::Erase => Ok(Answer::Bool(false)),
             Write::ForgetObjects { keys } => Ok(self.forget_objects(keys)),
         }

@@ -2,7 +2,7 @@
 
 use model::{BuildId, BuildResult, Millis};
 
-use super::{History, Source, State, next};
+use super::{Archive, History, Source, State, next};
 use crate::{Answer, Artifact, Effect, Error, MAX_RECORD, MAX_RECORDS, Progress, Result, Stash, Wait};
 
 /// Index rows that name objects.
@@ -71,7 +71,7 @@ impl State {
             }
             // Refused, nothing of it happens.
             Effect::Enqueue(wanted) => drop(self.enqueue(wanted)),
-            Effect::Finish { result, at } => self.finish(build, *result, *at),
+            Effect::Finish { result, at, archive } => self.finish(build, *result, *at, *archive),
         }
     }
 
@@ -120,7 +120,7 @@ impl State {
         self.garbage.remove(object);
     }
 
-    fn finish(&mut self, build: BuildId, result: BuildResult, at: Millis) {
+    fn finish(&mut self, build: BuildId, result: BuildResult, at: Millis, archive: bool) {
         if let Some(live) = self.running.remove(&build) {
             self.garbage.extend(live.stashes.into_values().map(|stash| stash.object));
         }
@@ -129,6 +129,9 @@ impl State {
         let Some(history) = self.builds.get_mut(&build) else { return };
         history.build.ended_at = Some(at);
         history.build.result = Some(result);
+        if archive {
+            history.archive = Archive::Due;
+        }
         let (job, item) = (history.build.job.clone(), history.item);
         let took = at.since(history.build.started_at).as_millis();
         let (ended, all) = self.counted.entry(item).or_default();

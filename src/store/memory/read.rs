@@ -7,9 +7,9 @@ use std::ops::Bound;
 use bytes::Bytes;
 use model::{BuildId, JobName, NodeName, QueueId, ReplicaId};
 
-use super::{History, State};
+use super::{Archive, History, State};
 use crate::{
-    Artifact, Build, Busy, CHUNKS, Chunk, Failover, InboxRow, Item, ItemSummary, JOURNAL_BYTES,
+    ArchivedLog, Artifact, Build, Busy, CHUNKS, Chunk, Failover, InboxRow, Item, ItemSummary, JOURNAL_BYTES,
     JOURNAL_NUMBERS, JOURNAL_RECORDS, JobCounts, Lease, Link, LogSlice, Member, Meta, NEWEST, Node,
     QueueItem, Recent, Running, Stash, Tally, Wait, Which,
 };
@@ -187,12 +187,27 @@ impl State {
         raw.into_iter().flatten().map(|(step, raw)| (step.clone(), *raw)).collect()
     }
 
+    pub fn to_archive(&self, after: Option<BuildId>, limit: u32) -> Vec<BuildId> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let due = self.builds.range((from, Bound::Unbounded)).filter(|(_, h)| h.archive == Archive::Due);
+        due.take(at_most(limit)).map(|(id, _)| *id).collect()
+    }
+
+    pub fn archived(&self, build: BuildId) -> Option<ArchivedLog> {
+        match &self.builds.get(&build)?.archive {
+            Archive::Done(log) => Some(log.clone()),
+            Archive::Stays | Archive::Due => None,
+        }
+    }
+
+    /// Of a log that is no object.
     pub fn log(&self, build: BuildId, from: u64, max: usize) -> Option<LogSlice> {
         let history = self.builds.get(&build)?;
         let end = history.build.log_end;
         Some(LogSlice { bytes: bytes_of(history, from, max), end, building: history.build.building() })
     }
 
+    /// Of a log that is no object.
     pub fn chunks(&self, build: BuildId, from: u64) -> Vec<Chunk> {
         let Some(history) = self.builds.get(&build) else { return Vec::new() };
         history.chunks.range(from..).take(CHUNKS).map(|(_, chunk)| chunk.clone()).collect()

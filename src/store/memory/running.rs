@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::{BuildId, Fence, NodeName, ReplicaId};
 
-use super::{History, Live, State};
+use super::{Archive, History, Live, State};
 use crate::{Adopted, Answer, Build, Busy, Error, InboxRow, Result, Running};
 
 impl History {
@@ -17,6 +17,7 @@ impl History {
             raw: BTreeMap::new(),
             sources: BTreeSet::new(),
             artifacts: BTreeMap::new(),
+            archive: Archive::Stays,
         }
     }
 }

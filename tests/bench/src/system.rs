@@ -70,16 +70,24 @@ pub(crate) fn processes(words: &[&str]) -> Vec<u32> {
 
 /// Bytes of all files below a folder.
 pub(crate) fn size(folder: PathBuf) -> u64 {
-    let mut sum = 0;
-    let mut left = vec![folder];
+    below(folder).0
+}
+
+/// All files below a folder.
+pub(crate) fn count(folder: PathBuf) -> u64 {
+    below(folder).1
+}
+
+fn below(folder: PathBuf) -> (u64, u64) {
+    let (mut sum, mut count, mut left) = (0, 0, vec![folder]);
     while let Some(folder) = left.pop() {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             match entry.metadata() {
                 Ok(meta) if meta.is_dir() => left.push(entry.path()),
-                Ok(meta) => sum += meta.len(),
+                Ok(meta) => (sum, count) = (sum + meta.len(), count + 1),
                 Err(_) => {}
             }
         }
     }
-    sum
+    (sum, count)
 }

@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use crate::clients::{float as count, share};
 use crate::controller::Controller;
+use crate::system;
 use crate::table::Table;
 
 pub(crate) fn measure(
@@ -16,6 +17,7 @@ pub(crate) fn measure(
 ) -> Result<()> {
     controller.create("trivial", "node { sh 'true' }")?;
     let (commits, writes) = counters(controller)?;
+    let cores = Cores::now(controller)?;
     let started = Instant::now();
     share(clients, builds, |n| controller.build("trivial", n))?;
     let triggered = started.elapsed();
@@ -27,12 +29,15 @@ pub(crate) fn measure(
         Ok(all && !job["builds"].to_string().contains("\"building\":true") && running(controller)? == 0)
     })?;
     let took = started.elapsed();
+    let cores = Cores::now(controller)?.since(&cores);
     let (commits_after, writes_after) = counters(controller)?;
     let succeeded = read_back(controller, "trivial", builds)?;
     let rate = count(succeeded) / took.as_secs_f64();
     table.row(controller.store, "trivial builds, end to end", format!("{rate:.0}/s"), "goal ≥ 500/s");
     let note = format!("{succeeded} of {builds} succeeded, triggered in {:.1} s", triggered.as_secs_f64());
     table.row(controller.store, "  all read back", note, format!("{clients} clients"));
+    let value = cores.of_each(builds);
+    table.row(controller.store, "  milliseconds of a core a build", value, "two cores give 4.0 at 500/s");
     let (commits, writes) = (commits_after - commits, writes_after - writes);
     let value = format!(
         "{:.0} commits/s, {:.1} writes a commit",
@@ -41,6 +46,51 @@ pub(crate) fn measure(
     );
     table.row(controller.store, "  store", value, format!("{:.1} writes a build", writes / count(builds)));
     Ok(())
+}
+
+/// Time that was had on cores.
+struct Cores {
+    all: Duration,
+    replicas: Duration,
+    load: Duration,
+    database: Duration,
+}
+
+impl Cores {
+    fn now(controller: &Controller) -> Result<Cores> {
+        let sum = |pids: Vec<u32>| pids.into_iter().map(system::busy).sum();
+        Ok(Cores {
+            all: system::all_busy(),
+            replicas: sum(controller.replicas()?.iter().map(|r| r.pid).collect()),
+            load: system::busy(std::process::id()),
+            database: sum(system::processes(&["postgres:"])),
+        })
+    }
+
+    fn since(&self, before: &Cores) -> Cores {
+        Cores {
+            all: self.all.saturating_sub(before.all),
+            replicas: self.replicas.saturating_sub(before.replicas),
+            load: self.load.saturating_sub(before.load),
+            database: self.database.saturating_sub(before.database),
+        }
+    }
+
+    fn of_each(&self, builds: usize) -> String {
+        let each = |time: Duration| time.as_secs_f64() * 1000.0 / count(builds);
+        let rest = self.all.saturating_sub(self.replicas + self.load + self.database);
+        let mut text = format!(
+            "{:.2}: agents and their steps {:.2}, replicas {:.2}, load {:.2}",
+            each(self.all),
+            each(rest),
+            each(self.replicas),
+            each(self.load)
+        );
+        if !self.database.is_zero() {
+            text.push_str(&format!(", database server {:.2}", each(self.database)));
+        }
+        text
+    }
 }
 
 fn running(controller: &Controller) -> Result<usize> {

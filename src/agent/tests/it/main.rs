@@ -9,5 +9,6 @@ mod limits;
 mod link;
 mod measure;
 mod process;
+mod spools;
 mod steps;
 mod support;

@@ -189,6 +189,18 @@ CREATE TABLE log (
     PRIMARY KEY (build, start)
 );
 
+-- Logs of ended builds that are objects, or are to become ones (they have no object yet).
+CREATE TABLE archive (
+    build BIGINT PRIMARY KEY,
+    object TEXT COLLATE "C",
+    directory BIGINT NOT NULL,
+    size BIGINT NOT NULL,
+    -- whether `log` may have rows of it
+    has_rows INTEGER NOT NULL
+);
+CREATE INDEX archive_due ON archive (build) WHERE object IS NULL;
+CREATE INDEX archive_with_rows ON archive (build) WHERE has_rows = 1 AND object IS NOT NULL;
+
 -- Builds that are deleted and of which journal or log is left: too much for one transaction.
 CREATE TABLE erased (
     build BIGINT PRIMARY KEY

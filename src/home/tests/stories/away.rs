@@ -104,7 +104,7 @@ async fn an_unknown_end_of_a_build_is_read_from_the_build() {
     let Some((_server, proxy, home)) = through_proxy().await else { return };
     let me = join(&home, "a").await;
     let taken = build(&home, &me, "job").await;
-    let finish = Effect::Finish { result: BuildResult::Success, at: Millis(9) };
+    let finish = Effect::Finish { result: BuildResult::Success, at: Millis(9), archive: false };
     let last = step(&taken, 0, vec![finish]);
     proxy.next_commit(Next::Unanswered);
     assert!(matches!(home.write(last.clone()).await, Err(Error::Unknown(_))));

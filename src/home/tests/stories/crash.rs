@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use store::{Builds, Writer};
+use store::{Builds, Logs, Writer};
 use tempfile::TempDir;
 
 use crate::postgres::Server;

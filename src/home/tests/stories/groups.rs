@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
 use home::Home;
-use model::JobName;
+use model::{BuildId, JobName};
 use sqlx::Connection;
-use store::{Answer, Builds, Effect, Error, ItemKind, Items, Queue, Taken, Write, Writer};
+use store::{Answer, ArchivedLog, Builds, Effect, Error, ItemKind, Items, Queue, Taken, Write, Writer};
 use tempfile::TempDir;
 
 use crate::support::{build, create, database, enqueue, job, join, open, sqlite_url, step};
@@ -228,10 +228,19 @@ async fn nobody_waits_in_a_circle(homes: &[Home]) {
         let takes = ids.map(|id| (round, take(id)));
         let folds = names.iter().enumerate().map(|(n, name)| (round + 1 + n, enqueue(name)));
         let result = model::BuildResult::Success;
-        let finish = |taken: &Taken| step(taken, 0, vec![Effect::Finish { result, at: model::Millis(9) }]);
+        let finish = |taken: &Taken| {
+            step(taken, 0, vec![Effect::Finish { result, at: model::Millis(9), archive: true }])
+        };
         let ends = running.iter().enumerate().map(|(n, taken)| (n, finish(taken)));
-        let delete = |(job, number): (JobName, u64)| Write::DeleteBuild { job, number, build: None };
-        let deletes = std::mem::take(&mut ended).into_iter().enumerate().map(|(n, old)| (n + 1, delete(old)));
+        let old: Vec<(JobName, u64, BuildId)> = std::mem::take(&mut ended);
+        let archive = |build: BuildId| {
+            let object = format!("{}/1.gz", store::archive::prefix(build));
+            Write::LogArchived { build, log: ArchivedLog { object, directory: 0, size: 0 } }
+        };
+        let archives: Vec<_> = old.iter().enumerate().map(|(n, old)| (n + 2, archive(old.2))).collect();
+        let delete = |(job, number, _)| Write::DeleteBuild { job, number, build: None };
+        let deletes = old.into_iter().enumerate().map(|(n, old)| (n + 1, delete(old)));
+        let erases = (0..homes.len()).map(|n| (n, Write::Erase));
         let name = job(&names[round % names.len()]);
         let swapped = if round % 8 < 4 { name.as_str().to_uppercase() } else { name.as_str().to_lowercase() };
         let rename = [(round, Write::RenameItem { to: job(&swapped), name })];
@@ -240,7 +249,8 @@ async fn nobody_waits_in_a_circle(homes: &[Home]) {
         homes[0].write(create(&gone)).await.unwrap();
         let Ok(Answer::Queued { id, .. }) = homes[0].write(enqueue(&gone)).await else { panic!() };
         let going = [(round, take(id)), (round + 1, Write::DeleteItem { name: job(&gone) })];
-        let all: Vec<_> = takes.chain(ends).chain(folds).chain(deletes).chain(rename).chain(going).collect();
+        let all = takes.chain(ends).chain(folds).chain(archives).chain(deletes).chain(erases);
+        let all: Vec<_> = all.chain(rename).chain(going).collect();
         let answers =
             join_all(all.into_iter().map(|(n, write)| async move { home_of(n).write(write).await })).await;
         for answer in &answers {
@@ -256,7 +266,7 @@ async fn nobody_waits_in_a_circle(homes: &[Home]) {
         names[round % 4] = swapped;
         for name in &names {
             let builds = homes[0].builds(&job(name), None, 100).await.unwrap();
-            ended.extend(builds.iter().filter(|b| !b.building()).map(|b| (b.job.clone(), b.number)));
+            ended.extend(builds.iter().filter(|b| !b.building()).map(|b| (b.job.clone(), b.number, b.id)));
         }
     }
 }

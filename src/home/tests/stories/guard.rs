@@ -89,7 +89,7 @@ async fn a_build_that_is_being_kept_is_not_deleted() {
     both(async |home, url| {
         let a = join(&home, "a").await;
         let taken = build(&home, &a, "job").await;
-        let finish = Effect::Finish { result: BuildResult::Success, at: Millis(9) };
+        let finish = Effect::Finish { result: BuildResult::Success, at: Millis(9), archive: false };
         home.write(step(&taken, 0, vec![finish])).await.unwrap();
         let mut keep = Other::begin(url).await;
         keep.run("UPDATE build SET keep = 1").await;

@@ -8,6 +8,7 @@ mod support;
 
 mod away;
 mod crash;
+mod erasing;
 mod groups;
 mod guard;
 mod opening;

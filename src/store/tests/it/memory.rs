@@ -216,7 +216,11 @@ impl Draw {
             5 => Effect::Consume { key: self.of(&["x", "y", "granted:1"]).into() },
             6 => Effect::Artifact { path: object.clone(), size: 1, object },
             7 => Effect::Stash { name: object.clone(), size: 1, object: format!("{object}/s") },
-            _ => Effect::Finish { result: self.of(&BuildResult::ALL), at: Millis(self.small(1_000)) },
+            _ => Effect::Finish {
+                result: self.of(&BuildResult::ALL),
+                at: Millis(self.small(1_000)),
+                archive: self.below(2) == 0,
+            },
         };
         let gap = u64::from(self.below(8) == 0);
         Write::Progress(Box::new(Progress {

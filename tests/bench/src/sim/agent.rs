@@ -75,6 +75,7 @@ async fn greet(socket: &mut Socket, instance: &str) -> Result<()> {
             ("HOME".to_owned(), "/nowhere".to_owned()),
             ("PATH".to_owned(), "/bin".to_owned()),
         ]),
+        spools: false,
     };
     socket.send(Message::Binary(Frame::Hello(Box::new(hello)).encode())).await?;
     match frame(socket.next().await)? {

@@ -12,8 +12,8 @@ use crate::controller::Controller;
 
 /// Builds that each job keeps.
 pub(super) const KEPT: usize = 20;
-/// Lines that each branch of `wordy` prints.
-const LINES: u64 = 300;
+/// Lines that each branch of `wordy` prints: enough for its log to become an object.
+const LINES: u64 = 1_500;
 /// Between two builds of one job.
 const PACE: Duration = Duration::from_millis(250);
 
@@ -94,15 +94,28 @@ pub(super) fn client(controller: &Controller, job: &'static str, seen: &Seen, st
     }
 }
 
-/// How many lines are missing or too many in the logs of `wordy` that are kept.
+/// The builds of `wordy` that are kept and did not fail.
+fn wordy(controller: &Controller, failed: &[Failed]) -> Result<Vec<u64>> {
+    let found = controller.get("/job/wordy/api/json?tree=builds[number]")?;
+    let numbers = found["builds"].as_array().into_iter().flatten().filter_map(|b| b["number"].as_u64());
+    let fine = |number: &u64| !failed.iter().any(|f| f.job == "wordy" && f.number == *number);
+    Ok(numbers.filter(fine).collect())
+}
+
+/// How many of the logs of `wordy` are not objects yet.
+pub(super) fn not_archived(controller: &Controller, failed: &[Failed]) -> Result<usize> {
+    let mut count = 0;
+    for number in wordy(controller, failed)? {
+        let checked = controller.get(&format!("/job/wordy/{number}/verifyLog/api/json"))?;
+        count += usize::from(!checked["object"].is_string());
+    }
+    Ok(count)
+}
+
+/// Logs of `wordy` that a check finds damaged, or in which lines are missing or too many.
 pub(super) fn broken(controller: &Controller, failed: &[Failed]) -> Result<Vec<String>> {
     let mut broken = Vec::new();
-    let found = controller.get("/job/wordy/api/json?tree=builds[number,building]")?;
-    for build in found["builds"].as_array().into_iter().flatten() {
-        let number = build["number"].as_u64().unwrap_or(0);
-        if failed.iter().any(|f| f.job == "wordy" && f.number == number) {
-            continue;
-        }
+    for number in wordy(controller, failed)? {
         let log = controller.ask("GET", &format!("/job/wordy/{number}/consoleText"), None)?.1;
         let mut counts = BTreeMap::<&str, u32>::new();
         for line in log.lines().filter(|line| line.starts_with("line ")) {
@@ -110,6 +123,10 @@ pub(super) fn broken(controller: &Controller, failed: &[Failed]) -> Result<Vec<S
         }
         if counts.len() as u64 != LINES || counts.values().any(|count| *count != 2) {
             broken.push(format!("the log of wordy #{number} has {} different lines", counts.len()));
+        }
+        let checked = controller.get(&format!("/job/wordy/{number}/verifyLog/api/json"))?;
+        if checked["defectCount"] != 0 {
+            broken.push(format!("the log of wordy #{number} is damaged: {}", checked["defects"]));
         }
     }
     Ok(broken)

@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 const MEBI: u64 = 1 << 20;
 /// What must not grow, and how much more of it is no growth. Memory of a process is not given back page by page.
-const WATCHED: [(&str, Margin); 6] = [
+const WATCHED: [(&str, Margin); 7] = [
     ("memory of the spared replica", Margin { share: 0.15, amount: 8 * MEBI }),
     ("memory of all agents", Margin { share: 0.15, amount: 4 * MEBI }),
     ("files of the spared replica", Margin { share: 0.0, amount: 24 }),
@@ -43,6 +43,8 @@ const WATCHED: [(&str, Margin); 6] = [
     ("size of the database", Margin { share: 0.25, amount: 8 * MEBI }),
     // the limit that it is cut to, and what one group adds
     ("size of its write-ahead log", Margin { share: 0.0, amount: 64 * MEBI }),
+    // artifacts, and logs of builds that are kept; a few more of those that are just being discarded
+    ("objects", Margin { share: 0.0, amount: 30 }),
 ];
 
 /// Runs it. An error is what it has found.
@@ -116,6 +118,9 @@ impl Soak<'_> {
             let queue = self.controller.get("/queue/api/json?tree=items[id]")?;
             let waiting = queue["items"].as_array().is_some_and(|items| !items.is_empty());
             Ok(!waiting && self.controller.replicas()?.iter().map(|r| r.builds).sum::<usize>() == 0)
+        })?;
+        self.controller.until("all long logs are objects", PATIENCE, || {
+            Ok(load::not_archived(self.controller, &self.seen.failed())? == 0)
         })
     }
 
@@ -219,6 +224,7 @@ impl Soak<'_> {
         let size = |name: &str| std::fs::metadata(home.join(name)).map_or(0, |meta| meta.len());
         values.insert("size of the database", size("majordomo.db"));
         values.insert("size of its write-ahead log", size("majordomo.db-wal"));
+        values.insert("objects", system::count(home.join("objects")));
         Sample { at: self.began.elapsed(), values }
     }
 
@@ -227,7 +233,7 @@ impl Soak<'_> {
         let done = self.done.lock().map(|done| done.clone()).unwrap_or_default();
         format!(
             "{:>5} s: {} builds acknowledged, {} failed, {} kills; spared replica {} MiB, {} files; agents {} MiB, {} files; \
-             database {} MiB, write-ahead log {} MiB; home {} MiB",
+             database {} MiB, write-ahead log {} MiB; {} objects; home {} MiB",
             sample.at.as_secs(),
             self.seen.acknowledged(),
             self.seen.failed().len(),
@@ -238,6 +244,7 @@ impl Soak<'_> {
             value("files of all agents"),
             value("size of the database") >> 20,
             value("size of its write-ahead log") >> 20,
+            value("objects"),
             system::size(self.controller.folder()) >> 20
         )
     }
@@ -265,6 +272,10 @@ impl Soak<'_> {
             complaints.push(format!("{} #{} has ended as {}", failed.job, failed.number, failed.result));
         }
         complaints.extend(load::broken(self.controller, &failed)?);
+        let (logs, wordy) = (system::count(self.controller.folder().join("objects/logs")), KEPT as u64);
+        if logs > wordy {
+            complaints.push(format!("{logs} objects of logs are kept for at most {wordy} builds"));
+        }
         let samples = self.samples.lock().map(|samples| samples.clone()).unwrap_or_default();
         complaints.extend(WATCHED.iter().filter_map(|(name, margin)| growth(&samples, name, *margin)));
         if done.kills == 0 {

@@ -1,7 +1,10 @@
 //! Jobs and folders.
 
+use std::sync::Arc;
+
 use model::{BuildResult, JobName, ParamValue, ParameterDefinition, ParameterKind};
-use store::{Build, ItemKind, ItemSummary, Which};
+use store::{Build, ItemKind, ItemSummary, Store, Which};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{build, queue, root};
 use crate::error::Error;
@@ -44,14 +47,15 @@ pub(super) async fn children(
     select: &Select,
 ) -> Result<Value, Error> {
     let range = select.range();
-    let mut after: Option<JobName> = None;
+    let mut pages = Pages { store: Arc::clone(look.store()), folder: folder.cloned(), next: None };
+    pages.read(None, range.reach());
     let mut seen = 0;
     let mut shown = Vec::new();
     while seen < range.reach() {
-        let limit = PAGE.min(u32::try_from(range.reach() - seen).unwrap_or(PAGE));
-        let page = look.store().children(folder, after.as_ref(), limit).await?;
-        let full = page.len() == limit as usize;
-        after = page.last().map(|s| s.name.clone());
+        let page = pages.page(range.reach() - seen).await?;
+        if page.is_empty() {
+            break;
+        }
         for summary in page {
             if seen >= range.from {
                 match Box::pin(summarized(look, &summary, select)).await {
@@ -62,11 +66,41 @@ pub(super) async fn children(
             }
             seen += 1;
         }
-        if !full {
-            break;
-        }
     }
     Ok(Value::List(shown))
+}
+
+/// Reads children page after page, the next one while one is shown.
+struct Pages {
+    store: Arc<dyn Store>,
+    folder: Option<JobName>,
+    /// How many the next one may have, and what comes of it. `None`: there is no more.
+    next: Option<(u32, AbortOnDropHandle<store::Result<Vec<ItemSummary>>>)>,
+}
+
+impl Pages {
+    /// The next page; empty at the end, and when no more than `left` are wanted.
+    async fn page(&mut self, left: usize) -> Result<Vec<ItemSummary>, Error> {
+        let Some((limit, page)) = self.next.take() else { return Ok(Vec::new()) };
+        let page = page.await.map_err(|e| Error::Away(e.to_string()))??;
+        if let Some(last) = page.last()
+            && page.len() == limit as usize
+        {
+            self.read(Some(last.name.clone()), left.saturating_sub(page.len()));
+        }
+        Ok(page)
+    }
+
+    /// Begins to read the next page.
+    fn read(&mut self, after: Option<JobName>, left: usize) {
+        if left == 0 {
+            return;
+        }
+        let limit = PAGE.min(u32::try_from(left).unwrap_or(PAGE));
+        let (store, folder) = (Arc::clone(&self.store), self.folder.clone());
+        let read = async move { store.children(folder.as_ref(), after.as_ref(), limit).await };
+        self.next = Some((limit, AbortOnDropHandle::new(tokio::spawn(read))));
+    }
 }
 
 async fn summarized(look: &Look<'_>, summary: &ItemSummary, select: &Select) -> Result<Value, Error> {

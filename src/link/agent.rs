@@ -14,7 +14,7 @@ use store::{Answer, Write};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::protocol::Message;
 
-use crate::mail::Mail;
+use crate::mail::{Kept, Mail};
 use crate::metrics::{End, Gone, Refusal};
 use crate::routes::{Local, Outgoing, Pulse, REPLACED, TOO_MUCH};
 use crate::socket::{self, Stream};
@@ -191,7 +191,8 @@ async fn carry(
             let size = message.len();
             match Frame::decode(message) {
                 Ok(Frame::Report(report)) => {
-                    if !shared.routes.report(node, report, size).await {
+                    // Boxed, as whatever an idle link has no use for.
+                    if !Box::pin(shared.routes.report(node, report, size)).await {
                         return Gone::new(End::TooMuch, TOO_MUCH);
                     }
                 }
@@ -260,18 +261,19 @@ async fn carry(
 async fn forget_over(shared: &Shared, mail: &Mail, to: &Outgoing<ToSocket>) {
     loop {
         let kept = mail.kept().await;
-        let ids: Vec<BuildId> = kept.iter().map(|(build, _)| *build).collect();
-        let over: BTreeSet<BuildId> = match shared.store.over(&ids).await {
-            Ok(over) => over.into_iter().collect(),
-            Err(error) => {
-                tracing::debug!(%error, "look which builds of an agent are over");
-                continue;
-            }
-        };
-        for (build, fence) in kept.into_iter().filter(|(build, _)| over.contains(build)) {
-            let forget = Frame::Command(ToAgent { build, fence, command: Command::Forget });
-            let _gone = to.queue.send(ToSocket::Frame(Box::new(forget))).await;
-        }
+        Box::pin(forget_those_over(shared, kept, to)).await;
+    }
+}
+
+async fn forget_those_over(shared: &Shared, kept: Kept, to: &Outgoing<ToSocket>) {
+    let ids: Vec<BuildId> = kept.iter().map(|(build, _)| *build).collect();
+    let over: BTreeSet<BuildId> = match shared.store.over(&ids).await {
+        Ok(over) => over.into_iter().collect(),
+        Err(error) => return tracing::debug!(%error, "look which builds of an agent are over"),
+    };
+    for (build, fence) in kept.into_iter().filter(|(build, _)| over.contains(build)) {
+        let forget = Frame::Command(ToAgent { build, fence, command: Command::Forget });
+        let _gone = to.queue.send(ToSocket::Frame(Box::new(forget))).await;
     }
 }
 

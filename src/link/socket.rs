@@ -1,5 +1,7 @@
 //! WebSocket framing over any byte stream, with small buffers: an idle link must cost little.
 
+use std::pin::Pin;
+
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -16,7 +18,8 @@ pub type Stream = Box<dyn Io>;
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-pub(crate) type Socket = WebSocketStream<Stream>;
+/// Boxed: the tasks that hand it on would each have room for it.
+pub(crate) type Socket = Pin<Box<WebSocketStream<Stream>>>;
 
 pub(crate) fn config(max: usize) -> WebSocketConfig {
     WebSocketConfig::default()
@@ -29,7 +32,7 @@ pub(crate) fn config(max: usize) -> WebSocketConfig {
 
 /// The controller's side of an upgraded connection.
 pub(crate) async fn upgraded(stream: Stream, max: usize) -> Socket {
-    WebSocketStream::from_raw_socket(stream, Role::Server, Some(config(max))).await
+    Box::pin(WebSocketStream::from_raw_socket(stream, Role::Server, Some(config(max))).await)
 }
 
 /// The next binary message. `Err` says why there is none any more.

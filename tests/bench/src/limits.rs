@@ -4,8 +4,9 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 
+use crate::postgres::{self, Server};
 use crate::table::Table;
 
 const TIME: Duration = Duration::from_secs(3);
@@ -34,6 +35,62 @@ pub(crate) fn measure(table: &mut Table) -> Result<()> {
         "one writer",
     );
     Ok(())
+}
+
+/// Statements of a group of writes of trivial builds, but for its begin and its end.
+const GROUP: usize = 24;
+/// A chunk of a log.
+const CHUNK: usize = 128 * 1024;
+
+/// What PostgreSQL does at most with our kind of work and no more: PostgreSQL's own pgbench asks, prepared statements of one row.
+pub(crate) fn postgres(server: &Server, table: &mut Table) -> Result<()> {
+    let database = server.database();
+    server
+        .sql(&database, "CREATE TABLE bare (client BIGINT, at BIGINT, body TEXT, PRIMARY KEY (client, at))");
+    let insert = "\\set at random(1, 9000000000000)\n\
+                  INSERT INTO bare VALUES (:client_id, :at, 'a row of some length') ON CONFLICT DO NOTHING;\n";
+    let group = format!("BEGIN;\n{}COMMIT;\n", insert.repeat(GROUP));
+    let chunk = "\\set at random(1, 9000000000000)\n\
+                 INSERT INTO bare VALUES (:client_id, :at, (SELECT body FROM text)) ON CONFLICT DO NOTHING;\n";
+    let lines = format!(
+        "SELECT string_agg('line ' || n || ' of a long text', chr(10)) FROM generate_series(1, {}) n",
+        CHUNK / 24
+    );
+    server.sql(&database, &format!("CREATE TABLE text AS SELECT ({lines}) AS body"));
+    let row =
+        |table: &mut Table, what: &str, script: &str, clients: usize, unit: f64, name: &str| -> Result<()> {
+            let rate = pgbench(server, &database, script, clients)? * unit;
+            table.row(
+                "-",
+                &format!("limit: PostgreSQL, {what}"),
+                format!("{rate:.0} {name}"),
+                format!("{clients} connections"),
+            );
+            Ok(())
+        };
+    row(table, "commits of one row", insert, 1, 1.0, "a second")?;
+    row(table, "groups of 24 statements of one row", &group, 1, 1.0, "a second")?;
+    row(table, "groups of 24 statements of one row", &group, 3, 1.0, "a second")?;
+    #[expect(clippy::cast_precision_loss, reason = "a figure to be shown")]
+    let megabytes = CHUNK as f64 / 1e6;
+    row(table, "commits of a chunk of a log, which it compresses", chunk, 1, megabytes, "MB/s")
+}
+
+/// Transactions a second.
+fn pgbench(server: &Server, database: &str, script: &str, clients: usize) -> Result<f64> {
+    let mut file = tempfile::NamedTempFile::new()?;
+    std::io::Write::write_all(&mut file, script.as_bytes())?;
+    let program = postgres::binaries().context("PostgreSQL is not installed")?.join("pgbench");
+    let (clients, seconds) = (clients.to_string(), TIME.as_secs().to_string());
+    let done = Command::new(program)
+        .args(["-n", "-M", "prepared", "-j", "1", "-c", &clients, "-T", &seconds, "-f"])
+        .arg(file.path())
+        .arg(server.url(database))
+        .output()?;
+    ensure!(done.status.success(), "pgbench: {}", String::from_utf8_lossy(&done.stderr));
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    let rate = said.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
+    rate.with_context(|| format!("pgbench says no rate: {said}"))
 }
 
 fn fork_exec(threads: usize) -> f64 {

@@ -144,6 +144,9 @@ fn main() -> Result<()> {
             },
             _ => None,
         };
+        if let Some(server) = server.as_ref().filter(|_| wanted("limits")) {
+            limits::postgres(server, &mut table).context("measure the limits of PostgreSQL")?;
+        }
         let store = Store { name: store, server: server.as_ref() };
         measure(&args, &store, &wanted, &mut table)?;
     }

@@ -28,6 +28,8 @@ const PASSING: u32 = 4;
 const STAY: &str = "logs of builds stay in the database for now";
 /// Before a log is tried again of which something is missing. Nobody will mend it, but somebody may restore it.
 const REST: Duration = Duration::from_secs(6 * 60 * 60);
+/// Before a log is tried again that could not be read or written.
+const ASIDE: Duration = Duration::from_secs(60);
 /// How long a log is one replica's business. Then it is the next one's: the first may have trouble of its own.
 const TURN: Duration = Duration::from_secs(5 * 60);
 /// Builds that are read at once.
@@ -35,11 +37,11 @@ const PAGE: u32 = 100;
 
 /// Runs until the process ends. One log at a time: others have the disk, too.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    let (mut broken, mut failed) = (HashMap::new(), 0u32);
+    let (mut archiver, mut failed) = (Archiver { shared, put_aside: HashMap::new(), attempts: 0 }, 0u32);
     loop {
         tokio::time::sleep((LOOK * (failed + 1)).min(PAUSE)).await;
-        broken.retain(|_, until| Instant::now() < *until);
-        match pass(&shared, &mut broken).await {
+        archiver.put_aside.retain(|_, until| Instant::now() < *until);
+        match archiver.pass().await {
             Ok(()) => failed = 0,
             Err(error) => {
                 failed = failed.saturating_add(1);
@@ -54,43 +56,64 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// An error says that no log can become an object now.
-async fn pass(shared: &Shared, broken: &mut HashMap<BuildId, Instant>) -> Result<(), Error> {
-    let mut after = None;
-    loop {
-        let page = shared.store.to_archive(after, PAGE).await?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after = Some(*last);
-        for build in page {
-            let members = shared.cluster.view().borrow().members.clone();
-            let turn = turn(&members, build, shared.clock.now());
-            if turn.is_none_or(|m| m.id != *shared.cluster.me()) || broken.contains_key(&build) {
-                continue;
-            }
-            match archive(&*shared.store, build, &key(shared, build), || shared.ready()).await {
-                Ok(Some(bytes)) => {
-                    shared.metrics.archived.inc();
-                    shared.metrics.archived_bytes.inc_by(bytes);
-                    // Before the next one: the database is to get smaller.
-                    history::erase(&*shared.store).await?;
+struct Archiver {
+    shared: Arc<Shared>,
+    /// Builds whose logs could not become objects, and when they are tried again.
+    put_aside: HashMap<BuildId, Instant>,
+    attempts: u64,
+}
+
+impl Archiver {
+    /// An error says that no log can become an object now.
+    async fn pass(&mut self) -> Result<(), Error> {
+        let (mut after, mut last_failed) = (None, false);
+        loop {
+            let page = self.shared.store.to_archive(after, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(*last);
+            for build in page {
+                if !self.is_next(build) {
+                    continue;
                 }
-                Ok(None) => {}
-                Err(error) => {
-                    shared.metrics.archive_failures.inc();
-                    if !matches!(error, Error::Corrupt(_)) {
-                        return Err(error);
+                match self.one(build).await {
+                    Ok(()) => last_failed = false,
+                    Err(error) => {
+                        self.shared.metrics.archive_failures.inc();
+                        let corrupt = matches!(error, Error::Corrupt(_));
+                        if corrupt {
+                            tracing::warn!(%error, %build, "the log of a build stays in the database");
+                        }
+                        let rest = if corrupt { REST } else { ASIDE };
+                        self.put_aside.insert(build, Instant::now() + rest);
+                        // One may have trouble of its own; two in a row have the same.
+                        if !corrupt && std::mem::replace(&mut last_failed, true) {
+                            return Err(error);
+                        }
                     }
-                    tracing::warn!(%error, %build, "the log of a build stays in the database");
-                    broken.insert(build, Instant::now() + REST);
                 }
             }
         }
     }
-}
 
-/// Nobody else ever writes there: no epoch has the same incarnation twice.
-fn key(shared: &Shared, build: BuildId) -> String {
-    format!("{}/{}.gz", prefix(build), shared.cluster.me().incarnation)
+    fn is_next(&self, build: BuildId) -> bool {
+        let members = self.shared.cluster.view().borrow().members.clone();
+        let turn = turn(&members, build, self.shared.clock.now());
+        turn.is_some_and(|m| m.id == *self.shared.cluster.me()) && !self.put_aside.contains_key(&build)
+    }
+
+    async fn one(&mut self, build: BuildId) -> Result<(), Error> {
+        let shared = &self.shared;
+        self.attempts += 1;
+        // Nobody else ever writes there: no epoch has the same incarnation twice.
+        let key = format!("{}/{}-{}.gz", prefix(build), shared.cluster.me().incarnation, self.attempts);
+        if let Some(bytes) = archive(&*shared.store, build, &key, || shared.ready()).await? {
+            shared.metrics.archived.inc();
+            shared.metrics.archived_bytes.inc_by(bytes);
+            // Before the next one: the database is to get smaller.
+            history::erase(&*shared.store).await?;
+        }
+        Ok(())
+    }
 }
 
 /// Whose business the log of a build is now. Where two do not agree who is ready, both do it, or neither does so soon.
@@ -102,6 +125,8 @@ fn turn(members: &[Member], build: BuildId, now: Millis) -> Option<&Member> {
 }
 
 /// Makes the log of a build an object. → how long the log is; `None`: that is none of ours any more, or `go_on` has said no.
+///
+/// What is deleted follows from the answer of the write alone: what others can read may be older than that.
 async fn archive(
     store: &dyn Store,
     build: BuildId,
@@ -109,40 +134,56 @@ async fn archive(
     go_on: impl Fn() -> bool,
 ) -> Result<Option<u64>, Error> {
     let objects = store.objects();
-    let made = make(store, &objects, build, key, go_on).await;
-    let keep: BTreeSet<String> = match store.archived(build).await? {
-        Some(log) => [log.object].into(),
-        None if store.build_by_id(build).await?.is_none() => BTreeSet::new(),
-        // Nobody names it. Who did not hear of the commit must leave it, for it may come yet.
-        None => {
-            if let Err(Error::Corrupt(_)) = &made {
-                objects.delete(key).await?;
+    let written = match make(store, &objects, build, key, go_on).await {
+        Ok(Some((log, length))) => match store.write(Write::LogArchived { build, log }).await {
+            Ok(Answer::Bool(true)) => {
+                // And what those that were killed have left.
+                let only = BTreeSet::from([key.to_owned()]);
+                if let Err(error) = objects.keep_only(&prefix(build), &only).await {
+                    tracing::debug!(%error, %build, "delete what attempts to archive a log have left");
+                }
+                return Ok(Some(length));
             }
-            return made;
-        }
+            Ok(_) => {
+                Err(Error::Unavailable(format!("the store does not take {key} for the log of the build")))
+            }
+            // It may be named now, or soon.
+            Err(error @ Error::Unknown(_)) => return none_of_ours(store, build, error).await,
+            Err(error) => Err(error),
+        },
+        Ok(None) => Ok(None),
+        Err(error) => Err(error),
     };
-    // What nobody names: of ourselves, if another replica was faster, and of those that were killed.
-    if let Err(error) = objects.keep_only(&prefix(build), &keep).await {
-        tracing::debug!(%error, %build, "delete what attempts to archive a log have left");
+    if let Err(error) = objects.delete(key).await {
+        tracing::debug!(%error, %build, "delete an object that nobody names");
     }
-    // Whoever was faster, or has deleted the build, has deleted what we were reading or writing.
-    Ok(made.unwrap_or_default())
+    match written {
+        Ok(none) => Ok(none),
+        Err(error) => none_of_ours(store, build, error).await,
+    }
 }
 
+/// No error, if another replica was faster, or whoever has deleted the build: it has deleted what we were reading or writing.
+async fn none_of_ours(store: &dyn Store, build: BuildId, error: Error) -> Result<Option<u64>, Error> {
+    let ours = store.archived(build).await?.is_none() && store.build_by_id(build).await?.is_some();
+    if ours { Err(error) } else { Ok(None) }
+}
+
+/// Writes the object and reads it back. → and how long the log is
 async fn make(
     store: &dyn Store,
     objects: &Arc<dyn Objects>,
     build: BuildId,
     key: &str,
     go_on: impl Fn() -> bool,
-) -> Result<Option<u64>, Error> {
+) -> Result<Option<(ArchivedLog, u64)>, Error> {
     let Some((log, seen)) = write(store, &**objects, build, key, &go_on).await? else { return Ok(None) };
     let Some(read) = read_back(objects, &log, &go_on).await? else { return Ok(None) };
-    if read != seen {
-        return Err(Error::Corrupt(format!("the object {key} is not what was written")));
+    if read == seen {
+        Ok(Some((log, seen.0)))
+    } else {
+        Err(Error::Corrupt(format!("the object {key} is not what was written")))
     }
-    let named = store.write(Write::LogArchived { build, log }).await? == Answer::Bool(true);
-    Ok(named.then_some(seen.0))
 }
 
 /// Length of a log, and a sum over all that its chunks are.

@@ -82,8 +82,8 @@ impl From<sqlx::Error> for OpenError {
     }
 }
 
-/// Opens the home at `url` (`sqlite:PATH` or `postgres://…`), creating or expanding its schema. Objects go to the folder
-/// `objects` in `home_dir`; without one, next to a SQLite file, or into the PostgreSQL database.
+/// Opens the home at `url` (`sqlite:PATH` or `postgres://…`), creating or expanding its schema. Beside SQLite, objects go to the
+/// folder `objects` in `home_dir`, or next to the file; PostgreSQL keeps them itself.
 pub async fn open(url: &str, home_dir: Option<&Path>) -> Result<Home, OpenError> {
     if let Some(path) = url.strip_prefix("sqlite:") {
         let path = path.strip_prefix("//").unwrap_or(path);
@@ -96,7 +96,7 @@ pub async fn open(url: &str, home_dir: Option<&Path>) -> Result<Home, OpenError>
         // The text may hold a password, so the error does not repeat it.
         let options = PgConnectOptions::from_str(url)
             .map_err(|_| OpenError::Url("the URL after postgres://".to_owned()))?;
-        return open_postgres(options, home_dir).await;
+        return open_postgres(options).await;
     }
     Err(OpenError::Url(url.to_owned()))
 }
@@ -180,7 +180,7 @@ fn network(folder: &Path) -> io::Result<Option<&'static str>> {
     Ok(KINDS.iter().find(|(magic, _)| *magic == kind).map(|(_, name)| *name))
 }
 
-async fn open_postgres(options: PgConnectOptions, home_dir: Option<&Path>) -> Result<Home, OpenError> {
+async fn open_postgres(options: PgConnectOptions) -> Result<Home, OpenError> {
     let options = options.application_name("majordomo").statement_cache_capacity(STATEMENTS);
     let mut conn = match timeout(CONNECT, options.connect()).await {
         Ok(Ok(conn)) => Conn::Postgres(conn),
@@ -204,13 +204,7 @@ async fn open_postgres(options: PgConnectOptions, home_dir: Option<&Path>) -> Re
         .acquire_timeout(CONNECT)
         .test_before_acquire(false)
         .connect_lazy_with(options.clone());
-    let objects: Arc<dyn store::Objects> = match home_dir {
-        Some(dir) => {
-            let dir = dir.join("objects");
-            Arc::new(Folder::open(&dir).map_err(|source| OpenError::Folder { path: dir, source })?)
-        }
-        None => Arc::new(Table::new(pool.clone())),
-    };
+    let objects: Arc<dyn store::Objects> = Arc::new(Table::new(pool.clone()));
     let place = Place::Postgres { options: Box::new(options) };
     Home::start(Engine::Postgres, place, Pool::Postgres(pool), objects)
         .map_err(|e| OpenError::Database(e.into()))

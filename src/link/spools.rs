@@ -125,9 +125,10 @@ async fn relay(at: At<'_>, of: &SpoolsOf) -> Result<Result<SpoolsTold, String>, 
     match status {
         StatusCode::OK => serde_json::from_slice(&body).map_err(|e| format!("its answer can't be read: {e}")),
         // Our token is right: only who does not know that it is asked for here takes it for a user's.
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {
+        StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND => {
             Err("its version knows no questions about spools".to_owned())
         }
+        StatusCode::FORBIDDEN => Err("it does not accept our token".to_owned()),
         status => Err(format!("it answers with status {}", status.as_u16())),
     }
 }

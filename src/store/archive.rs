@@ -233,9 +233,9 @@ impl Reader {
         Ok(Some(reader))
     }
 
-    /// The key of the object.
-    pub fn object(&self) -> &str {
-        &self.log.object
+    /// Which object it reads.
+    pub fn log(&self) -> &ArchivedLog {
+        &self.log
     }
 
     /// Bytes of the log from `from` on, `max` at most, fewer only at the end. `None`: the object is gone.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::logs;
 use crate::support::controller::{Controller, LONG, Options, wait};
 
-const BUILDS: u64 = 3;
+const BUILDS: u64 = 4;
 const LINES: usize = 250_000;
 
 /// Some 9 MB: it takes a while to become an object.
@@ -51,26 +51,26 @@ fn text(controller: &Controller, number: u64) -> String {
 fn long_logs_become_objects_and_read_the_same_while_replicas_are_killed() {
     let mut controller = Controller::start(Options { name: "archive", store: None, replicas: 3, agents: 2 });
     controller.create_job("long", &script());
-    for n in 0..BUILDS {
-        let path = format!("/job/long/buildWithParameters?ID={n}");
-        assert_eq!(controller.client().post(&path).unwrap().status, 201);
-    }
-    // whoever writes the first object is killed, and then whoever writes the next one
+    // twice, whoever writes an object is killed
     let mut killed = BTreeSet::new();
-    while killed.len() < 2 {
+    for begun in [BUILDS / 2, BUILDS] {
+        for n in begun - BUILDS / 2..begun {
+            let path = format!("/job/long/buildWithParameters?ID={n}");
+            assert_eq!(controller.client().post(&path).unwrap().status, 201);
+        }
         let writer = wait(LONG, "an object is written", || {
             let names = objects(&controller)
                 .into_iter()
                 .filter_map(|file| file.file_name()?.to_str().map(str::to_owned));
             let mut staged = names.filter(|name| name.contains(".gz#"));
             staged
-                .find_map(|name| name.split('.').next()?.parse::<i64>().ok().filter(|w| !killed.contains(w)))
+                .find_map(|name| name.split('-').next()?.parse::<i64>().ok().filter(|w| !killed.contains(w)))
         });
         if let Some(replica) = controller.replicas().into_iter().find(|r| r.incarnation == writer) {
             assert!(controller.process(replica.pid).unwrap().signal(Signal::KILL));
         }
         killed.insert(writer);
-        for number in 1..=BUILDS {
+        for number in 1..=begun {
             let path = format!("/job/long/{number}/logText/progressiveText?start=0");
             assert_eq!(controller.client().get(&path).status, 200);
         }

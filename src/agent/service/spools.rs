@@ -75,6 +75,11 @@ impl Service {
         let Some(build) = self.builds.get(&id).filter(|build| !build.forgotten) else {
             return self.tell_spools(ask, SpoolsTold::Nothing);
         };
+        if steps.is_empty() {
+            // Whether it keeps the build is no question to wait for.
+            let rebooted = build.rebooted;
+            return self.tell_spools(ask, SpoolsTold::Kept { rebooted, spools: Vec::new() });
+        }
         if self.looks.at_work >= AT_ONCE && self.looks.waiting.len() >= MAX_WAITING {
             let why = format!("{MAX_WAITING} other questions about spools wait already");
             return self.tell_spools(ask, SpoolsTold::Failed { why });

@@ -176,16 +176,19 @@ pub(super) async fn erase(conn: &mut Conn) -> Applied {
 }
 
 /// The log of a build is this object, if it was to become one and is none yet. Where the database keeps objects, it must have
-/// this one: what was read back before a lossy fail-over may be gone. (A database that keeps none has none at all.)
+/// this one: what was read back before a lossy fail-over may be gone.
 pub(super) async fn log_archived(conn: &mut Conn, build: BuildId, log: &ArchivedLog) -> Applied {
     archive::check_key_of(build, &log.object)?;
-    let named = conn
-        .run(
+    let name = match conn {
+        Conn::Sqlite(_) => {
+            "UPDATE archive SET object = $2, directory = $3, size = $4 WHERE build = $1 AND object IS NULL"
+        }
+        Conn::Postgres(_) => {
             "UPDATE archive SET object = $2, directory = $3, size = $4 WHERE build = $1 AND object IS NULL \
-             AND (NOT EXISTS (SELECT 1 FROM object) OR EXISTS (SELECT 1 FROM object WHERE object_key = $2 AND size = $4))",
-            args![build, &log.object, int(log.directory)?, int(log.size)?],
-        )
-        .await?;
+             AND EXISTS (SELECT 1 FROM object WHERE object_key = $2 AND size = $4)"
+        }
+    };
+    let named = conn.run(name, args![build, &log.object, int(log.directory)?, int(log.size)?]).await?;
     if named == 0 {
         let ours = "SELECT build FROM archive WHERE build = $1 AND object = $2";
         return Ok(Answer::Bool(conn.row(ours, args![build, &log.object]).await?.is_some()));

@@ -52,7 +52,7 @@ impl Table {
             .fetch_all(&self.pool)
             .await?;
         for id in lost {
-            forget(&self.pool, id).await?;
+            sqlx::query("DELETE FROM object_part WHERE upload = $1").bind(id).execute(&self.pool).await?;
         }
         Ok(())
     }
@@ -67,10 +67,17 @@ fn away(error: sqlx::Error) -> Error {
     Trouble::of(&error).into_error()
 }
 
+/// What was written of an upload that has failed. Its row says that no object names it: whoever does not know whether the last
+/// commit happened finds it gone if it did.
 async fn forget(pool: &PgPool, upload: i64) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM object_part WHERE upload = $1").bind(upload).execute(pool).await?;
-    sqlx::query("DELETE FROM object_upload WHERE id = $1").bind(upload).execute(pool).await?;
-    Ok(())
+    sqlx::query(
+        "WITH mine AS (DELETE FROM object_upload WHERE id = $1 RETURNING id) \
+         DELETE FROM object_part WHERE upload IN (SELECT id FROM mine)",
+    )
+    .bind(upload)
+    .execute(pool)
+    .await
+    .map(drop)
 }
 
 #[async_trait::async_trait]

@@ -36,7 +36,7 @@ impl Logs for Home {
             if let Some(reader) = self.reader(build).await? {
                 match reader.bytes(next, usize::try_from(stop - next).unwrap_or(usize::MAX)).await? {
                     Some(bytes) => slice.bytes.extend(bytes),
-                    None => self.gone(build, reader.object()).await?,
+                    None => self.gone(build, &reader.log().object).await?,
                 }
             }
         }
@@ -59,7 +59,7 @@ impl Home {
         let Some(reader) = self.reader(build).await? else { return Ok(None) };
         let chunks = reader.chunks(from).await?;
         if chunks.is_none() {
-            self.gone(build, reader.object()).await?;
+            self.gone(build, &reader.log().object).await?;
         }
         Ok(Some(chunks.unwrap_or_default()))
     }
@@ -92,27 +92,22 @@ pub(crate) struct Archives(Mutex<VecDeque<Reader>>);
 impl Archives {
     /// `None`: the object is gone.
     async fn reader(&self, objects: &Arc<dyn Objects>, log: ArchivedLog) -> Result<Option<Reader>> {
-        if let Some(reader) = self.take(&log.object) {
-            self.0.lock().push_front(reader.clone());
-            return Ok(Some(reader));
-        }
-        let reader = Reader::open(Arc::clone(objects), log).await?;
+        let known = self.0.lock().iter().find(|reader| *reader.log() == log).cloned();
+        let reader = match known {
+            Some(reader) => Some(reader),
+            None => Reader::open(Arc::clone(objects), log).await?,
+        };
         if let Some(reader) = &reader {
             let mut recent = self.0.lock();
+            recent.retain(|other| other.log().object != reader.log().object);
             recent.push_front(reader.clone());
             recent.truncate(READERS);
         }
         Ok(reader)
     }
 
-    fn take(&self, object: &str) -> Option<Reader> {
-        let mut recent = self.0.lock();
-        let at = recent.iter().position(|reader| reader.object() == object)?;
-        recent.remove(at)
-    }
-
     fn forget(&self, object: &str) {
-        drop(self.take(object));
+        self.0.lock().retain(|reader| reader.log().object != object);
     }
 }
 

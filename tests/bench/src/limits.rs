@@ -57,23 +57,19 @@ pub(crate) fn postgres(server: &Server, table: &mut Table) -> Result<()> {
         CHUNK / 24
     );
     server.sql(&database, &format!("CREATE TABLE text AS SELECT ({lines}) AS body"));
-    let row =
-        |table: &mut Table, what: &str, script: &str, clients: usize, unit: f64, name: &str| -> Result<()> {
-            let rate = pgbench(server, &database, script, clients)? * unit;
-            table.row(
-                "-",
-                &format!("limit: PostgreSQL, {what}"),
-                format!("{rate:.0} {name}"),
-                format!("{clients} connections"),
-            );
-            Ok(())
-        };
-    row(table, "commits of one row", insert, 1, 1.0, "a second")?;
-    row(table, "groups of 24 statements of one row", &group, 1, 1.0, "a second")?;
-    row(table, "groups of 24 statements of one row", &group, 3, 1.0, "a second")?;
     #[expect(clippy::cast_precision_loss, reason = "a figure to be shown")]
     let megabytes = CHUNK as f64 / 1e6;
-    row(table, "commits of a chunk of a log, which it compresses", chunk, 1, megabytes, "MB/s")
+    for (what, script, clients, unit, name) in [
+        ("commits of one row", insert, 1, 1.0, "/s"),
+        ("groups of 24 statements of one row", &group, 1, 1.0, "/s"),
+        ("groups of 24 statements of one row", &group, 3, 1.0, "/s"),
+        ("commits of a chunk of a log, which it compresses", chunk, 1, megabytes, " MB/s"),
+    ] {
+        let rate = pgbench(server, &database, script, clients)? * unit;
+        let connections = format!("{clients} connections");
+        table.row("-", &format!("limit: PostgreSQL, {what}"), format!("{rate:.0}{name}"), connections);
+    }
+    Ok(())
 }
 
 /// Transactions a second.

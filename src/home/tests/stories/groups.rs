@@ -6,7 +6,9 @@ use futures_util::future::join_all;
 use home::Home;
 use model::{BuildId, JobName};
 use sqlx::Connection;
-use store::{Answer, ArchivedLog, Builds, Effect, Error, ItemKind, Items, Queue, Taken, Write, Writer};
+use store::{
+    Answer, ArchivedLog, Builds, Effect, Error, ItemKind, Items, Queue, Store, Taken, Write, Writer,
+};
 use tempfile::TempDir;
 
 use crate::support::{build, create, database, enqueue, job, join, open, sqlite_url, step};
@@ -235,8 +237,12 @@ async fn nobody_waits_in_a_circle(homes: &[Home]) {
         let old: Vec<(JobName, u64, BuildId)> = std::mem::take(&mut ended);
         let archive = |build: BuildId| {
             let object = format!("{}/1.gz", store::archive::prefix(build));
-            Write::LogArchived { build, log: ArchivedLog { object, directory: 0, size: 0 } }
+            Write::LogArchived { build, log: ArchivedLog { object, directory: 0, size: 1 } }
         };
+        for (_, _, build) in &old {
+            let key = format!("{}/1.gz", store::archive::prefix(*build));
+            homes[0].objects().put(&key, bytes::Bytes::from_static(b"x")).await.unwrap();
+        }
         let archives: Vec<_> = old.iter().enumerate().map(|(n, old)| (n + 2, archive(old.2))).collect();
         let delete = |(job, number, _)| Write::DeleteBuild { job, number, build: None };
         let deletes = old.into_iter().enumerate().map(|(n, old)| (n + 1, delete(old)));

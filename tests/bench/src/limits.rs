@@ -65,15 +65,15 @@ pub(crate) fn postgres(server: &Server, table: &mut Table) -> Result<()> {
         ("groups of 24 statements of one row", &group, 3, 1.0, "/s"),
         ("commits of a chunk of a log, which it compresses", chunk, 1, megabytes, " MB/s"),
     ] {
-        let rate = pgbench(server, &database, script, clients)? * unit;
+        let rate = pgbench(&database, script, clients)? * unit;
         let connections = format!("{clients} connections");
         table.row("-", &format!("limit: PostgreSQL, {what}"), format!("{rate:.0}{name}"), connections);
     }
     Ok(())
 }
 
-/// Transactions a second.
-fn pgbench(server: &Server, database: &str, script: &str, clients: usize) -> Result<f64> {
+/// Transactions a second on the database of this URL.
+fn pgbench(database: &str, script: &str, clients: usize) -> Result<f64> {
     let mut file = tempfile::NamedTempFile::new()?;
     std::io::Write::write_all(&mut file, script.as_bytes())?;
     let program = postgres::binaries().context("PostgreSQL is not installed")?.join("pgbench");
@@ -81,7 +81,7 @@ fn pgbench(server: &Server, database: &str, script: &str, clients: usize) -> Res
     let done = Command::new(program)
         .args(["-n", "-M", "prepared", "-j", "1", "-c", &clients, "-T", &seconds, "-f"])
         .arg(file.path())
-        .arg(server.url(database))
+        .arg(database)
         .output()?;
     ensure!(done.status.success(), "pgbench: {}", String::from_utf8_lossy(&done.stderr));
     let said = String::from_utf8_lossy(&done.stdout).into_owned();

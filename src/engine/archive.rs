@@ -96,9 +96,13 @@ impl Archiver {
     }
 
     fn is_next(&self, build: BuildId) -> bool {
-        let members = self.shared.cluster.view().borrow().members.clone();
-        let turn = turn(&members, build, self.shared.clock.now());
-        turn.is_some_and(|m| m.id == *self.shared.cluster.me()) && !self.put_aside.contains_key(&build)
+        if self.put_aside.contains_key(&build) {
+            return false;
+        }
+        let views = self.shared.cluster.view();
+        let view = views.borrow();
+        let turn = turn(&view.members, build, self.shared.clock.now());
+        turn.is_some_and(|m| m.id == *self.shared.cluster.me())
     }
 
     async fn one(&mut self, build: BuildId) -> Result<(), Error> {

@@ -300,10 +300,8 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use super::*;
-    use crate::MemoryObjects;
+    use crate::{Failing, Memory, MemoryObjects, Store};
 
     /// Chunks of many sizes, some of steps and some of the controller.
     fn log(count: u64, size: usize) -> Vec<Chunk> {
@@ -398,40 +396,20 @@ mod tests {
         assert!(file.len() < plain.len() / 4, "{} bytes of {}", file.len(), plain.len());
     }
 
-    /// Counts what is read.
-    struct Counting(MemoryObjects, AtomicUsize);
-
-    #[async_trait::async_trait]
-    impl Objects for Counting {
-        async fn put(&self, key: &str, bytes: Bytes) -> Result<()> {
-            self.0.put(key, bytes).await
-        }
-        async fn upload(&self, key: &str) -> Result<Box<dyn crate::Upload>> {
-            self.0.upload(key).await
-        }
-        async fn get(&self, key: &str, from: u64, max: usize) -> Result<Option<Bytes>> {
-            self.1.fetch_add(1, Ordering::Relaxed);
-            self.0.get(key, from, max).await
-        }
-        async fn delete(&self, key: &str) -> Result<()> {
-            self.0.delete(key).await
-        }
-        async fn keep_only(&self, prefix: &str, keep: &std::collections::BTreeSet<String>) -> Result<()> {
-            self.0.keep_only(prefix, keep).await
-        }
-    }
-
     #[tokio::test]
     async fn who_reads_on_reads_each_segment_once_and_the_directory_once() {
         for (count, size) in [(20_000, 40), (60, 200_000)] {
             let (objects, log) = packed(&log(count, size)).await;
-            let counting = Arc::new(Counting(objects, AtomicUsize::new(0)));
-            let reader = Reader::open(Arc::clone(&counting) as Arc<dyn Objects>, log).await.unwrap().unwrap();
+            let memory = Memory::new();
+            let file = objects.get(&log.object, 0, usize::MAX).await.unwrap().unwrap();
+            memory.kept().put(&log.object, file).await.unwrap();
+            let counting = Failing::new(memory);
+            let reader = Reader::open(counting.objects(), log).await.unwrap().unwrap();
             let segments = reader.places.len();
             assert!(segments > 5, "{segments}");
             assert_eq!(all_chunks(&reader).await.len() as u64, count);
             // and once more the last one, to see that nothing follows
-            assert_eq!(counting.1.load(Ordering::Relaxed), 1 + segments + 1);
+            assert_eq!(counting.object_uses(), 1 + segments as u64 + 1);
         }
     }
 

@@ -12,12 +12,12 @@ const AT_ONCE: usize = 16;
 const RECORDS: i64 = 2_000;
 /// Bytes of a build's log that are.
 const LOG: i64 = 4 * 1024 * 1024;
+/// Chunks of it that are.
+const CHUNKS: i64 = 5_000;
 
 /// What goes with a build, besides its objects and sources, its journal and its log.
 const OF_BUILD: [&str; 2] = ["DELETE FROM source_use WHERE build IN", "DELETE FROM build WHERE id IN"];
 
-/// Chunks that are.
-const CHUNKS: i64 = 5_000;
 /// The first chunks of a build, few by their bytes and by their number.
 const FIRST_CHUNKS: &str = "DELETE FROM log WHERE build = $1 \
      AND start < (SELECT MIN(start) FROM log WHERE build = $1) + $2 \

@@ -122,6 +122,7 @@ impl Actor {
             stop: None,
             visible,
         };
+        actor.driver.beside(actor.shared.driving());
         if actor.driver.committed_writes() > 0 || actor.driver.facts().executor {
             actor.look();
         }
@@ -180,6 +181,7 @@ impl Actor {
     fn tick(&mut self) {
         self.again = false;
         self.wake = None;
+        self.driver.beside(self.shared.driving());
         match (self.muted, self.shared.cluster.may_send()) {
             (true, true) => {
                 self.muted = false;

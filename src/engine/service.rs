@@ -137,7 +137,7 @@ impl Engine {
 
     /// Builds that this replica drives now.
     pub fn driving(&self) -> usize {
-        self.shared.actors.lock().len()
+        self.shared.driving()
     }
 
     /// Builds as they end here. Who is slow misses the oldest.
@@ -215,6 +215,11 @@ impl Shared {
         if ours.is_none() {
             self.links.hint(None, &PeerHint::Inbox(build));
         }
+    }
+
+    /// Builds that are driven here now.
+    pub(crate) fn driving(&self) -> usize {
+        self.actors.lock().len()
     }
 
     /// Under which fence we drive each build, and how many of its writes are committed for sure.

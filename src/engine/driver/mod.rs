@@ -47,6 +47,9 @@ const SAID: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(250);
 /// Bytes of log in one write.
 const MAX_LOG: usize = 1024 * 1024;
+/// What steps may print ahead of what is committed, all together, of all builds of a replica. The more of them, the less
+/// each may, but never less than [`remoting::ops::CREDIT`]: what waits is kept in memory.
+const ROOM: u64 = 4 * 1024 * 1024;
 /// Bytes of a build's journal, with the texts that its records name: whoever adopts it reads them all.
 const MAX_JOURNAL: u64 = 256 * 1024 * 1024;
 /// Bytes of a build's log.
@@ -215,6 +218,8 @@ pub struct Driver {
     /// Acts in flight: intent committed (`sent` false: not yet), no outcome arrived.
     steps: BTreeMap<StepId, Open>,
     outputs: BTreeMap<StepId, Output>,
+    /// How many builds this replica drives, this one too.
+    builds: usize,
     /// How processes ended whose output is not all here yet.
     ends: BTreeMap<StepId, Result<(i32, Option<String>), String>>,
     transfers: BTreeMap<u64, Transfer>,
@@ -346,6 +351,11 @@ impl Driver {
         self.set_back = true;
     }
 
+    /// How many builds this replica drives, this one too. They share the memory for output that is not committed.
+    pub fn beside(&mut self, builds: usize) {
+        self.builds = builds;
+    }
+
     fn new(facts: Facts, program: &Arc<Program>, began: &Began) -> Driver {
         Driver {
             language: program.language(),
@@ -362,6 +372,7 @@ impl Driver {
             taken: BTreeSet::new(),
             steps: BTreeMap::new(),
             outputs: BTreeMap::new(),
+            builds: 1,
             ends: BTreeMap::new(),
             transfers: BTreeMap::new(),
             texts: BTreeMap::new(),

@@ -5,14 +5,14 @@ use std::time::Duration;
 use pipeline::act::{
     Act, ActKind, Class, Data, Failure, FailureKind, Granted, Language, Outcome, Record, Returns, StepId,
 };
-use remoting::ops::{Command, MAX_SPOOL, StepReport, StepState};
+use remoting::ops::{CREDIT, Command, MAX_SPOOL, StepReport, StepState};
 use store::{Effect, Executor};
 
 use super::log::{Output, announce};
 use super::settle::too_large;
 use crate::metrics::StepKind;
 
-use super::{AGENT_LOST, Driver, Now, Opening, at, wall};
+use super::{AGENT_LOST, Driver, MAX_LOG, Now, Opening, ROOM, at, wall};
 
 /// Between TERM and KILL when a step is ended.
 const GRACE_MILLIS: u64 = 5_000;
@@ -224,6 +224,7 @@ impl Driver {
     /// Asks for the output from where it is committed. When that is said again on a link, the agent may be following
     /// already and send nothing twice: then what is here stays.
     pub(super) fn follow(&mut self, node: &model::NodeName, step: &StepId) {
+        let credit = self.credit();
         let first = self.sessions.get_mut(node).is_none_or(|s| s.followed.insert(step.clone()));
         let committed = self.facts.raw.get(&step.0).copied().unwrap_or(0);
         let output = self.outputs.entry(step.clone()).or_insert_with(|| Output::from(committed));
@@ -232,18 +233,27 @@ impl Driver {
             true => {}
             false => output.skip(),
         }
-        output.upto = output.committed + remoting::ops::CREDIT;
+        // The agent may have been given more, when fewer builds were driven here.
+        output.upto = output.upto.max(output.committed + credit);
         let (from, upto) = (output.expected(), output.upto);
         self.send(node, Command::Follow { step: step.to_string(), from, upto });
     }
 
+    /// How far a step of this build may print ahead of what is committed. While few print, one write may be on its way to
+    /// the disk, however slow that is, and the next one be full.
+    fn credit(&self) -> u64 {
+        let steps = (self.builds * self.outputs.len()).max(1) as u64;
+        (ROOM / steps).clamp(CREDIT, MAX_LOG as u64)
+    }
+
     /// Room for more output, as soon as a quarter of the credit is free.
     pub(super) fn raw_committed(&mut self, step: &StepId, raw: u64, now: Now) {
+        let credit = self.credit();
         let Some(output) = self.outputs.get_mut(step) else { return };
         output.committed = output.committed.max(raw);
         self.facts.raw.insert(step.0.clone(), output.committed);
-        let (upto, from) = (output.committed + remoting::ops::CREDIT, output.expected());
-        if upto >= output.upto + remoting::ops::CREDIT / 4 && output.end.is_none_or(|end| from < end) {
+        let (upto, from) = (output.committed + credit, output.expected());
+        if upto >= output.upto + credit / 4 && output.end.is_none_or(|end| from < end) {
             output.room(upto, now);
             if let Some(node) = self.node_of(step) {
                 self.send(&node, Command::Follow { step: step.to_string(), from, upto });

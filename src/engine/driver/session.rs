@@ -296,4 +296,34 @@ mod tests {
         tell(&mut driver, report(Report::Step(StepReport { step, state, end: 2 })), now);
         assert_eq!(driver.open_steps().count(), 0);
     }
+
+    #[test]
+    fn the_fewer_builds_the_further_a_step_may_print_ahead_and_never_less_than_it_was_told() {
+        let now = Now { wall: Millis(0), elapsed: Duration::ZERO };
+        let (mut driver, node, step) = stepping(now);
+        let report = |report| Event::Report {
+            node: node.clone(),
+            report: FromAgent { build: BuildId(1), fence: Fence::first(1), report },
+        };
+        let claimed = || report(Report::Claimed { steps: Vec::new(), rebooted: false });
+        let upto = |said: Vec<Command>| {
+            said.into_iter()
+                .find_map(|c| if let Command::Follow { upto, .. } = c { Some(upto) } else { None })
+        };
+        tell(&mut driver, Event::LinkUp { node: node.clone(), instance: String::new() }, now);
+        assert_eq!(upto(tell(&mut driver, claimed(), now)), Some(1024 * 1024));
+        let print = |offset: u64, bytes: usize| {
+            let bytes = Bytes::from("a\n".repeat(bytes / 2));
+            report(Report::Output { step: step.clone(), offset, bytes })
+        };
+        let piece = 256 * 1024;
+        assert_eq!(upto(tell(&mut driver, print(0, piece), now)), Some(1280 * 1024));
+        driver.beside(1000);
+        assert_eq!(upto(tell(&mut driver, print(256 * 1024, piece), now)), None);
+        assert_eq!(upto(tell(&mut driver, claimed(), now)), Some(1280 * 1024));
+        for at in 2..4 {
+            assert_eq!(upto(tell(&mut driver, print(at * 256 * 1024, piece), now)), None);
+        }
+        assert_eq!(upto(tell(&mut driver, print(1024 * 1024, piece), now)), Some(1536 * 1024));
+    }
 }

@@ -1,6 +1,6 @@
 //! The limit of log throughput: bytes over a bare WebSocket into SQLite, under the credit and with the commits that logs have.
 //!
-//! One side sends frames of 32 KiB and never more than 256 KiB ahead of what is committed, as an agent does; the other
+//! One side sends frames of 32 KiB and never more than 1 MiB ahead of what is committed, as an agent does when nothing else prints; the other
 //! commits what has come as one row, synced to the disk, and tells how far it is. No journal, no guard, no reader.
 
 use std::time::Instant;
@@ -8,11 +8,14 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use remoting::ops::{CREDIT, MAX_PIECE};
+use remoting::ops::MAX_PIECE;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
 use tokio_tungstenite::{accept_async_with_config, client_async_with_config};
+
+/// How far ahead of what is committed.
+const AHEAD: u64 = 1024 * 1024;
 
 /// Copies so many bytes. → bytes a second
 pub(crate) fn measure(size: u64) -> Result<f64> {
@@ -44,7 +47,7 @@ async fn send(stream: TcpStream, size: u64) -> Result<()> {
     let piece = Bytes::from(vec![b'.'; MAX_PIECE]);
     let (mut sent, mut committed) = (0, 0);
     while committed < size {
-        while sent < size && sent + MAX_PIECE as u64 <= committed + CREDIT {
+        while sent < size && sent + MAX_PIECE as u64 <= committed + AHEAD {
             sink.send(Message::Binary(piece.clone())).await?;
             sent += MAX_PIECE as u64;
         }

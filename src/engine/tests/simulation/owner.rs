@@ -124,6 +124,7 @@ impl World {
     /// Gives the driver what has come, and does what it says.
     pub(crate) fn read_mail(&mut self, at: usize, build: BuildId) {
         let now = self.clocks(at);
+        let builds = self.replicas[at].actors.len();
         loop {
             let Some(actor) = self.replicas[at].actors.get_mut(&build) else { return };
             let Some(driver) = actor.driver.as_mut() else { return };
@@ -137,6 +138,7 @@ impl World {
                 return self.give_away(at, build, fence);
             }
             let Some(event) = actor.mail.pop_front() else { break };
+            driver.beside(builds);
             for act in driver.handle(event, now) {
                 self.perform(at, build, act);
             }

@@ -192,8 +192,9 @@ impl Scheduler {
             self.waits.clear();
             return Ok(());
         }
-        let (nodes, links) = (shared.store.nodes().await?, live_links(shared).await?);
-        let mut free = Free::of(&nodes, &links, &shared.store.slots().await?);
+        let (nodes, links, slots) =
+            tokio::try_join!(shared.store.nodes(), live_links(shared), shared.store.slots())?;
+        let mut free = Free::of(&nodes, &links, &slots);
         let mut waits = first_waits(shared, labels, &mut free).await?;
         let before = std::mem::replace(&mut self.waits, waits.iter().map(|wait| wait.id).collect());
         waits.retain(|wait| ours || before.contains(&wait.id));

@@ -52,8 +52,8 @@ pub(crate) struct FreeSeats<'a> {
 
 impl Seats {
     pub(crate) async fn look(shared: &Shared) -> Result<Seats, store::Error> {
-        let (nodes, links) = (shared.store.nodes().await?, live_links(shared).await?);
-        let slots = shared.store.slots().await?;
+        let (nodes, links, slots) =
+            tokio::try_join!(shared.store.nodes(), live_links(shared), shared.store.slots())?;
         let labels = shared.store.wait_labels().await?;
         let waits = first_waits(shared, labels, &mut Free::of(&nodes, &links, &slots)).await?;
         Ok(Seats { nodes, links, slots, waits: waits.into() })

@@ -108,6 +108,16 @@ impl Lock {
     }
 }
 
+/// A statement for many rows: `{head} ($1, $2), ($3, $4) {tail}` with `args` as rows of `width` values. `head` ends with
+/// `VALUES`. Nothing is done for no rows.
+#[derive(Clone, Copy)]
+pub(crate) struct Many<'a> {
+    pub(crate) head: &'a str,
+    pub(crate) width: usize,
+    pub(crate) args: &'a [Arg<'a>],
+    pub(crate) tail: &'a str,
+}
+
 /// The connection that writes.
 pub(crate) enum Conn {
     /// Its statements block the thread.
@@ -201,11 +211,32 @@ impl Conn {
                 }
             }
             Conn::Postgres(c) if !args.is_empty() => {
-                arrays(head, width, args, tail)?.execute(c).await?;
+                arrays(&[], Many { head, width, args, tail })?.execute(c).await?;
             }
             Conn::Postgres(_) => {}
         }
         Ok(())
+    }
+
+    /// Executes statements of which none sees or changes what another one changes; the rows that the last one gives, in no
+    /// order. PostgreSQL does all of them at once, as parts of one statement, in no order: each message and its answer take
+    /// longer than what a statement does.
+    pub(crate) async fn together(&mut self, all: &[Many<'_>]) -> sqlx::Result<Vec<Row>> {
+        match self {
+            Conn::Sqlite(_) => {
+                let mut rows = Vec::new();
+                for Many { head, width, args, tail } in all {
+                    rows = self.rows_many(head, *width, args, tail).await?;
+                }
+                Ok(rows)
+            }
+            Conn::Postgres(c) => {
+                let some: Vec<Many<'_>> = all.iter().filter(|many| !many.args.is_empty()).copied().collect();
+                let Some((last, others)) = some.split_last() else { return Ok(Vec::new()) };
+                let rows = arrays(others, *last)?.fetch_all(c).await?;
+                Ok(rows.into_iter().map(Row::Postgres).collect())
+            }
+        }
     }
 
     /// As `run_many`; the rows that the statements give, in no order.
@@ -224,7 +255,7 @@ impl Conn {
                 }
             }
             Conn::Postgres(c) if !args.is_empty() => {
-                let found = arrays(head, width, args, tail)?.fetch_all(c).await?;
+                let found = arrays(&[], Many { head, width, args, tail })?.fetch_all(c).await?;
                 rows.extend(found.into_iter().map(Row::Postgres));
             }
             Conn::Postgres(_) => {}
@@ -292,8 +323,8 @@ impl Conn {
     }
 }
 
-/// The ids, the first ones again up to a power of two, so that there are few texts.
-fn repeated(ids: &[i64]) -> Vec<Arg<'_>> {
+/// The ids, the first ones again up to a power of two, so that there are few texts. Not empty.
+pub(crate) fn repeated(ids: &[i64]) -> Vec<Arg<'_>> {
     (0..ids.len().next_power_of_two()).map(|i| Arg::from(ids[i % ids.len()])).collect()
 }
 
@@ -302,32 +333,40 @@ fn listed(ids: &[i64]) -> Vec<Arg<'_>> {
 }
 
 /// One statement for PostgreSQL, whatever the number of rows: each column is an array, so one text is prepared, and one
-/// round trip is made.
-fn arrays<'q>(
-    head: &str,
-    width: usize,
-    args: &[Arg<'_>],
-    tail: &str,
-) -> sqlx::Result<Query<'q, Postgres, PgArguments>> {
-    let head = head.strip_suffix("VALUES").unwrap_or(head);
-    let mut sql = format!("{head}SELECT * FROM unnest(");
-    let mut arrays = PgArguments::default();
-    for column in 0..width {
-        let values = args.iter().skip(column).step_by(width);
-        let (kind, added) = match args.get(column) {
+/// round trip is made. The others are parts of it, which change what they do in any case.
+fn arrays<'q>(others: &[Many<'_>], main: Many<'_>) -> sqlx::Result<Query<'q, Postgres, PgArguments>> {
+    let (mut sql, mut arrays) = (String::new(), PgArguments::default());
+    for (at, other) in others.iter().enumerate() {
+        sql.push_str(if at == 0 { "WITH" } else { "," });
+        // Writing to a string cannot fail.
+        let _ = write!(sql, " other{at} AS (");
+        unnest(other.head, other, &mut sql, &mut arrays)?;
+        sql.push(')');
+    }
+    let own = main.head.strip_prefix("WITH").filter(|_| !others.is_empty());
+    if own.is_some() {
+        sql.push(',');
+    }
+    unnest(own.unwrap_or(main.head), &main, &mut sql, &mut arrays)?;
+    // The callers' texts are literals.
+    Ok(sqlx::query_with(AssertSqlSafe(sql), arrays))
+}
+
+fn unnest(head: &str, many: &Many<'_>, sql: &mut String, arrays: &mut PgArguments) -> sqlx::Result<()> {
+    let _ = write!(sql, " {}SELECT * FROM unnest(", head.strip_suffix("VALUES").unwrap_or(head));
+    for column in 0..many.width {
+        let values = many.args.iter().skip(column).step_by(many.width);
+        let (kind, added) = match many.args.get(column) {
             Some(Arg::Text(_)) => ("text", arrays.add(values.map(Arg::text).collect::<Vec<_>>())),
             Some(Arg::Bytes(_)) => ("bytea", arrays.add(values.map(Arg::bytes).collect::<Vec<_>>())),
             Some(Arg::Int(_)) | None => ("bigint", arrays.add(values.map(Arg::int).collect::<Vec<_>>())),
         };
         added.map_err(encode)?;
         let comma = if column == 0 { "" } else { ", " };
-        // Writing to a string cannot fail.
-        let _ = write!(sql, "{comma}${}::{kind}[]", column + 1);
+        let _ = write!(sql, "{comma}${}::{kind}[]", arrays.len());
     }
-    sql.push_str(") ");
-    sql.push_str(tail);
-    // The callers' texts are literals.
-    Ok(sqlx::query_with(AssertSqlSafe(sql), arrays))
+    let _ = write!(sql, ") {}", many.tail);
+    Ok(())
 }
 
 /// Statements for all rows of `args`, `width` values each: the numbers of their rows are powers of two, so that there are

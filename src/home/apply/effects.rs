@@ -1,27 +1,33 @@
-//! What a guarded write changes besides journal and log. None of it can be refused.
+//! What a guarded write changes. None of it can be refused.
+
+use std::collections::BTreeMap;
 
 use model::BuildId;
-use store::Effect;
+use store::{Effect, Progress};
 
 use super::late::Late;
-use crate::db::{Arg, Conn, args, int};
+use crate::db::{Arg, Conn, Many, args, int};
 
-/// Changes that builds share statements for: each kind touches a table of its own, so kinds may go one after the other.
+/// What guarded writes change in tables that have rows of single builds. Builds share the statements.
 #[derive(Default)]
-struct Rows<'a> {
+pub(super) struct Rows<'a> {
+    journal: Vec<Arg<'a>>,
+    log: Vec<Arg<'a>>,
+    /// How far each step's raw output got.
+    raw: BTreeMap<(i64, &'a str), i64>,
     waits: Vec<Arg<'a>>,
     cancelled: Vec<Arg<'a>>,
     released: Vec<Arg<'a>>,
     consumed: Vec<Arg<'a>>,
 }
 
-/// Applies the effects of writes of different builds, those of one build in their order.
+/// Applies the effects of writes of different builds, those of one build in their order, with the other rows of the writes.
 pub(super) async fn apply<'a>(
     conn: &mut Conn,
+    mut rows: Rows<'a>,
     effects: &[(BuildId, &'a Effect)],
     late: &mut Late<'a>,
 ) -> sqlx::Result<()> {
-    let mut rows = Rows::default();
     for (build, effect) in effects {
         let build = *build;
         match effect {
@@ -51,20 +57,59 @@ pub(super) async fn apply<'a>(
     rows.write(conn).await
 }
 
-impl Rows<'_> {
+impl<'a> Rows<'a> {
+    /// Journal records and chunks of a write.
+    pub(super) fn append(&mut self, write: &'a Progress) -> sqlx::Result<()> {
+        for (number, record) in (write.first_record..).zip(&write.records) {
+            self.journal.extend([Arg::from(write.build), Arg::from(number), Arg::from(record)]);
+        }
+        for chunk in &write.chunks {
+            self.log.extend([
+                Arg::from(write.build),
+                Arg::from(stored(chunk.offset)?),
+                Arg::from(&chunk.step),
+                Arg::from(stored(chunk.raw_from)?),
+                Arg::from(stored(chunk.raw_to)?),
+                Arg::from(chunk.at),
+                Arg::from(&chunk.bytes),
+                Arg::from(i64::from(chunk.sum)),
+            ]);
+            if !chunk.step.is_empty() {
+                let to = self.raw.entry((write.build.0, chunk.step.as_str())).or_default();
+                *to = (*to).max(stored(chunk.raw_to)?);
+            }
+        }
+        Ok(())
+    }
+
     async fn write(&self, conn: &mut Conn) -> sqlx::Result<()> {
-        let head = "INSERT INTO wait (build, step, label, since) VALUES";
-        conn.run_many(head, 4, &self.waits, "ON CONFLICT (build, step) DO NOTHING").await?;
+        let many = |head, width, args, tail| Many { head, width, args, tail };
+        let raw: Vec<Arg<'_>> = self
+            .raw
+            .iter()
+            .flat_map(|((build, step), to)| [Arg::from(*build), Arg::from(*step), Arg::from(*to)])
+            .collect();
+        let waiting = "ON CONFLICT (build, step) DO NOTHING";
+        let further = "ON CONFLICT (build, step) DO UPDATE SET raw_to = \
+                       CASE WHEN excluded.raw_to > raw.raw_to THEN excluded.raw_to ELSE raw.raw_to END";
+        // The rows stay until the build ends: their keys are taken.
+        let consume = ") UPDATE inbox SET consumed = 1, body = '' FROM v \
+                       WHERE inbox.build = v.build AND inbox.row_key = v.row_key";
+        let log = "INSERT INTO log (build, start, step, raw_from, raw_to, written_at, body, sum) VALUES";
+        conn.together(&[
+            many("INSERT INTO journal (build, number, body) VALUES", 3, &self.journal, ""),
+            many(log, 8, &self.log, ""),
+            many("INSERT INTO raw (build, step, raw_to) VALUES", 3, &raw, further),
+            many("INSERT INTO wait (build, step, label, since) VALUES", 4, &self.waits, waiting),
+            many("WITH v (build, row_key) AS (VALUES", 2, &self.consumed, consume),
+        ])
+        .await?;
+        // Waits before executors, as at the end of a build.
         let head = "WITH v (build, step) AS (VALUES";
         let tail = ") DELETE FROM wait WHERE (build, step) IN (SELECT build, step FROM v)";
         conn.run_many(head, 2, &self.cancelled, tail).await?;
         let tail = ") DELETE FROM busy WHERE (build, step) IN (SELECT build, step FROM v)";
-        conn.run_many(head, 2, &self.released, tail).await?;
-        // The rows stay until the build ends: their keys are taken.
-        let head = "WITH v (build, row_key) AS (VALUES";
-        let tail = ") UPDATE inbox SET consumed = 1, body = '' FROM v \
-                    WHERE inbox.build = v.build AND inbox.row_key = v.row_key";
-        conn.run_many(head, 2, &self.consumed, tail).await
+        conn.run_many(head, 2, &self.released, tail).await
     }
 }
 
@@ -105,6 +150,7 @@ async fn named(conn: &mut Conn, object: &str) -> sqlx::Result<()> {
     conn.run("DELETE FROM garbage WHERE object = $1", args![object]).await.map(drop)
 }
 
+/// A size or an offset that nothing can have is an argument that cannot be stored.
 fn stored(size: u64) -> sqlx::Result<i64> {
     int(size).map_err(|e| sqlx::Error::Encode(e.into()))
 }

@@ -1,14 +1,14 @@
 //! The build protocol (DESIGN §4.1): the guard is an UPDATE of the `running` row, which adoption updates too, so that the
-//! two are serial on every engine. The writes of a group share their statements: one for all guards, one for all journal
-//! records, one for all chunks.
+//! two are serial on every engine. The writes of a group share their statements.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use model::{BuildId, Fence, ReplicaId};
 use store::{Adopted, Answer, Effect, Enqueue, Error, MAX_RECORD, MAX_RECORDS, Progress};
 
+use super::effects::{self, Rows};
 use super::late::Late;
-use super::{Applied, effects, epoch_and_live, finish, unsigned};
+use super::{Applied, epoch_and_live, finish, unsigned};
 use crate::db::{Arg, Conn, args, int};
 
 /// A write whose numbers were checked.
@@ -45,12 +45,13 @@ pub(super) async fn batch<'a>(
     for write in refused {
         answers[write.at] = diagnose(conn, write.progress).await?;
     }
-    append(conn, &passed).await?;
+    let mut rows = Rows::default();
     let mut ended = Vec::new();
     let mut effects = Vec::new();
     let mut wanted = Vec::new();
     for write in &passed {
         let build = write.progress.build;
+        rows.append(write.progress)?;
         for effect in &write.progress.effects {
             match effect {
                 Effect::Finish { result, at, archive } => {
@@ -63,7 +64,7 @@ pub(super) async fn batch<'a>(
         }
         answers[write.at] = Ok(Answer::Unit);
     }
-    effects::apply(conn, &effects, late).await?;
+    effects::apply(conn, rows, &effects, late).await?;
     finish::batch(conn, &ended, late).await?;
     Ok(wanted)
 }
@@ -136,60 +137,6 @@ async fn diagnose(conn: &mut Conn, progress: &Progress) -> sqlx::Result<store::R
         ))),
         _ => Err(Error::Fenced { current: Some(fence) }),
     })
-}
-
-/// Journal records, chunks, and how far each step's raw output got.
-async fn append(conn: &mut Conn, writes: &[Checked<'_>]) -> sqlx::Result<()> {
-    let mut records = Vec::new();
-    let mut chunks = Vec::new();
-    let mut raw: BTreeMap<(i64, &str), i64> = BTreeMap::new();
-    for write in writes {
-        let p = write.progress;
-        for (number, record) in (p.first_record..).zip(&p.records) {
-            records.extend([Arg::from(p.build), Arg::from(number), Arg::from(record)]);
-        }
-        for chunk in &p.chunks {
-            chunks.extend([
-                Arg::from(p.build),
-                signed(chunk.offset)?,
-                Arg::from(&chunk.step),
-                signed(chunk.raw_from)?,
-                signed(chunk.raw_to)?,
-                Arg::from(chunk.at),
-                Arg::from(&chunk.bytes),
-                Arg::from(i64::from(chunk.sum)),
-            ]);
-            if !chunk.step.is_empty() {
-                let to = raw.entry((p.build.0, chunk.step.as_str())).or_default();
-                *to = (*to).max(i64::try_from(chunk.raw_to).unwrap_or(i64::MAX));
-            }
-        }
-    }
-    conn.run_many("INSERT INTO journal (build, number, body) VALUES", 3, &records, "").await?;
-    conn.run_many(
-        "INSERT INTO log (build, start, step, raw_from, raw_to, written_at, body, sum) VALUES",
-        8,
-        &chunks,
-        "",
-    )
-    .await?;
-    let raw: Vec<Arg<'_>> = raw
-        .iter()
-        .flat_map(|((build, step), to)| [Arg::from(*build), Arg::from(*step), Arg::from(*to)])
-        .collect();
-    conn.run_many(
-        "INSERT INTO raw (build, step, raw_to) VALUES",
-        3,
-        &raw,
-        "ON CONFLICT (build, step) DO UPDATE SET raw_to = \
-         CASE WHEN excluded.raw_to > raw.raw_to THEN excluded.raw_to ELSE raw.raw_to END",
-    )
-    .await
-}
-
-/// An offset of raw output that no process can reach is an argument that cannot be stored.
-fn signed<'a>(value: u64) -> sqlx::Result<Arg<'a>> {
-    int(value).map(Arg::from).map_err(|e| sqlx::Error::Encode(e.into()))
 }
 
 pub(super) async fn adopt(conn: &mut Conn, build: BuildId, seen: Fence, owner: &ReplicaId) -> Applied {

@@ -6,7 +6,7 @@ use model::{BuildId, Fence, Millis, QueueId, ReplicaId};
 use store::{Answer, Error, Executor, Taken};
 
 use super::unsigned;
-use crate::db::{Arg, Conn, Lock, Row, args};
+use crate::db::{Arg, Conn, Lock, Many, Row, args};
 
 /// A `TakeBuild`.
 #[derive(Clone, Copy)]
@@ -88,32 +88,6 @@ async fn reserved(conn: &mut Conn, takes: &[(usize, Take<'_>)]) -> sqlx::Result<
     rows.iter().map(|row| row.int(0)).collect()
 }
 
-/// Gives reserved executors to the builds that began, and the others back.
-async fn occupy(
-    conn: &mut Conn,
-    begin: &[Begin<'_>],
-    builds: &BTreeMap<i64, BuildId>,
-    mut reserved: BTreeSet<i64>,
-) -> sqlx::Result<()> {
-    let (mut given, mut inbox) = (Vec::new(), Vec::new());
-    let key = format!("granted:{}", Executor::STEP);
-    for b in begin {
-        let Some(executor) = b.take.executor.filter(|_| reserved.remove(&b.take.place())) else { continue };
-        let build = *builds.get(&b.take.id.0).ok_or_else(no_row)?;
-        given.extend([Arg::from(b.take.place()), Arg::from(build)]);
-        inbox.extend([Arg::from(build), Arg::from(&key), Arg::from(&executor.body), Arg::from(0_i64)]);
-    }
-    let head = "WITH v (place, build) AS (VALUES";
-    conn.run_many(head, 2, &given, ") UPDATE busy SET build = v.build FROM v WHERE busy.build = v.place")
-        .await?;
-    conn.run_many("INSERT INTO inbox (build, row_key, body, consumed) VALUES", 4, &inbox, "").await?;
-    let back: Vec<i64> = reserved.into_iter().collect();
-    if back.is_empty() {
-        return Ok(());
-    }
-    conn.run_in("DELETE FROM busy WHERE build IN", &back, "").await
-}
-
 /// Takes items, each once.
 pub(super) async fn batch(
     conn: &mut Conn,
@@ -163,10 +137,9 @@ pub(super) async fn batch(
         job.next += 1;
         job.running += 1;
     }
-    let builds = insert(conn, &begin, epoch).await?;
-    count(conn, &jobs).await?;
-    leave(conn, &begin, &builds).await?;
-    occupy(conn, &begin, &builds, reserved).await?;
+    let builds = insert(conn, &begin).await?;
+    start(conn, &begin, &builds, &jobs, epoch).await?;
+    give_back(conn, reserved, &begin).await?;
     for begin in &begin {
         let build = builds.get(&begin.take.id.0).copied().ok_or_else(no_row)?;
         let (owner, fence) = (begin.take.owner.incarnation, Fence::first(epoch));
@@ -217,7 +190,7 @@ async fn taken_before(conn: &mut Conn, row: &Row, owner: &ReplicaId) -> sqlx::Re
 }
 
 /// The rows of new builds; their ids by those of their queue items.
-async fn insert(conn: &mut Conn, begin: &[Begin<'_>], epoch: u32) -> sqlx::Result<BTreeMap<i64, BuildId>> {
+async fn insert(conn: &mut Conn, begin: &[Begin<'_>]) -> sqlx::Result<BTreeMap<i64, BuildId>> {
     let rows: Vec<Arg<'_>> = begin
         .iter()
         .flat_map(|b| {
@@ -234,38 +207,73 @@ async fn insert(conn: &mut Conn, begin: &[Begin<'_>], epoch: u32) -> sqlx::Resul
     for row in conn.rows_many(head, 5, &rows, tail).await? {
         builds.insert(row.int(0)?, BuildId(row.int(1)?));
     }
-    let mut running = Vec::with_capacity(begin.len() * 10);
-    for b in begin {
-        let build = *builds.get(&b.take.id.0).ok_or_else(no_row)?;
-        let zero = Arg::from(0_i64);
-        running.extend([Arg::from(build), Arg::from(b.item), Arg::from(b.number)]);
-        running.extend([Arg::from(b.take.owner.incarnation), Arg::from(Fence::first(epoch))]);
-        running.extend([zero, zero, zero, Arg::from(epoch), Arg::from(b.take.behaviour)]);
-    }
-    let head = "INSERT INTO running (build, item, number, owner, fence, seq, log_end, records, epoch, behaviour) VALUES";
-    conn.run_many(head, 10, &running, "").await?;
     Ok(builds)
 }
 
-/// The rows of the jobs are locked.
-async fn count(conn: &mut Conn, jobs: &BTreeMap<i64, Job>) -> sqlx::Result<()> {
-    let rows: Vec<Arg<'_>> = jobs
+/// What is there of builds that run, of their executors and jobs, whose rows are locked, and of the items they were.
+async fn start(
+    conn: &mut Conn,
+    begin: &[Begin<'_>],
+    builds: &BTreeMap<i64, BuildId>,
+    jobs: &BTreeMap<i64, Job>,
+    epoch: u32,
+) -> sqlx::Result<()> {
+    let (mut running, mut left, mut given, mut inbox) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let key = format!("granted:{}", Executor::STEP);
+    let zero = Arg::from(0_i64);
+    for b in begin {
+        let build = *builds.get(&b.take.id.0).ok_or_else(no_row)?;
+        running.extend([Arg::from(build), Arg::from(b.item), Arg::from(b.number)]);
+        running.extend([Arg::from(b.take.owner.incarnation), Arg::from(Fence::first(epoch))]);
+        running.extend([zero, zero, zero, Arg::from(epoch), Arg::from(b.take.behaviour)]);
+        left.extend([Arg::from(b.take.id), Arg::from(b.take.at), Arg::from(build), Arg::from(b.number)]);
+        if let Some(executor) = b.take.executor {
+            given.extend([Arg::from(b.take.place()), Arg::from(build)]);
+            inbox.extend([Arg::from(build), Arg::from(&key), Arg::from(&executor.body), zero]);
+        }
+    }
+    let counts: Vec<Arg<'_>> = jobs
         .iter()
         .flat_map(|(item, job)| [Arg::from(*item), Arg::from(job.next), Arg::from(job.running)])
         .collect();
-    let head = "WITH v (id, next_build, running) AS (VALUES";
-    let tail = ") UPDATE item SET next_build = v.next_build, running = v.running FROM v WHERE item.id = v.id";
-    conn.run_many(head, 3, &rows, tail).await
+    let many = |head, width, args, tail| Many { head, width, args, tail };
+    conn.together(&[
+        many(
+            "INSERT INTO running (build, item, number, owner, fence, seq, log_end, records, epoch, behaviour) VALUES",
+            10,
+            &running,
+            "",
+        ),
+        many(
+            "WITH v (id, next_build, running) AS (VALUES",
+            3,
+            &counts,
+            ") UPDATE item SET next_build = v.next_build, running = v.running FROM v WHERE item.id = v.id",
+        ),
+        many(
+            "WITH v (id, at, build, number) AS (VALUES",
+            4,
+            &left,
+            ") UPDATE queue SET left_at = v.at, build = v.build, number = v.number FROM v WHERE queue.id = v.id",
+        ),
+        many(
+            "WITH v (place, build) AS (VALUES",
+            2,
+            &given,
+            ") UPDATE busy SET build = v.build FROM v WHERE busy.build = v.place",
+        ),
+        many("INSERT INTO inbox (build, row_key, body, consumed) VALUES", 4, &inbox, ""),
+    ])
+    .await
+    .map(drop)
 }
 
-async fn leave(conn: &mut Conn, begin: &[Begin<'_>], builds: &BTreeMap<i64, BuildId>) -> sqlx::Result<()> {
-    let mut rows = Vec::with_capacity(begin.len() * 4);
-    for b in begin {
-        let build = *builds.get(&b.take.id.0).ok_or_else(no_row)?;
-        rows.extend([Arg::from(b.take.id), Arg::from(b.take.at), Arg::from(build), Arg::from(b.number)]);
+/// Gives back the executors that are reserved for what has not begun.
+async fn give_back(conn: &mut Conn, reserved: BTreeSet<i64>, begin: &[Begin<'_>]) -> sqlx::Result<()> {
+    let begun: BTreeSet<i64> = begin.iter().map(|b| b.take.place()).collect();
+    let back: Vec<i64> = reserved.difference(&begun).copied().collect();
+    if back.is_empty() {
+        return Ok(());
     }
-    let head = "WITH v (id, at, build, number) AS (VALUES";
-    let tail =
-        ") UPDATE queue SET left_at = v.at, build = v.build, number = v.number FROM v WHERE queue.id = v.id";
-    conn.run_many(head, 4, &rows, tail).await
+    conn.run_in("DELETE FROM busy WHERE build IN", &back, "").await
 }

@@ -49,7 +49,7 @@ const RETRY: Duration = Duration::from_millis(250);
 const MAX_LOG: usize = 1024 * 1024;
 /// What steps may print ahead of what is committed, all together, of all builds of a replica. The more of them, the less
 /// each may, but never less than [`remoting::ops::CREDIT`]: what waits is kept in memory.
-const ROOM: u64 = 4 * 1024 * 1024;
+const ROOM: u64 = 2 * 1024 * 1024;
 /// Bytes of a build's journal, with the texts that its records name: whoever adopts it reads them all.
 const MAX_JOURNAL: u64 = 256 * 1024 * 1024;
 /// Bytes of a build's log.

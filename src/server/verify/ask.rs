@@ -35,7 +35,7 @@ pub(super) async fn all(
     stream::iter(asking).buffered(AT_ONCE).collect().await
 }
 
-/// Whether one of the agents keeps something of the build.
+/// Whether one of the agents says that it keeps something of the build.
 pub(super) async fn kept(
     spools: &Arc<dyn ports::Spools>,
     build: BuildId,
@@ -51,10 +51,10 @@ pub(super) async fn kept(
     }
 }
 
-/// What agents keep of a build.
+/// What agents say that they keep of a build.
 pub(super) enum Kept {
     Some,
-    /// What they have said.
+    /// Each says that it keeps nothing, or could not be asked: which of both, and why, is in the answers.
     None(Vec<(Agent, Answers)>),
 }
 

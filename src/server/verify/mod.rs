@@ -20,7 +20,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use model::{BuildId, JobName};
 use remoting::spools::SpoolsOf;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use store::{Build, Store, Which};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -34,7 +34,7 @@ use crate::reply::{self, Reply};
 use crate::request::Asked;
 use ask::Kept;
 use check::{Check, Committed, Found};
-use spools::{Agent, Agents, Printed, Spools};
+use spools::{Agent, Journal, Printed, Spools};
 
 /// How many a replica checks at once: each reads as fast as the store gives.
 const AT_ONCE: usize = 2;
@@ -149,18 +149,6 @@ async fn report(walk: Walk, build: Build, permit: OwnedSemaphorePermit) -> Strin
     serde_json::to_string(&report).unwrap_or_default()
 }
 
-/// What is looked at of a record of the journal.
-#[derive(Deserialize)]
-struct Line {
-    outcome: Option<EndOf>,
-}
-
-#[derive(Deserialize)]
-struct EndOf {
-    step: String,
-    raw: Option<u64>,
-}
-
 /// The eyes of one check.
 struct Walk {
     store: Arc<dyn Store>,
@@ -176,7 +164,7 @@ struct Checked {
     build: Build,
     compared: bool,
     object: Option<String>,
-    agents: Agents,
+    journal: Journal,
     kept: Kept,
     printed: Printed,
     check: Check,
@@ -204,10 +192,10 @@ impl Walk {
         let build = self.build(id).await?;
         let end = build.log_end;
         let mut check = Check::new(self.first);
-        let named = if build.building() { None } else { Some(self.named(id).await?) };
+        let journal = if build.building() { None } else { Some(self.journal(id).await?) };
         // summing all that it has printed would be for nothing when nobody keeps anything of it
-        let kept = match &named {
-            Some(agents) => ask::kept(&self.agents, id, agents.all(), until).await,
+        let kept = match &journal {
+            Some(journal) => ask::kept(&self.agents, id, journal.agents(), until).await,
             None => Kept::Some,
         };
         let mut printed = matches!(kept, Kept::Some).then(Printed::default);
@@ -218,23 +206,25 @@ impl Walk {
             check.ends_at(end);
         }
         self.records(id, &mut check).await?;
-        if build.building() {
-            check.not_below(&before);
-        } else if whole {
-            self.ends(id, &mut check).await?;
+        match &journal {
+            Some(journal) if whole => {
+                journal.ends.iter().for_each(|(step, raw)| check.step_ended(step, *raw));
+            }
+            Some(_) => {}
+            None => check.not_below(&before),
         }
         let after = self.committed(id).await?;
         let still = self.build(id).await?.building();
         if still {
             check.not_above(&after);
         }
-        let agents = match named {
-            Some(agents) => agents,
-            None => self.named(id).await?,
+        let journal = match journal {
+            Some(journal) => journal,
+            None => self.journal(id).await?,
         };
         let object = self.read(|| self.store.archived(id)).await?.map(|log| log.object);
         let (compared, printed) = (build.building() == still, printed.unwrap_or_default());
-        Ok(Checked { build, compared, object, agents, kept, printed, check })
+        Ok(Checked { build, compared, object, journal, kept, printed, check })
     }
 
     async fn build(&self, id: BuildId) -> Result<Build, Error> {
@@ -295,50 +285,31 @@ impl Walk {
         }
     }
 
-    /// What the steps of a build that has ended have printed, as its journal says.
-    async fn ends(&self, id: BuildId, check: &mut Check) -> Result<(), Error> {
-        self.journal(id, |record| {
-            if let Ok(Line { outcome: Some(EndOf { step, raw: Some(raw) }) }) = serde_json::from_slice(record)
-            {
-                check.step_ended(&step, raw);
-            }
-        })
-        .await
-    }
-
-    /// Each record of the journal.
-    async fn journal(&self, id: BuildId, mut each: impl FnMut(&[u8])) -> Result<(), Error> {
-        let mut from = 0;
+    async fn journal(&self, id: BuildId) -> Result<Journal, Error> {
+        let (mut journal, mut from) = (Journal::default(), 0);
         loop {
             let page = self.read(|| self.store.journal(id, from)).await?;
             if page.is_empty() {
-                return Ok(());
+                return Ok(journal);
             }
             from = from.saturating_add(i64::try_from(page.len()).unwrap_or(i64::MAX));
-            page.iter().for_each(|record| each(record));
+            page.iter().for_each(|record| journal.record(record));
             tokio::task::yield_now().await;
         }
     }
 
-    /// Whom the journal names.
-    async fn named(&self, id: BuildId) -> Result<Agents, Error> {
-        let mut agents = Agents::default();
-        self.journal(id, |record| agents.record(record)).await?;
-        Ok(agents)
-    }
-
     /// Compares what the log has with the spools. They only grow, so they are looked at last.
     async fn spools(&self, checked: Checked, until: Instant) -> Result<Walked, Error> {
-        let Checked { build, compared, object, agents, kept, printed, mut check } = checked;
-        let mut spools = Spools::of(&agents);
+        let Checked { build, compared, object, journal, kept, printed, mut check } = checked;
+        let mut spools = Spools::of(&journal);
         let answers = match kept {
             Kept::None(answers) => answers,
             Kept::Some => {
                 let questions = |agent: Agent| {
-                    let questions = printed.questions(build.id, &agent, &agents);
+                    let questions = printed.questions(build.id, &agent, &journal);
                     (agent, questions)
                 };
-                ask::all(&self.agents, agents.all().into_iter().map(questions).collect(), until).await
+                ask::all(&self.agents, journal.agents().into_iter().map(questions).collect(), until).await
             }
         };
         // it may have ended, and its spools gone, since it was last looked at
@@ -392,7 +363,7 @@ mod tests {
         let agents = Arc::clone(&site.nobody) as Arc<dyn ports::Spools>;
         let walk = Walk { store: Arc::clone(&site.store), agents, patience: Duration::ZERO, first: None };
         let mut checked = walk.log(taken.build, Instant::now() + LONGEST).await.unwrap();
-        checked.agents.record(&granted());
+        checked.journal.record(&granted());
         let walked = walk.spools(checked, Instant::now()).await.unwrap();
         assert_eq!((walked.found.bytes, walked.found.defect_count), (5, 0));
         let spools = serde_json::to_value(&walked.spools).unwrap();

@@ -12,6 +12,7 @@ use model::NodeName;
 use parking_lot::Mutex;
 use remoting::native::Frame;
 use remoting::spools::{MAX_SPOOLS, SpoolsOf, SpoolsTold};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -91,7 +92,10 @@ pub(crate) async fn here(shared: &Shared, of: &SpoolsOf) -> Option<Result<Spools
         return None;
     }
     let frame = Frame::Spools { ask: ask.number, asked: of.asked.clone() };
-    local.to.tell(ToSocket::Frame(Box::new(frame)));
+    // A queue that is full ends its link when something must be said; a question need not.
+    if let Err(TrySendError::Full(_)) = local.to.queue.try_send(ToSocket::Frame(Box::new(frame))) {
+        return Some(Err("its connection takes nothing more now".to_owned()));
+    }
     Some(match timeout(patience(of) + WAY, answer).await {
         Ok(Ok(told)) => Ok(told),
         Ok(Err(_)) => Err("its connection ended before it answered".to_owned()),

@@ -12,6 +12,7 @@ use support::{Agent, Replica, joined_at, mac, replica};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 fn of(instance: &str, millis: u64) -> SpoolsOf {
     let steps = vec![SpoolAsked { step: "1".into(), first: 3 }];
@@ -76,6 +77,26 @@ async fn whoever_asks_hears_at_once_that_the_connection_has_ended() {
     asked(&mut agent).await;
     drop(agent);
     assert_eq!(asking.await.unwrap(), Err("its connection ended before it answered".to_owned()));
+}
+
+#[tokio::test]
+async fn more_questions_than_an_agent_takes_are_refused_and_its_link_stays() {
+    let replica = replica().await;
+    let mut agent = welcomed(&replica, true).await;
+    let mut asking = JoinSet::new();
+    for _ in 0..6_000 {
+        let links = replica.links.clone();
+        asking.spawn(async move { links.spools(&of("i-1", 3_600_000)).await });
+    }
+    let refused = Err("its connection takes nothing more now".to_owned());
+    assert_eq!(asking.join_next().await.unwrap().unwrap(), refused);
+    let ask = asked(&mut agent).await;
+    agent.say(Frame::Spooled { ask, told: kept() }).await;
+    let mut answer = refused.clone();
+    while answer == refused {
+        answer = asking.join_next().await.unwrap().unwrap();
+    }
+    assert_eq!(answer, Ok(kept()));
 }
 
 /// A replica that gives one answer, and tells what it was asked.

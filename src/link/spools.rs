@@ -12,6 +12,7 @@ use model::NodeName;
 use parking_lot::Mutex;
 use remoting::native::Frame;
 use remoting::spools::{MAX_SPOOLS, SpoolsOf, SpoolsTold};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -75,28 +76,33 @@ impl Asks {
 
 /// Asks the agent over our own socket. `None`: there is none.
 pub(crate) async fn here(shared: &Shared, of: &SpoolsOf) -> Option<Result<SpoolsTold, String>> {
-    let local = shared.routes.local(&of.node)?;
-    if of.asked.steps.len() > MAX_SPOOLS {
-        return Some(Err(format!("nobody may ask it about more than {MAX_SPOOLS} spools at once")));
+    loop {
+        let local = shared.routes.local(&of.node)?;
+        if of.asked.steps.len() > MAX_SPOOLS {
+            return Some(Err(format!("nobody may ask it about more than {MAX_SPOOLS} spools at once")));
+        }
+        if local.instance != of.instance {
+            return Some(Err("its work folder is another one now".to_owned()));
+        }
+        if !local.spools {
+            return Some(Err("its version knows no questions about spools".to_owned()));
+        }
+        let (ask, answer) = shared.asks.begin(&of.node, local.link);
+        // Only now nobody forgets us who ends the link. A newer one may have replaced it.
+        if shared.routes.local(&of.node).is_none_or(|now| now.link != local.link) {
+            continue;
+        }
+        let frame = Frame::Spools { ask: ask.number, asked: of.asked.clone() };
+        // A queue that is full ends its link when something must be said; a question need not.
+        if let Err(TrySendError::Full(_)) = local.to.queue.try_send(ToSocket::Frame(Box::new(frame))) {
+            return Some(Err("its connection takes nothing more now".to_owned()));
+        }
+        return Some(match timeout(patience(of) + WAY, answer).await {
+            Ok(Ok(told)) => Ok(told),
+            Ok(Err(_)) => Err("its connection ended before it answered".to_owned()),
+            Err(_) => Err(late(of)),
+        });
     }
-    if local.instance != of.instance {
-        return Some(Err("its work folder is another one now".to_owned()));
-    }
-    if !local.spools {
-        return Some(Err("its version knows no questions about spools".to_owned()));
-    }
-    let (ask, answer) = shared.asks.begin(&of.node, local.link);
-    // only now nobody forgets us who ends the link
-    if shared.routes.local(&of.node).is_none_or(|now| now.link != local.link) {
-        return None;
-    }
-    let frame = Frame::Spools { ask: ask.number, asked: of.asked.clone() };
-    local.to.tell(ToSocket::Frame(Box::new(frame)));
-    Some(match timeout(patience(of) + WAY, answer).await {
-        Ok(Ok(told)) => Ok(told),
-        Ok(Err(_)) => Err("its connection ended before it answered".to_owned()),
-        Err(_) => Err(late(of)),
-    })
 }
 
 /// Asks the agent wherever its socket is.
@@ -104,6 +110,15 @@ pub(crate) async fn anywhere(shared: &Shared, of: &SpoolsOf) -> Result<SpoolsTol
     if let Some(answer) = here(shared, of).await {
         return answer;
     }
+    match there(shared, of).await {
+        Ok(told) => Ok(told),
+        // it may have come here since
+        Err(why) => here(shared, of).await.unwrap_or(Err(why)),
+    }
+}
+
+/// Asks through the replica that the newest link names.
+async fn there(shared: &Shared, of: &SpoolsOf) -> Result<SpoolsTold, String> {
     let row = shared.store.link(&of.node).await.map_err(|e| format!("its link can't be looked up: {e}"))?;
     let holder = row.and_then(|row| row.holder).filter(|holder| holder != shared.cluster.me());
     let view = shared.cluster.view().borrow().clone();

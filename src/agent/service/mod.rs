@@ -279,7 +279,11 @@ impl Service {
             }
             Turn::Done(Ok(done)) => self.done(done),
             Turn::Done(Err(e)) if e.is_cancelled() => {}
-            Turn::Done(Err(e)) => error!("a task of the agent has failed: {e}"),
+            Turn::Done(Err(e)) => {
+                error!("a task of the agent has failed: {e}");
+                // It may have been a look.
+                self.look_on();
+            }
             Turn::Pipe(key) => self.pipe_moved(key),
             Turn::Grown(keys) => keys.into_iter().for_each(|key| self.make_ready(key)),
             Turn::Tick => self.tick(),

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use model::BuildId;
 use remoting::spools::{Held, Spool, SpoolsAsked, SpoolsTold};
 use sha2::{Digest, Sha256};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{Done, Out, Service};
 
@@ -26,15 +27,28 @@ const MAX_WAITING: usize = 16;
 const PIECE: usize = 128 * 1024;
 
 /// Looks at work and in line.
-#[derive(Default)]
 pub(super) struct Looks {
-    at_work: usize,
+    /// Those at work have one each until they end, whichever way.
+    places: Arc<Semaphore>,
     waiting: VecDeque<Look>,
     /// The link over which the newest were asked for is gone.
     gone: Arc<AtomicBool>,
 }
 
+impl Default for Looks {
+    fn default() -> Looks {
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        Looks { places, waiting: VecDeque::new(), gone: Arc::default() }
+    }
+}
+
 impl Looks {
+    /// The next one that may begin, with its place.
+    fn next(&mut self) -> Option<(Look, OwnedSemaphorePermit)> {
+        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        Some((self.waiting.pop_front()?, place))
+    }
+
     /// Nobody hears an answer any more.
     pub(super) fn unlink(&mut self) {
         self.waiting.clear();
@@ -80,7 +94,7 @@ impl Service {
             let rebooted = build.rebooted;
             return self.tell_spools(ask, SpoolsTold::Kept { rebooted, spools: Vec::new() });
         }
-        if self.looks.at_work >= AT_ONCE && self.looks.waiting.len() >= MAX_WAITING {
+        if self.looks.places.available_permits() == 0 && self.looks.waiting.len() >= MAX_WAITING {
             let why = format!("{MAX_WAITING} other questions about spools wait already");
             return self.tell_spools(ask, SpoolsTold::Failed { why });
         }
@@ -102,20 +116,18 @@ impl Service {
         self.look_on();
     }
 
-    fn look_on(&mut self) {
-        while self.looks.at_work < AT_ONCE
-            && let Some(look) = self.looks.waiting.pop_front()
-        {
-            self.looks.at_work += 1;
+    /// Begins looks for which there is a place.
+    pub(super) fn look_on(&mut self) {
+        while let Some((look, place)) = self.looks.next() {
             self.tasks.spawn_blocking(move || {
                 let told = look.whole();
+                drop(place);
                 Done::Spools(look.asking, told)
             });
         }
     }
 
     pub(super) fn spools_seen(&mut self, asking: &Asking, told: SpoolsTold) {
-        self.looks.at_work -= 1;
         if !asking.gone.load(Ordering::Relaxed) {
             // forgotten meanwhile, it may have lost its spools one by one
             let kept = self.builds.get(&asking.build).is_some_and(|build| !build.forgotten);
@@ -223,6 +235,19 @@ mod tests {
         assert_eq!(held(Some(&absent), 1), Held::Nothing);
         assert_eq!(held(None, u64::MAX), Held::Nothing);
         assert!(matches!(held(Some(dir.path()), 1), Held::Unreadable { .. }));
+    }
+
+    #[test]
+    fn a_look_that_panics_gives_its_place_to_the_next_one() {
+        let mut looks = Looks::default();
+        looks.waiting.extend((0..3 * AT_ONCE).map(|_| look(Vec::new())));
+        for _ in 0..AT_ONCE {
+            let at_work: Vec<_> = std::iter::from_fn(|| looks.next()).collect();
+            assert_eq!(at_work.len(), AT_ONCE);
+            let panics = std::thread::spawn(move || assert!(at_work.is_empty(), "it panics"));
+            assert!(panics.join().is_err());
+        }
+        assert_eq!(looks.waiting.len(), AT_ONCE);
     }
 
     #[test]

@@ -86,6 +86,11 @@ impl Output {
         self.end.is_some_and(|end| self.taken >= end)
     }
 
+    /// No more is expected than is here.
+    pub(super) fn close(&mut self) {
+        self.end = Some(self.expected());
+    }
+
     /// Forgets what is not committed: it comes again.
     pub(super) fn rewind(&mut self) {
         self.pending.clear();

@@ -526,6 +526,8 @@ impl Driver {
         }
         match self.run(now) {
             Status::More => self.out.push(Do::Again),
+            // It was ended instead: nothing follows its last words.
+            Status::Waiting if self.ending.is_some() => {}
             Status::Waiting => self.perform(now),
             Status::Done(ended) => self.finish(ended.result, ended.error.as_deref(), now),
         }

@@ -394,7 +394,7 @@ impl Driver {
     pub(super) fn fail(&mut self, step: &StepId, kind: FailureKind, message: String, now: Now) {
         self.ends.remove(step);
         if let Some(output) = self.outputs.get_mut(step) {
-            output.end = Some(output.expected());
+            output.close();
         }
         let cancelled = self.steps.get(step).is_some_and(|o| o.cancelled);
         let outcome = if cancelled { Outcome::Cancelled } else { Outcome::Failed(Failure { kind, message }) };

@@ -202,10 +202,10 @@ mod tests {
     use pipeline::act::Granted;
     use pipeline::program::Program;
     use remoting::ops::StepState;
-    use store::InboxRow;
+    use store::{Effect, InboxRow, MAX_RECORDS};
 
     use super::*;
-    use crate::driver::Event;
+    use crate::driver::{Event, MAX_JOURNAL};
     use crate::driver::{a_beginning, first_facts};
     use crate::{Delivery, delivery_text};
 
@@ -325,5 +325,77 @@ mod tests {
             assert_eq!(upto(tell(&mut driver, print(at * 256 * 1024, piece), now)), None);
         }
         assert_eq!(upto(tell(&mut driver, print(1024 * 1024, piece), now)), Some(1536 * 1024));
+    }
+
+    /// The log of the write that ends the build, which has nothing else, and up to where it has the output of a step.
+    fn last_log(acts: Vec<Do>, log_end: u64) -> (String, u64) {
+        let write =
+            acts.into_iter().find_map(|act| if let Do::Write(write) = act { Some(write) } else { None });
+        let write = write.expect("it writes its end");
+        assert!(matches!(write.effects[..], [Effect::Finish { .. }]) && write.records.is_empty());
+        let (mut log, mut raw) = (Vec::new(), 0);
+        for chunk in &write.chunks {
+            assert_eq!(chunk.offset, log_end + log.len() as u64);
+            log.extend_from_slice(&chunk.bytes);
+            if !chunk.step.is_empty() {
+                assert_eq!(chunk.raw_from, raw);
+                raw = chunk.raw_to;
+            }
+        }
+        assert_eq!(write.log_end, log_end + log.len() as u64);
+        (String::from_utf8(log).unwrap(), raw)
+    }
+
+    #[test]
+    fn the_begin_of_a_line_is_in_the_log_of_a_build_that_is_ended_before_its_last_words() {
+        type End = fn(&mut Driver) -> Event;
+        let over: End = |driver| {
+            driver.facts.journal = MAX_JOURNAL + 1;
+            Event::Tick
+        };
+        let refused: End = |_| Event::Refused(store::Error::Limit("too much".to_owned()));
+        let large = "ERROR: what its steps gave back of this build is over its limit of 268435456 bytes";
+        // the first line is in flight when the build is ended
+        for (end, lines, why) in [(over, 0, large), (refused, 1, "too much"), (refused, 2, "too much")] {
+            let now = Now { wall: Millis(0), elapsed: Duration::ZERO };
+            let (mut driver, node, step) = stepping(now);
+            let report = |report| Event::Report {
+                node: node.clone(),
+                report: FromAgent { build: BuildId(1), fence: Fence::first(1), report },
+            };
+            tell(&mut driver, Event::LinkUp { node: node.clone(), instance: String::new() }, now);
+            tell(&mut driver, report(Report::Claimed { steps: Vec::new(), rebooted: false }), now);
+            let log_end = driver.log_end;
+            for (n, text) in std::iter::repeat_n("a\n", lines).chain(["bc"]).enumerate() {
+                let (offset, bytes) = (2 * n as u64, Bytes::from_static(text.as_bytes()));
+                driver.handle(report(Report::Output { step: step.clone(), offset, bytes }), now);
+            }
+            let event = end(&mut driver);
+            let (log, raw) = last_log(driver.handle(event, now), log_end);
+            let printed = format!("{}bc", "a\n".repeat(lines));
+            assert_eq!(log, format!("{printed}[Pipeline] End of Pipeline\n{why}\nFinished: FAILURE\n"));
+            assert_eq!(raw, printed.len() as u64);
+        }
+    }
+
+    #[test]
+    fn a_build_that_can_not_go_on_writes_no_more_than_its_end() {
+        let at = |seconds: u8| Now {
+            wall: Millis(i64::from(seconds) * 1_000),
+            elapsed: Duration::from_secs(seconds.into()),
+        };
+        let source = "parallel a: { sleep 1; echo 'x' }, b: { sleep 2 }";
+        let program = Arc::new(Program::compile(source).unwrap());
+        let began = a_beginning(&program);
+        let mut driver = Driver::begin(first_facts(false), &program, began, source.to_owned(), "", at(0));
+        tell(&mut driver, Event::Tick, at(0));
+        assert_eq!(driver.open_steps().count(), 2);
+        let acts = driver.handle(Event::Tick, at(1));
+        assert!(acts.iter().any(|act| matches!(act, Do::Write(_))), "one has slept");
+        driver.records = MAX_RECORDS;
+        let log_end = driver.log_end;
+        // the other one has slept, too
+        let (log, _) = last_log(driver.handle(Event::Committed, at(3)), log_end);
+        assert!(log.ends_with("Finished: FAILURE\n"), "{log}");
     }
 }

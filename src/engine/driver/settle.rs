@@ -146,12 +146,11 @@ impl Driver {
                 }
             }
             store::Error::Limit(why) if self.ending.is_none() => {
-                // Nothing of the write has happened: its place is taken by the end of the build.
-                if let Some(flight) = self.in_flight.take() {
-                    self.log_end = flight.write.chunks.first().map_or(flight.write.log_end, |c| c.offset);
-                }
-                self.next = Draft::default();
-                self.arrived.clear();
+                // Nothing of the write has happened: its place is taken by the end of the build, which has its log.
+                let mut chunks = self.in_flight.take().map(|flight| flight.write.chunks).unwrap_or_default();
+                chunks.append(&mut self.next.chunks);
+                let log = chunks.iter().map(|chunk| chunk.bytes.len()).sum();
+                self.next = Draft { chunks, log, ..Draft::default() };
                 self.finish(BuildResult::Failure, Some(&why), now);
             }
             store::Error::NotFound(_)
@@ -207,6 +206,8 @@ impl Driver {
         if self.ending.is_some() {
             return;
         }
+        // Of a line that goes on it has the begin: nobody hears the rest.
+        self.outputs.values_mut().for_each(Output::close);
         self.drain_outputs(now);
         self.arrived.clear();
         self.say_pipeline("End of Pipeline", now);

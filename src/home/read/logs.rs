@@ -21,23 +21,28 @@ const READERS: usize = 16;
 #[async_trait::async_trait]
 impl Logs for Home {
     async fn log(&self, build: BuildId, from: u64, max: usize) -> Result<Option<LogSlice>> {
-        let Some(Known { end, building, archived }) = known(&self.pool, build).await? else {
+        let Some(Known { end, building, mut object }) = known(&self.pool, build).await? else {
             return Ok(None);
         };
         // What is committed after this look waits for the next call, so `end` and `building` belong to the bytes.
         let stop = end.min(from.saturating_add(max as u64));
         let mut slice = LogSlice { bytes: Vec::new(), end, building };
-        if !archived {
+        let mut next = from;
+        if object.is_none() {
             from_rows(&self.pool, build, (from, stop), &mut slice.bytes).await?;
+            next += slice.bytes.len() as u64;
+            if next < stop {
+                // It has become one meanwhile; or the build was deleted.
+                object = archived(&self.pool, build).await?;
+            }
         }
-        let next = from + slice.bytes.len() as u64;
-        if next < stop {
-            // It is an object, or has become one meanwhile; or the build was deleted.
-            if let Some(reader) = self.reader(build).await? {
-                match reader.bytes(next, usize::try_from(stop - next).unwrap_or(usize::MAX)).await? {
-                    Some(bytes) => slice.bytes.extend(bytes),
-                    None => self.gone(build, &reader.log().object).await?,
-                }
+        if next < stop
+            && let Some(log) = object
+            && let Some(reader) = self.reader(build, log).await?
+        {
+            match reader.bytes(next, usize::try_from(stop - next).unwrap_or(usize::MAX)).await? {
+                Some(bytes) => slice.bytes.extend(bytes),
+                None => self.gone(build, &reader.log().object).await?,
             }
         }
         Ok(Some(slice))
@@ -56,7 +61,8 @@ impl Logs for Home {
 impl Home {
     /// `None`: the log is no object.
     async fn archived_chunks(&self, build: BuildId, from: u64) -> Result<Option<Vec<Chunk>>> {
-        let Some(reader) = self.reader(build).await? else { return Ok(None) };
+        let Some(log) = archived(&self.pool, build).await? else { return Ok(None) };
+        let Some(reader) = self.reader(build, log).await? else { return Ok(None) };
         let chunks = reader.chunks(from).await?;
         if chunks.is_none() {
             self.gone(build, &reader.log().object).await?;
@@ -64,9 +70,8 @@ impl Home {
         Ok(Some(chunks.unwrap_or_default()))
     }
 
-    /// `None`: the log is no object.
-    async fn reader(&self, build: BuildId) -> Result<Option<Reader>> {
-        let Some(log) = archived(&self.pool, build).await? else { return Ok(None) };
+    /// `None`: the build was deleted, and the object with it.
+    async fn reader(&self, build: BuildId, log: ArchivedLog) -> Result<Option<Reader>> {
         let key = log.object.clone();
         let reader = self.archives.reader(&self.objects, log).await?;
         if reader.is_none() {
@@ -115,18 +120,20 @@ impl Archives {
 struct Known {
     end: u64,
     building: bool,
-    archived: bool,
+    /// Where it is, if it is an object.
+    object: Option<ArchivedLog>,
 }
 
 async fn known(pool: &Pool, build: BuildId) -> Result<Option<Known>> {
     pool.first(
-        "SELECT COALESCE(running.log_end, build.log_end), build.ended_at, archive.object \
+        "SELECT COALESCE(running.log_end, build.log_end), build.ended_at, archive.object, archive.directory, archive.size \
          FROM build LEFT JOIN running ON running.build = build.id \
          LEFT JOIN archive ON archive.build = build.id WHERE build.id = $1",
         args![build],
         |row| {
             let building = row.int_or_null(1)?.is_none();
-            Ok(Known { end: row.size(0)?, building, archived: row.text_or_null(2)?.is_some() })
+            let object = row.text_or_null(2)?.map(|object| archived_log(row, object, 3)).transpose()?;
+            Ok(Known { end: row.size(0)?, building, object })
         },
     )
     .await
@@ -135,9 +142,12 @@ async fn known(pool: &Pool, build: BuildId) -> Result<Option<Known>> {
 /// Where a log is, if it is an object.
 pub(super) async fn archived(pool: &Pool, build: BuildId) -> Result<Option<ArchivedLog>> {
     let sql = "SELECT object, directory, size FROM archive WHERE build = $1 AND object IS NOT NULL";
-    let log =
-        |row: &Row| Ok(ArchivedLog { object: row.text(0)?, directory: row.size(1)?, size: row.size(2)? });
-    pool.first(sql, args![build], log).await
+    pool.first(sql, args![build], |row| archived_log(row, row.text(0)?, 1)).await
+}
+
+/// The key of the object, and two columns.
+fn archived_log(row: &Row, object: String, at: usize) -> sqlx::Result<ArchivedLog> {
+    Ok(ArchivedLog { object, directory: row.size(at)?, size: row.size(at + 1)? })
 }
 
 /// Bytes from one offset to another, fewer when there are no rows any more.

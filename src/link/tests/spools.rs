@@ -10,8 +10,9 @@ use remoting::spools::{SpoolAsked, SpoolsAsked, SpoolsOf, SpoolsTold};
 use store::{Write, Writer};
 use support::{Agent, Replica, joined_at, mac, replica};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 fn of(instance: &str, millis: u64) -> SpoolsOf {
     let steps = vec![SpoolAsked { step: "1".into(), first: 3 }];
@@ -78,25 +79,54 @@ async fn whoever_asks_hears_at_once_that_the_connection_has_ended() {
     assert_eq!(asking.await.unwrap(), Err("its connection ended before it answered".to_owned()));
 }
 
+#[tokio::test]
+async fn more_questions_than_an_agent_takes_are_refused_and_its_link_stays() {
+    let replica = replica().await;
+    let mut agent = welcomed(&replica, true).await;
+    let mut asking = JoinSet::new();
+    for _ in 0..6_000 {
+        let links = replica.links.clone();
+        asking.spawn(async move { links.spools(&of("i-1", 3_600_000)).await });
+    }
+    let refused = Err("its connection takes nothing more now".to_owned());
+    assert_eq!(asking.join_next().await.unwrap().unwrap(), refused);
+    let ask = asked(&mut agent).await;
+    agent.say(Frame::Spooled { ask, told: kept() }).await;
+    let mut answer = refused.clone();
+    while answer == refused {
+        answer = asking.join_next().await.unwrap().unwrap();
+    }
+    assert_eq!(answer, Ok(kept()));
+}
+
 /// A replica that gives one answer, and tells what it was asked.
 async fn peer(status: &'static str, body: &'static str) -> (String, oneshot::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (asked, heard) = oneshot::channel();
     tokio::spawn(async move {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let mut request = String::new();
-        while !request.ends_with("}]}}") {
-            let mut piece = [0; 4096];
-            let length = stream.read(&mut piece).await.unwrap();
-            assert!(length > 0, "{request}");
-            request.push_str(std::str::from_utf8(&piece[..length]).unwrap());
-        }
+        let (mut stream, request) = request(&listener).await;
         asked.send(request).unwrap();
-        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-        stream.write_all(answer.as_bytes()).await.unwrap();
+        answer(&mut stream, status, body).await;
     });
     (address, heard)
+}
+
+async fn request(listener: &TcpListener) -> (TcpStream, String) {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut request = String::new();
+    while !request.ends_with("}]}}") {
+        let mut piece = [0; 4096];
+        let length = stream.read(&mut piece).await.unwrap();
+        assert!(length > 0, "{request}");
+        request.push_str(std::str::from_utf8(&piece[..length]).unwrap());
+    }
+    (stream, request)
+}
+
+async fn answer(stream: &mut TcpStream, status: &str, body: &str) {
+    let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(answer.as_bytes()).await.unwrap();
 }
 
 /// A replica beside one at an address which has the agent's socket.
@@ -140,4 +170,18 @@ async fn the_replica_that_has_the_socket_is_asked_and_an_old_one_only_says_that_
             "a question is passed on once"
         );
     }
+}
+
+#[tokio::test]
+async fn an_agent_that_comes_here_while_it_is_asked_elsewhere_is_asked_here() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let replica = beside(listener.local_addr().unwrap().to_string()).await;
+    let links = replica.links.clone();
+    let asking = tokio::spawn(async move { links.spools(&of("i-1", 20_000)).await });
+    let (mut stream, _) = request(&listener).await;
+    let mut agent = welcomed(&replica, true).await;
+    answer(&mut stream, "200 OK", "{\"Err\":\"no connection\"}").await;
+    let ask = asked(&mut agent).await;
+    agent.say(Frame::Spooled { ask, told: kept() }).await;
+    assert_eq!(asking.await.unwrap(), Ok(kept()));
 }

@@ -151,6 +151,15 @@ async fn of_a_build_that_has_ended_agents_hold_spools_or_nothing() {
     });
     let checked = site.admin().json(PATH).await;
     assert_eq!((&checked["spools"]["asked"], &checked["spools"]["forgotten"]), (&json!(1), &json!(1)));
+    // who can't say now may keep something
+    for busy in [Err("busy".to_owned()), Ok(SpoolsTold::Failed { why: "busy".to_owned() })] {
+        let answered = u64::from(busy.is_ok());
+        *site.nobody.spools.lock() = Box::new(move |_| busy.clone());
+        let checked = site.admin().json(PATH).await;
+        let spools = &checked["spools"];
+        assert_eq!((&spools["asked"], &spools["forgotten"]), (&json!(answered), &json!(0)));
+        assert_eq!((&spools["unreachable"], &checked["checked"]), (&json!(["mac: busy"]), &json!(true)));
+    }
     // it was not there when the build ended
     spooled(&site, "ab\nC\n");
     let checked = site.admin().json(PATH).await;

@@ -20,10 +20,10 @@ use bytes::Bytes;
 use futures_util::stream;
 use model::{BuildId, JobName};
 use remoting::spools::SpoolsOf;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use store::{Build, Store, Which};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::act::builds::found;
 use crate::error::Error;
@@ -34,7 +34,7 @@ use crate::reply::{self, Reply};
 use crate::request::Asked;
 use ask::Kept;
 use check::{Check, Committed, Found};
-use spools::{Agent, Agents, Printed, Spools};
+use spools::{Agent, Journal, Printed, Spools};
 
 /// How many a replica checks at once: each reads as fast as the store gives.
 const AT_ONCE: usize = 2;
@@ -120,14 +120,13 @@ fn lively(work: impl Future<Output = String> + Send + 'static) -> Body {
 }
 
 async fn report(walk: Walk, build: Build, permit: OwnedSemaphorePermit) -> String {
-    let done = timeout(LONGEST, walk.whole(build.id)).await;
+    let done = walk.whole(build.id, Instant::now() + LONGEST).await;
     drop(permit);
     let (job, number) = (build.job.to_string(), build.number);
-    let gone = matches!(done, Ok(Err(Error::NotFound(_))));
+    let gone = matches!(done, Err(Error::NotFound(_)));
     let (walked, why) = match done {
-        Ok(Ok(walked)) => (Some(walked), None),
-        Ok(Err(error)) => (None, Some(error.to_string())),
-        Err(_) => (None, Some(format!("the check took longer than {} min", LONGEST.as_secs() / 60))),
+        Ok(walked) => (Some(walked), None),
+        Err(error) => (None, Some(error.to_string())),
     };
     let seen = walked.as_ref().map_or(&build, |walked| &walked.build);
     let (building, result, compared) =
@@ -150,18 +149,6 @@ async fn report(walk: Walk, build: Build, permit: OwnedSemaphorePermit) -> Strin
     serde_json::to_string(&report).unwrap_or_default()
 }
 
-/// What is looked at of a record of the journal.
-#[derive(Deserialize)]
-struct Line {
-    outcome: Option<EndOf>,
-}
-
-#[derive(Deserialize)]
-struct EndOf {
-    step: String,
-    raw: Option<u64>,
-}
-
 /// The eyes of one check.
 struct Walk {
     store: Arc<dyn Store>,
@@ -171,8 +158,19 @@ struct Walk {
     first: Option<u64>,
 }
 
-struct Walked {
+/// The log is checked, and agents were not asked yet.
+struct Checked {
     /// As it was when the check began.
+    build: Build,
+    compared: bool,
+    object: Option<String>,
+    journal: Journal,
+    kept: Kept,
+    printed: Printed,
+    check: Check,
+}
+
+struct Walked {
     build: Build,
     compared: bool,
     object: Option<String>,
@@ -181,16 +179,23 @@ struct Walked {
 }
 
 impl Walk {
-    async fn whole(&self, id: BuildId) -> Result<Walked, Error> {
+    /// Asking agents has what is left of the time; when that is over, the check of the log counts all the same.
+    async fn whole(&self, id: BuildId, until: Instant) -> Result<Walked, Error> {
+        let late = |_| Error::Later(format!("the check took longer than {} min", LONGEST.as_secs() / 60));
+        let checked = timeout_at(until, self.log(id, until)).await.map_err(late)??;
+        self.spools(checked, until).await
+    }
+
+    async fn log(&self, id: BuildId, until: Instant) -> Result<Checked, Error> {
         // before its row: all of that is below the end that the row says
         let before = self.committed(id).await?;
         let build = self.build(id).await?;
         let end = build.log_end;
         let mut check = Check::new(self.first);
-        let named = if build.building() { None } else { Some(self.named(id).await?) };
+        let journal = if build.building() { None } else { Some(self.journal(id).await?) };
         // summing all that it has printed would be for nothing when nobody keeps anything of it
-        let kept = match &named {
-            Some(agents) => ask::kept(&self.agents, id, agents.all()).await,
+        let kept = match &journal {
+            Some(journal) => ask::kept(&self.agents, id, journal.agents(), until).await,
             None => Kept::Some,
         };
         let mut printed = matches!(kept, Kept::Some).then(Printed::default);
@@ -201,23 +206,25 @@ impl Walk {
             check.ends_at(end);
         }
         self.records(id, &mut check).await?;
-        if build.building() {
-            check.not_below(&before);
-        } else if whole {
-            self.ends(id, &mut check).await?;
+        match &journal {
+            Some(journal) if whole => {
+                journal.ends.iter().for_each(|(step, raw)| check.step_ended(step, *raw));
+            }
+            Some(_) => {}
+            None => check.not_below(&before),
         }
         let after = self.committed(id).await?;
         let still = self.build(id).await?.building();
         if still {
             check.not_above(&after);
         }
-        let agents = match named {
-            Some(agents) => agents,
-            None => self.named(id).await?,
+        let journal = match journal {
+            Some(journal) => journal,
+            None => self.journal(id).await?,
         };
-        let spools = self.spools(id, (&agents, kept), &printed.unwrap_or_default(), &mut check).await?;
         let object = self.read(|| self.store.archived(id)).await?.map(|log| log.object);
-        Ok(Walked { compared: build.building() == still, build, object, spools, found: check.found() })
+        let (compared, printed) = (build.building() == still, printed.unwrap_or_default());
+        Ok(Checked { build, compared, object, journal, kept, printed, check })
     }
 
     async fn build(&self, id: BuildId) -> Result<Build, Error> {
@@ -278,64 +285,40 @@ impl Walk {
         }
     }
 
-    /// What the steps of a build that has ended have printed, as its journal says.
-    async fn ends(&self, id: BuildId, check: &mut Check) -> Result<(), Error> {
-        self.journal(id, |record| {
-            if let Ok(Line { outcome: Some(EndOf { step, raw: Some(raw) }) }) = serde_json::from_slice(record)
-            {
-                check.step_ended(&step, raw);
-            }
-        })
-        .await
-    }
-
-    /// Each record of the journal.
-    async fn journal(&self, id: BuildId, mut each: impl FnMut(&[u8])) -> Result<(), Error> {
-        let mut from = 0;
+    async fn journal(&self, id: BuildId) -> Result<Journal, Error> {
+        let (mut journal, mut from) = (Journal::default(), 0);
         loop {
             let page = self.read(|| self.store.journal(id, from)).await?;
             if page.is_empty() {
-                return Ok(());
+                return Ok(journal);
             }
             from = from.saturating_add(i64::try_from(page.len()).unwrap_or(i64::MAX));
-            page.iter().for_each(|record| each(record));
+            page.iter().for_each(|record| journal.record(record));
             tokio::task::yield_now().await;
         }
     }
 
-    /// Whom the journal names.
-    async fn named(&self, id: BuildId) -> Result<Agents, Error> {
-        let mut agents = Agents::default();
-        self.journal(id, |record| agents.record(record)).await?;
-        Ok(agents)
-    }
-
     /// Compares what the log has with the spools. They only grow, so they are looked at last.
-    async fn spools(
-        &self,
-        id: BuildId,
-        (agents, kept): (&Agents, Kept),
-        printed: &Printed,
-        check: &mut Check,
-    ) -> Result<Spools, Error> {
-        let mut spools = Spools::of(agents);
+    async fn spools(&self, checked: Checked, until: Instant) -> Result<Walked, Error> {
+        let Checked { build, compared, object, journal, kept, printed, mut check } = checked;
+        let mut spools = Spools::of(&journal);
         let answers = match kept {
             Kept::None(answers) => answers,
             Kept::Some => {
                 let questions = |agent: Agent| {
-                    let questions = printed.questions(id, &agent, agents);
+                    let questions = printed.questions(build.id, &agent, &journal);
                     (agent, questions)
                 };
-                ask::all(&self.agents, agents.all().into_iter().map(questions).collect()).await
+                ask::all(&self.agents, journal.agents().into_iter().map(questions).collect(), until).await
             }
         };
         // it may have ended, and its spools gone, since it was last looked at
-        let building = self.build(id).await?.building();
+        let building = self.build(build.id).await?.building();
         for (agent, answers) in answers {
-            let defects = spools.told(&agent, &answers, printed, building);
+            let defects = spools.told(&agent, &answers, &printed, building);
             defects.into_iter().for_each(|defect| check.note(defect));
         }
-        Ok(spools)
+        Ok(Walked { build, compared, object, spools, found: check.found() })
     }
 
     /// Waits for a store that is away.
@@ -353,9 +336,41 @@ impl Walk {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use http_body_util::BodyExt;
+    use pipeline::act::{Data, Granted, Outcome, Record, StepId};
 
     use super::*;
+    use crate::tests::{PIPELINE, Site};
+
+    /// The journal says that the agent of `mac` was given to the build.
+    fn granted() -> Vec<u8> {
+        let env = BTreeMap::from([(engine::INSTANCE_ENV.to_owned(), "i-mac".to_owned())]);
+        let (node, workspace, labels) = ("mac".to_owned(), "/w".to_owned(), Vec::new());
+        let granted = Granted { node, executor: 0, workspace, unix: true, labels, env };
+        let (step, outcome) = (StepId("0".to_owned()), Outcome::Done(Data::Granted(granted)));
+        serde_json::to_vec(&Record::Outcome { step, outcome, at: 1, raw: None }).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_log_that_is_checked_counts_though_there_is_no_time_to_ask_agents() {
+        let site = Site::new().await;
+        site.create("", "hello", PIPELINE).await;
+        site.admin().post("/job/hello/build").await;
+        let taken = site.take().await;
+        site.progress(&taken, 0, "text\n", vec![]).await;
+        let agents = Arc::clone(&site.nobody) as Arc<dyn ports::Spools>;
+        let walk = Walk { store: Arc::clone(&site.store), agents, patience: Duration::ZERO, first: None };
+        let mut checked = walk.log(taken.build, Instant::now() + LONGEST).await.unwrap();
+        checked.journal.record(&granted());
+        let walked = walk.spools(checked, Instant::now()).await.unwrap();
+        assert_eq!((walked.found.bytes, walked.found.defect_count), (5, 0));
+        let spools = serde_json::to_value(&walked.spools).unwrap();
+        assert_eq!((&spools["agents"], &spools["asked"]), (&1.into(), &0.into()));
+        let why = "mac: the time of the check was over before it answered";
+        assert_eq!(spools["unreachable"], serde_json::json!([why]));
+    }
 
     #[tokio::test]
     async fn an_answer_that_takes_long_shows_signs_of_life_and_is_json_all_the_same() {

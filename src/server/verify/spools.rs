@@ -27,13 +27,15 @@ const MAX_TOLD: usize = 100;
 /// Longest reason of an agent, in characters.
 const MAX_WHY: usize = 300;
 
-/// Which agents the journal names, and which steps each was given.
+/// Which agents the journal names, which steps each was given, and how much steps have printed.
 #[derive(Debug, Default)]
-pub(super) struct Agents {
+pub(super) struct Journal {
     /// Nodes by the id of the work folder.
     nodes: BTreeMap<String, NodeName>,
     /// Ids of work folders by step.
     steps: BTreeMap<String, String>,
+    /// Where the output of a step has ended.
+    pub(super) ends: BTreeMap<String, u64>,
 }
 
 /// An agent, as it is asked.
@@ -43,7 +45,7 @@ pub(super) struct Agent {
     pub(super) instance: String,
 }
 
-impl Agents {
+impl Journal {
     /// The next record of the journal.
     pub(super) fn record(&mut self, record: &[u8]) {
         match serde_json::from_slice(record) {
@@ -56,11 +58,14 @@ impl Agents {
                     self.nodes.insert(instance, node);
                 }
             }
+            Ok(Record::Outcome { step, raw: Some(raw), .. }) => {
+                self.ends.insert(step.0, raw);
+            }
             Ok(_) | Err(_) => {}
         }
     }
 
-    pub(super) fn all(&self) -> Vec<Agent> {
+    pub(super) fn agents(&self) -> Vec<Agent> {
         let agent =
             |(instance, node): (&String, &NodeName)| Agent { node: node.clone(), instance: instance.clone() };
         self.nodes.iter().map(agent).collect()
@@ -108,8 +113,8 @@ impl Printed {
     }
 
     /// What to ask an agent, in turn. One that was given nothing that has printed is asked whether it keeps the build.
-    pub(super) fn questions(&self, build: BuildId, agent: &Agent, agents: &Agents) -> Vec<SpoolsAsked> {
-        let given = |step: &&String| agents.steps.get(*step) == Some(&agent.instance);
+    pub(super) fn questions(&self, build: BuildId, agent: &Agent, journal: &Journal) -> Vec<SpoolsAsked> {
+        let given = |step: &&String| journal.steps.get(*step) == Some(&agent.instance);
         let asked = |step: &String| {
             let first = self.steps.get(step).map_or(0, |output| output.summed);
             SpoolAsked { step: step.clone(), first }
@@ -172,8 +177,8 @@ pub(super) struct Spools {
 }
 
 impl Spools {
-    pub(super) fn of(agents: &Agents) -> Spools {
-        Spools { agents: agents.nodes.len() as u64, ..Spools::default() }
+    pub(super) fn of(journal: &Journal) -> Spools {
+        Spools { agents: journal.nodes.len() as u64, ..Spools::default() }
     }
 
     fn unreachable(&mut self, agent: &Agent, why: &str) {

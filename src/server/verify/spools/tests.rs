@@ -20,8 +20,8 @@ fn intent(step: &str, instance: Option<&str>) -> Vec<u8> {
 }
 
 /// `mac` was given the steps 1 and 2, `linux` the step 3.
-fn agents() -> Agents {
-    let mut agents = Agents::default();
+fn journal() -> Journal {
+    let mut journal = Journal::default();
     for record in [
         granted("0", "mac", "i-mac"),
         intent("1", Some("i-mac")),
@@ -35,9 +35,9 @@ fn agents() -> Agents {
         intent("7", None),
         b"no record".to_vec(),
     ] {
-        agents.record(&record);
+        journal.record(&record);
     }
-    agents
+    journal
 }
 
 fn mac() -> Agent {
@@ -79,39 +79,39 @@ fn judged(
     answer: impl Fn(&SpoolsAsked) -> Result<SpoolsTold, String>,
     building: bool,
 ) -> (Spools, Vec<Defect>) {
-    let agents = agents();
-    let questions = printed.questions(BUILD, &mac(), &agents);
+    let journal = journal();
+    let questions = printed.questions(BUILD, &mac(), &journal);
     let answers: Vec<_> = questions.into_iter().map(|asked| (asked.clone(), answer(&asked))).collect();
-    let mut spools = Spools::of(&agents);
+    let mut spools = Spools::of(&journal);
     let defects = spools.told(&mac(), &answers, printed, building);
     (spools, defects)
 }
 
 #[test]
 fn the_journal_says_which_agents_have_which_steps() {
-    let agents = agents();
+    let journal = journal();
     let named: Vec<(String, String)> =
-        agents.all().into_iter().map(|agent| (agent.node.to_string(), agent.instance)).collect();
+        journal.agents().into_iter().map(|agent| (agent.node.to_string(), agent.instance)).collect();
     let agent = |node: &str| (node.to_owned(), format!("i-{node}"));
     assert_eq!(named, [agent("linux"), agent("mac")]);
     let mut all = printed("1", &[(0, (0, 2), "ab")]);
     for step in ["2", "3", "6", "7", "99"] {
         all.steps.extend(printed(step, &[(9, (0, 1), "x")]).steps);
     }
-    let asked = all.questions(BUILD, &mac(), &agents);
+    let asked = all.questions(BUILD, &mac(), &journal);
     let step = |step: &str, first| SpoolAsked { step: step.to_owned(), first };
     let steps = vec![step("1", 2), step("2", 1)];
     assert_eq!(asked, [SpoolsAsked { build: BUILD, millis: 5_000, steps }]);
-    let nothing = Printed::default().questions(BUILD, &mac(), &agents);
+    let nothing = Printed::default().questions(BUILD, &mac(), &journal);
     assert_eq!(nothing, [question(BUILD, Vec::new())]);
 }
 
 #[test]
 fn a_question_is_short_and_has_time_for_what_is_to_be_summed() {
-    let mut agents = agents();
+    let mut journal = journal();
     let mut all = Printed::default();
     let mut print = |step: String, summed: u64| {
-        agents.record(&intent(&step, Some("i-mac")));
+        journal.record(&intent(&step, Some("i-mac")));
         all.steps.extend(printed(&step, &[(0, (0, 1), "x")]).steps);
         all.steps.get_mut(&step).unwrap().summed = summed;
     };
@@ -121,7 +121,7 @@ fn a_question_is_short_and_has_time_for_what_is_to_be_summed() {
     print("2.3".to_owned(), 1);
     print("2.4".to_owned(), u64::MAX);
     print("2.5".to_owned(), u64::MAX);
-    let questions = all.questions(BUILD, &mac(), &agents);
+    let questions = all.questions(BUILD, &mac(), &journal);
     let told: Vec<(usize, u64)> = questions.iter().map(|asked| (asked.steps.len(), asked.millis)).collect();
     let (whole, second) = (u64::MAX / BYTES_A_SECOND + MILLIS, MILLIS + 16_000);
     let wanted = [(200, 5_000), (200, 5_000), (1, 5_000), (1, 645_000), (1, second), (1, 5_000)];

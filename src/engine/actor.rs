@@ -122,7 +122,7 @@ impl Actor {
             stop: None,
             visible,
         };
-        actor.driver.beside(actor.shared.driving());
+        actor.driver.among(actor.shared.driving());
         if actor.driver.committed_writes() > 0 || actor.driver.facts().executor {
             actor.look();
         }
@@ -181,7 +181,6 @@ impl Actor {
     fn tick(&mut self) {
         self.again = false;
         self.wake = None;
-        self.driver.beside(self.shared.driving());
         match (self.muted, self.shared.cluster.may_send()) {
             (true, true) => {
                 self.muted = false;
@@ -263,6 +262,7 @@ impl Actor {
                 if std::mem::take(&mut self.allots) {
                     self.shared.hints.queue();
                 }
+                self.driver.among(self.shared.driving());
                 self.tell(Event::Committed);
                 for (kind, begun) in self.driver.take_begun() {
                     self.shared.metrics.steps.inc_by(kind, begun);

@@ -109,13 +109,19 @@ impl Lock {
 }
 
 /// A statement for many rows: `{head} ($1, $2), ($3, $4) {tail}` with `args` as rows of `width` values. `head` ends with
-/// `VALUES`. Nothing is done for no rows.
+/// `VALUES`. Without rows nothing is done.
 #[derive(Clone, Copy)]
 pub(crate) struct Many<'a> {
-    pub(crate) head: &'a str,
-    pub(crate) width: usize,
-    pub(crate) args: &'a [Arg<'a>],
-    pub(crate) tail: &'a str,
+    head: &'a str,
+    width: usize,
+    args: &'a [Arg<'a>],
+    tail: &'a str,
+}
+
+impl<'a> Many<'a> {
+    pub(crate) fn new(head: &'a str, width: usize, args: &'a [Arg<'a>], tail: &'a str) -> Many<'a> {
+        Many { head, width, args, tail }
+    }
 }
 
 /// The connection that writes.
@@ -222,21 +228,23 @@ impl Conn {
     /// order. PostgreSQL does all of them at once, as parts of one statement, in no order: each message and its answer take
     /// longer than what a statement does.
     pub(crate) async fn together(&mut self, all: &[Many<'_>]) -> sqlx::Result<Vec<Row>> {
+        let mut rows = Vec::new();
         match self {
             Conn::Sqlite(_) => {
-                let mut rows = Vec::new();
                 for Many { head, width, args, tail } in all {
                     rows = self.rows_many(head, *width, args, tail).await?;
                 }
-                Ok(rows)
             }
             Conn::Postgres(c) => {
                 let some: Vec<Many<'_>> = all.iter().filter(|many| !many.args.is_empty()).copied().collect();
-                let Some((last, others)) = some.split_last() else { return Ok(Vec::new()) };
-                let rows = arrays(others, *last)?.fetch_all(c).await?;
-                Ok(rows.into_iter().map(Row::Postgres).collect())
+                let Some((main, others)) = some.split_last() else { return Ok(rows) };
+                let found = arrays(others, *main)?.fetch_all(c).await?;
+                if all.last().is_some_and(|last| !last.args.is_empty()) {
+                    rows.extend(found.into_iter().map(Row::Postgres));
+                }
             }
         }
+        Ok(rows)
     }
 
     /// As `run_many`; the rows that the statements give, in no order.
@@ -323,8 +331,8 @@ impl Conn {
     }
 }
 
-/// The ids, the first ones again up to a power of two, so that there are few texts. Not empty.
-pub(crate) fn repeated(ids: &[i64]) -> Vec<Arg<'_>> {
+/// The ids, the first ones again up to a power of two, so that there are few texts.
+fn repeated(ids: &[i64]) -> Vec<Arg<'_>> {
     (0..ids.len().next_power_of_two()).map(|i| Arg::from(ids[i % ids.len()])).collect()
 }
 

@@ -19,7 +19,18 @@ struct Migration {
     name: &'static str,
     sqlite: &'static str,
     postgres: &'static str,
+    /// Statements that make PostgreSQL faster. A server that does not know one goes on without it.
+    perhaps: &'static [&'static str],
 }
+
+/// Text as logs and journals have it is compressed five times as fast as by PostgreSQL's own way, to nearly the same size.
+/// Known from PostgreSQL 14 on, unless it was built without.
+const LZ4: &[&str] = &[
+    "ALTER TABLE log ALTER COLUMN body SET COMPRESSION lz4",
+    "ALTER TABLE journal ALTER COLUMN body SET COMPRESSION lz4",
+];
+/// What a server says of a statement that it does not know: a syntax error, or a feature that is not supported.
+const UNKNOWN: [&str; 2] = ["42601", "0A000"];
 
 const MIGRATIONS: &[Migration] = &[
     Migration {
@@ -27,6 +38,7 @@ const MIGRATIONS: &[Migration] = &[
         name: "first",
         sqlite: include_str!("migrations/sqlite/0001_first.sql"),
         postgres: include_str!("migrations/postgres/0001_first.sql"),
+        perhaps: LZ4,
     },
     // What a version may do to a home that the one before goes on using.
     #[cfg(feature = "next")]
@@ -35,6 +47,7 @@ const MIGRATIONS: &[Migration] = &[
         name: "next",
         sqlite: include_str!("migrations/sqlite/next.sql"),
         postgres: include_str!("migrations/postgres/next.sql"),
+        perhaps: &[],
     },
 ];
 
@@ -99,6 +112,18 @@ async fn create_table(conn: &mut Conn) -> sqlx::Result<()> {
     conn.run(LOCK_ROW, args![]).await.map(drop)
 }
 
+async fn perhaps(conn: &mut Conn, sql: &'static str) -> sqlx::Result<()> {
+    conn.script("SAVEPOINT perhaps").await?;
+    match conn.script(sql).await {
+        Ok(()) => conn.script("RELEASE SAVEPOINT perhaps").await,
+        Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| UNKNOWN.contains(&&*code)) => {
+            tracing::info!(%error, sql, "the database does not know a way to be faster");
+            conn.script("ROLLBACK TO SAVEPOINT perhaps").await
+        }
+        Err(error) => Err(error),
+    }
+}
+
 async fn apply(conn: &mut Conn, now: i64) -> Result<(), OpenError> {
     conn.run("UPDATE migration SET applied_at = $1 WHERE number = 0", args![now]).await?;
     let rows = conn.rows("SELECT number, checksum FROM migration WHERE number > 0", args![]).await?;
@@ -117,6 +142,11 @@ async fn apply(conn: &mut Conn, now: i64) -> Result<(), OpenError> {
             Some(_) => return Err(OpenError::Changed { number: migration.number }),
             None => {
                 conn.script(sql).await?;
+                if let Conn::Postgres(_) = conn {
+                    for sql in migration.perhaps {
+                        perhaps(conn, sql).await?;
+                    }
+                }
                 conn.run(
                     "INSERT INTO migration (number, name, checksum, applied_at) VALUES ($1, $2, $3, $4)",
                     args![migration.number, migration.name, &checksum, now],

@@ -1,5 +1,5 @@
 //! How much of what an agent reported waits in the mailboxes of builds. Those have no limit of their own: a build never
-//! makes a socket wait that others use. An agent that keeps to its credit stays far below the limit.
+//! makes a socket wait that others use. An agent that keeps to its credit stays below the limit with up to a hundred steps that print.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

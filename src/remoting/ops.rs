@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// Bytes in one frame of output or file content.
 pub const MAX_PIECE: usize = 32 * 1024;
 /// Bytes of an op's content that may be sent ahead of what was taken. Output of a step may be sent at least so far ahead of
-/// what is committed; its owner allows more while few builds print.
+/// what is committed; an owner of few builds allows more.
 pub const CREDIT: u64 = 256 * 1024;
 /// Largest spool of a step.
 pub const MAX_SPOOL: u64 = 10 * 1024 * 1024 * 1024;

@@ -13,6 +13,8 @@ use super::{Driver, MAX_LOG, Now};
 
 /// A line that is longer is cut.
 const MAX_LINE: usize = 16 * 1024;
+/// Output of one chunk: who reads a log holds some chunks at once.
+const MAX_CHUNK: usize = 256 * 1024;
 /// A line that does not end is shown after that time.
 const PATIENCE: Duration = Duration::from_millis(300);
 
@@ -197,7 +199,7 @@ impl Driver {
     pub(super) fn drain_outputs(&mut self, now: Now) -> Vec<(StepId, u64)> {
         let mut taken = Vec::new();
         let steps: Vec<StepId> = self.outputs.keys().cloned().collect();
-        let share = (MAX_LOG / steps.len().max(1)).max(2 * MAX_LINE);
+        let share = (MAX_LOG / steps.len().max(1)).clamp(2 * MAX_LINE, MAX_CHUNK);
         for step in steps {
             while self.next.log < MAX_LOG {
                 let Some(output) = self.outputs.get_mut(&step) else { break };

@@ -47,8 +47,8 @@ const SAID: Duration = Duration::from_secs(5);
 const RETRY: Duration = Duration::from_millis(250);
 /// Bytes of log in one write.
 const MAX_LOG: usize = 1024 * 1024;
-/// What steps may print ahead of what is committed, all together, of all builds of a replica. The more of them, the less
-/// each may, but never less than [`remoting::ops::CREDIT`]: what waits is kept in memory.
+/// What steps may print ahead of what is committed, those of all builds of a replica together. The more steps, the less
+/// each, but [`remoting::ops::CREDIT`] in any case.
 const ROOM: u64 = 2 * 1024 * 1024;
 /// Bytes of a build's journal, with the texts that its records name: whoever adopts it reads them all.
 const MAX_JOURNAL: u64 = 256 * 1024 * 1024;
@@ -218,7 +218,7 @@ pub struct Driver {
     /// Acts in flight: intent committed (`sent` false: not yet), no outcome arrived.
     steps: BTreeMap<StepId, Open>,
     outputs: BTreeMap<StepId, Output>,
-    /// How many builds this replica drives, this one too.
+    /// See [`Driver::among`].
     builds: usize,
     /// How processes ended whose output is not all here yet.
     ends: BTreeMap<StepId, Result<(i32, Option<String>), String>>,
@@ -351,8 +351,8 @@ impl Driver {
         self.set_back = true;
     }
 
-    /// How many builds this replica drives, this one too. They share the memory for output that is not committed.
-    pub fn beside(&mut self, builds: usize) {
+    /// So many builds are driven by this replica, this one too. They share the memory for output that is not committed.
+    pub fn among(&mut self, builds: usize) {
         self.builds = builds;
     }
 

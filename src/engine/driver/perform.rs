@@ -224,7 +224,6 @@ impl Driver {
     /// Asks for the output from where it is committed. When that is said again on a link, the agent may be following
     /// already and send nothing twice: then what is here stays.
     pub(super) fn follow(&mut self, node: &model::NodeName, step: &StepId) {
-        let credit = self.credit();
         let first = self.sessions.get_mut(node).is_none_or(|s| s.followed.insert(step.clone()));
         let committed = self.facts.raw.get(&step.0).copied().unwrap_or(0);
         let output = self.outputs.entry(step.clone()).or_insert_with(|| Output::from(committed));
@@ -233,32 +232,33 @@ impl Driver {
             true => {}
             false => output.skip(),
         }
+        let credit = credit(self.builds, self.outputs.len());
+        let Some(output) = self.outputs.get_mut(step) else { return };
         // The agent may have been given more, when fewer builds were driven here.
         output.upto = output.upto.max(output.committed + credit);
         let (from, upto) = (output.expected(), output.upto);
         self.send(node, Command::Follow { step: step.to_string(), from, upto });
     }
 
-    /// How far a step of this build may print ahead of what is committed. While few print, one write may be on its way to
-    /// the disk, however slow that is, and the next one be full.
-    fn credit(&self) -> u64 {
-        let steps = (self.builds * self.outputs.len()).max(1) as u64;
-        (ROOM / steps).clamp(CREDIT, MAX_LOG as u64)
-    }
-
     /// Room for more output, as soon as a quarter of the credit is free.
     pub(super) fn raw_committed(&mut self, step: &StepId, raw: u64, now: Now) {
-        let credit = self.credit();
+        let credit = credit(self.builds, self.outputs.len());
         let Some(output) = self.outputs.get_mut(step) else { return };
         output.committed = output.committed.max(raw);
         self.facts.raw.insert(step.0.clone(), output.committed);
         let (upto, from) = (output.committed + credit, output.expected());
-        if upto >= output.upto + credit / 4 && output.end.is_none_or(|end| from < end) {
-            output.room(upto, now);
-            if let Some(node) = self.node_of(step) {
-                self.send(&node, Command::Follow { step: step.to_string(), from, upto });
-            }
+        if upto < output.upto + credit / 4 || output.end.is_some_and(|end| from >= end) {
+            return;
         }
+        let Some(node) = self.node_of(step) else { return };
+        // Over a new link the agent begins where `follow` says, which tells the room, too.
+        if self.sessions.get(&node).is_none_or(|session| !session.followed.contains(step)) {
+            return;
+        }
+        if let Some(output) = self.outputs.get_mut(step) {
+            output.room(upto, now);
+        }
+        self.send(&node, Command::Follow { step: step.to_string(), from, upto });
     }
 
     fn cancel(&mut self, step: &StepId, reason: &str, now: Now) {
@@ -406,5 +406,25 @@ impl Driver {
         let open = self.steps.get(step)?;
         let place = open.act.kind.place()?;
         self.instances.get(&place.node).map(|(name, _)| name.clone())
+    }
+}
+
+/// How far each of so many steps of a build, of so many builds, may print ahead of what is committed. It is 1 MiB, as much as
+/// one write takes, while a replica has little to do: half of it may be on the way to the disk, however slow that is, and the
+/// other half come meanwhile.
+fn credit(builds: usize, steps: usize) -> u64 {
+    (ROOM / (builds * steps).max(1) as u64).clamp(CREDIT, MAX_LOG as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_steps_the_less_each_may_print_ahead_of_what_is_committed() {
+        let kib = |builds, steps| credit(builds, steps) / 1024;
+        assert_eq!([kib(1, 0), kib(1, 1), kib(2, 1), kib(1, 2)], [1024; 4]);
+        assert_eq!([kib(4, 1), kib(1, 4), kib(2, 2)], [512; 3]);
+        assert_eq!([kib(8, 1), kib(1, 9), kib(1000, 100)], [256; 3]);
     }
 }

@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fewer_builds_the_further_a_step_may_print_ahead_and_never_less_than_it_was_told() {
+    fn a_step_may_print_as_far_ahead_as_it_was_told_though_more_builds_run_now() {
         let now = Now { wall: Millis(0), elapsed: Duration::ZERO };
         let (mut driver, node, step) = stepping(now);
         let report = |report| Event::Report {
@@ -318,7 +318,7 @@ mod tests {
         };
         let piece = 256 * 1024;
         assert_eq!(upto(tell(&mut driver, print(0, piece), now)), Some(1280 * 1024));
-        driver.beside(1000);
+        driver.among(1000);
         assert_eq!(upto(tell(&mut driver, print(256 * 1024, piece), now)), None);
         assert_eq!(upto(tell(&mut driver, claimed(), now)), Some(1280 * 1024));
         for at in 2..4 {

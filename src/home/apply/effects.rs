@@ -1,4 +1,4 @@
-//! What a guarded write changes. None of it can be refused.
+//! What a guarded write changes once its guard held: nothing of it is refused any more.
 
 use std::collections::BTreeMap;
 
@@ -83,7 +83,6 @@ impl<'a> Rows<'a> {
     }
 
     async fn write(&self, conn: &mut Conn) -> sqlx::Result<()> {
-        let many = |head, width, args, tail| Many { head, width, args, tail };
         let raw: Vec<Arg<'_>> = self
             .raw
             .iter()
@@ -97,11 +96,11 @@ impl<'a> Rows<'a> {
                        WHERE inbox.build = v.build AND inbox.row_key = v.row_key";
         let log = "INSERT INTO log (build, start, step, raw_from, raw_to, written_at, body, sum) VALUES";
         conn.together(&[
-            many("INSERT INTO journal (build, number, body) VALUES", 3, &self.journal, ""),
-            many(log, 8, &self.log, ""),
-            many("INSERT INTO raw (build, step, raw_to) VALUES", 3, &raw, further),
-            many("INSERT INTO wait (build, step, label, since) VALUES", 4, &self.waits, waiting),
-            many("WITH v (build, row_key) AS (VALUES", 2, &self.consumed, consume),
+            Many::new("INSERT INTO journal (build, number, body) VALUES", 3, &self.journal, ""),
+            Many::new(log, 8, &self.log, ""),
+            Many::new("INSERT INTO raw (build, step, raw_to) VALUES", 3, &raw, further),
+            Many::new("INSERT INTO wait (build, step, label, since) VALUES", 4, &self.waits, waiting),
+            Many::new("WITH v (build, row_key) AS (VALUES", 2, &self.consumed, consume),
         ])
         .await?;
         // Waits before executors, as at the end of a build.

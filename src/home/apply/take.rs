@@ -236,33 +236,32 @@ async fn start(
         .iter()
         .flat_map(|(item, job)| [Arg::from(*item), Arg::from(job.next), Arg::from(job.running)])
         .collect();
-    let many = |head, width, args, tail| Many { head, width, args, tail };
     conn.together(&[
-        many(
+        Many::new(
             "INSERT INTO running (build, item, number, owner, fence, seq, log_end, records, epoch, behaviour) VALUES",
             10,
             &running,
             "",
         ),
-        many(
+        Many::new(
             "WITH v (id, next_build, running) AS (VALUES",
             3,
             &counts,
             ") UPDATE item SET next_build = v.next_build, running = v.running FROM v WHERE item.id = v.id",
         ),
-        many(
+        Many::new(
             "WITH v (id, at, build, number) AS (VALUES",
             4,
             &left,
             ") UPDATE queue SET left_at = v.at, build = v.build, number = v.number FROM v WHERE queue.id = v.id",
         ),
-        many(
+        Many::new(
             "WITH v (place, build) AS (VALUES",
             2,
             &given,
             ") UPDATE busy SET build = v.build FROM v WHERE busy.build = v.place",
         ),
-        many("INSERT INTO inbox (build, row_key, body, consumed) VALUES", 4, &inbox, ""),
+        Many::new("INSERT INTO inbox (build, row_key, body, consumed) VALUES", 4, &inbox, ""),
     ])
     .await
     .map(drop)

@@ -1,6 +1,6 @@
 //! The limit of log throughput: bytes over a bare WebSocket into SQLite, under the credit and with the commits that logs have.
 //!
-//! One side sends frames of 32 KiB and never more than 1 MiB ahead of what is committed, as an agent does when nothing else prints; the other
+//! One side sends frames of 32 KiB and never more than 1 MiB ahead of what is committed, as an agent does when nothing else runs; the other
 //! commits what has come as one row, synced to the disk, and tells how far it is. No journal, no guard, no reader.
 
 use std::time::Instant;

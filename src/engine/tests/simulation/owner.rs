@@ -138,7 +138,7 @@ impl World {
                 return self.give_away(at, build, fence);
             }
             let Some(event) = actor.mail.pop_front() else { break };
-            driver.beside(builds);
+            driver.among(builds);
             for act in driver.handle(event, now) {
                 self.perform(at, build, act);
             }

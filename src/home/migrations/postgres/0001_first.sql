@@ -189,17 +189,6 @@ CREATE TABLE log (
     PRIMARY KEY (build, start)
 );
 
--- lz4 compresses what logs and journals hold five times as fast as PostgreSQL's own way, to nearly the same size. A server
--- that was built without it, or is older than 14, goes on with its own.
-DO $$
-BEGIN
-    EXECUTE 'ALTER TABLE journal ALTER COLUMN body SET COMPRESSION lz4';
-    EXECUTE 'ALTER TABLE log ALTER COLUMN body SET COMPRESSION lz4';
-EXCEPTION WHEN feature_not_supported OR syntax_error THEN
-    NULL;
-END
-$$;
-
 -- Logs of ended builds that are objects, or are to become ones (they have no object yet).
 CREATE TABLE archive (
     build BIGINT PRIMARY KEY,

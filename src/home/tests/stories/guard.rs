@@ -5,7 +5,7 @@ use std::time::Duration;
 use home::Home;
 use model::{BuildResult, Millis};
 use sqlx::Connection;
-use store::{Answer, Builds, Effect, Error, Write, Writer};
+use store::{Answer, Builds, Effect, Error, Queue, Taken, Write, Writer};
 use tempfile::TempDir;
 
 use crate::support::{build, database, job, join, open, sqlite_url, step};
@@ -97,6 +97,65 @@ async fn a_build_that_is_being_kept_is_not_deleted() {
         let error = waits(&home, keep, delete).await.unwrap_err();
         assert!(matches!(&error, Error::Conflict(why) if why.ends_with("is to be kept")), "{error}");
         assert!(home.build_by_id(taken.build).await.unwrap().is_some());
+    })
+    .await;
+}
+
+/// A build that waits for an executor, and another process that is giving it one.
+async fn granting(home: &Home, url: &str) -> (Taken, Other) {
+    let a = join(home, "a").await;
+    let taken = build(home, &a, "job").await;
+    let wait = Effect::WaitNode { step: "1".to_owned(), label: None, since: Millis(4) };
+    home.write(step(&taken, 0, vec![wait])).await.unwrap();
+    let mut grant = Other::begin(url).await;
+    grant.run("INSERT INTO busy (node, slot, build, step) SELECT 'linux', 0, build, step FROM wait").await;
+    grant
+        .run(
+            "INSERT INTO inbox (build, row_key, body, consumed) SELECT build, 'granted:1', '{}', 0 FROM wait",
+        )
+        .await;
+    grant.run("DELETE FROM wait").await;
+    (taken, grant)
+}
+
+#[tokio::test]
+async fn an_executor_that_is_being_given_to_a_build_is_free_when_the_build_has_ended() {
+    both(async |home, url| {
+        let (taken, grant) = granting(&home, url).await;
+        let finish = Effect::Finish { result: BuildResult::Aborted, at: Millis(9), archive: false };
+        waits(&home, grant, step(&taken, 1, vec![finish])).await.unwrap();
+        assert!(home.slots().await.unwrap().is_empty());
+        assert!(home.inbox(taken.build).await.unwrap().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_executor_that_is_being_given_to_a_step_is_free_when_the_step_waits_no_more() {
+    both(async |home, url| {
+        let (taken, grant) = granting(&home, url).await;
+        let step_text = || "1".to_owned();
+        let effects =
+            vec![Effect::CancelWait { step: step_text() }, Effect::ReleaseExecutor { step: step_text() }];
+        waits(&home, grant, step(&taken, 1, effects)).await.unwrap();
+        assert!(home.slots().await.unwrap().is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_build_that_is_being_kept_ends_and_is_kept() {
+    both(async |home, url| {
+        let a = join(&home, "a").await;
+        let taken = build(&home, &a, "job").await;
+        let mut keep = Other::begin(url).await;
+        keep.run("UPDATE build SET keep = 1").await;
+        let finish = Effect::Finish { result: BuildResult::Success, at: Millis(9), archive: true };
+        waits(&home, keep, step(&taken, 0, vec![finish])).await.unwrap();
+        let build = home.build_by_id(taken.build).await.unwrap().unwrap();
+        assert_eq!((build.keep, build.result, build.log_end), (true, Some(BuildResult::Success), 10));
+        assert_eq!(home.to_archive(None, 9).await.unwrap(), [taken.build]);
+        assert!(home.running(None).await.unwrap().is_empty());
     })
     .await;
 }

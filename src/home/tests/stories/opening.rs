@@ -169,3 +169,15 @@ async fn a_closed_home_refuses_and_leaves_no_connection() {
     let left: i64 = sqlx::query_scalar(sql).fetch_one(&mut conn).await.unwrap();
     assert_eq!(left, 0);
 }
+
+#[tokio::test]
+async fn postgresql_compresses_logs_and_journals_with_lz4_if_it_can() {
+    let Some(url) = database().await else { return };
+    open(&url).await.close().await;
+    let mut conn = sqlx::PgConnection::connect(&url).await.unwrap();
+    let sql = "SELECT EXISTS (SELECT 1 FROM pg_settings WHERE name = 'default_toast_compression' \
+               AND 'lz4' = ANY (enumvals)), (SELECT COUNT(*) FROM pg_attribute WHERE attname = 'body' \
+               AND attcompression = 'l' AND attrelid IN ('log'::regclass, 'journal'::regclass))";
+    let (can, compressed): (bool, i64) = sqlx::query_as(sql).fetch_one(&mut conn).await.unwrap();
+    assert_eq!(compressed, if can { 2 } else { 0 });
+}

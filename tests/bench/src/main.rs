@@ -3,6 +3,7 @@
 //! `cargo run --release -p majordomo-bench` builds the bench; the product must have been built before with
 //! `cargo build --release`. Everything listens on loopback, is bounded in time, and stops by itself.
 
+mod agent;
 mod agents;
 mod bare;
 mod clients;
@@ -90,8 +91,10 @@ struct Args {
 }
 
 /// What is measured, in this order.
-const ROWS: [&str; 10] =
-    ["limits", "trivial", "trigger", "rolling", "failover", "agents", "load", "log", "home", "replicas"];
+const ROWS: [&str; 11] = [
+    "limits", "trivial", "trigger", "rolling", "failover", "agent", "agents", "load", "log", "home",
+    "replicas",
+];
 
 #[derive(Subcommand)]
 enum Command {
@@ -174,6 +177,12 @@ fn measure(args: &Args, store: &Store<'_>, wanted: &dyn Fn(&str) -> bool, table:
         let executors = args.running.div_ceil(2);
         let controller = Controller::start(&args.binary, store, three(executors))?;
         failover::measure(&controller, args.running, table).context("kill an owner")?;
+        controller.stop()?;
+    }
+    if wanted("agent") {
+        let shape = Shape { replicas: 1, agents: 1, executors: 2 };
+        let controller = Controller::start(&args.binary, store, shape)?;
+        agent::measure(&controller, table).context("look at an agent")?;
         controller.stop()?;
     }
     if wanted("agents") {

@@ -11,6 +11,11 @@ pub(crate) fn memory(pid: u32) -> u64 {
     field(pid, "VmRSS:") * 1024
 }
 
+/// Of it in bytes, what is not of a file: pages of the program are shared by all processes that run it.
+pub(crate) fn own_memory(pid: u32) -> u64 {
+    field(pid, "RssAnon:") * 1024
+}
+
 fn field(pid: u32, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(name));

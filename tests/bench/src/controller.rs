@@ -87,6 +87,11 @@ impl Controller {
         self.folder.clone()
     }
 
+    /// URL of its database, when that is not in the home.
+    pub(crate) fn database(&self) -> Option<&str> {
+        self.database.as_deref()
+    }
+
     /// Where users and agents connect.
     pub(crate) fn address(&self) -> Result<SocketAddr> {
         Ok(self.url.trim_start_matches("http://").parse()?)

@@ -49,7 +49,7 @@ struct Args {
     /// The binary to measure
     #[arg(long, default_value = "target/release/majordomo")]
     binary: PathBuf,
-    /// Only on this store; both when not given
+    /// Only on this store; both when not given, or SQLite for a soak
     #[arg(long, value_parser = ["sqlite", "postgres"])]
     store: Option<String>,
     /// Measure nothing: keep a controller busy so long (90s, 2m, 1h), kill replicas, fill its disk, and look what grows or is lost
@@ -126,7 +126,7 @@ fn main() -> Result<()> {
         bail!("{} is not there: run cargo build --release first, or use --binary", args.binary.display());
     }
     if let Some(time) = args.soak {
-        return soak::run(&args.binary, time);
+        return soak(&args, time);
     }
     let wanted = |name: &str| args.only.iter().any(|only| only == name);
     let mut table = Table::default();
@@ -155,6 +155,18 @@ fn main() -> Result<()> {
     }
     table.print();
     Ok(())
+}
+
+/// On SQLite, when nothing else is said.
+fn soak(args: &Args, time: Duration) -> Result<()> {
+    let server = match args.store.as_deref() {
+        Some("postgres") => {
+            Some(postgres::Server::start_durable().context("PostgreSQL server is not installed")?)
+        }
+        _ => None,
+    };
+    let name = if server.is_some() { "postgres" } else { "sqlite" };
+    soak::run(&args.binary, &Store { name, server: server.as_ref() }, time)
 }
 
 fn measure(args: &Args, store: &Store<'_>, wanted: &dyn Fn(&str) -> bool, table: &mut Table) -> Result<()> {

@@ -15,9 +15,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::controller::{Controller, Shape, Store};
+use crate::postgres::Server;
 use crate::random::{Random, seed};
 use crate::system;
 use disk::Disk;
@@ -48,18 +49,23 @@ const WATCHED: [(&str, Margin); 7] = [
 ];
 
 /// Runs it. An error is what it has found.
-pub(crate) fn run(binary: &Path, time: Duration) -> Result<()> {
-    let disk = Disk::mount().inspect_err(|why| println!("a full disk is not tried: {why}")).ok();
+pub(crate) fn run(binary: &Path, store: &Store<'_>, time: Duration) -> Result<()> {
+    let disk = match store.server {
+        // Its disk is the server's.
+        Some(_) => Err(anyhow!("the database is not in the home")),
+        None => Disk::mount(),
+    };
+    let disk = disk.inspect_err(|why| println!("a full disk is not tried: {why}")).ok();
     let home = match &disk {
         Some(disk) => tempfile::tempdir_in(disk.folder())?,
         None => tempfile::tempdir()?,
     };
-    let store = Store { name: "sqlite", server: None };
     let shape = Shape { replicas: 3, agents: 2, executors: 8 };
-    let controller = Controller::start_in(home, binary, &store, shape)?;
+    let controller = Controller::start_in(home, binary, store, shape)?;
     load::create(&controller)?;
     let soak = Soak {
         controller: &controller,
+        server: store.server,
         disk: disk.as_ref(),
         time,
         began: Instant::now(),
@@ -72,7 +78,8 @@ pub(crate) fn run(binary: &Path, time: Duration) -> Result<()> {
     let complaints = soak.judge()?;
     controller.stop()?;
     if complaints.is_empty() {
-        println!("verdict: passed");
+        let tried = if disk.is_some() { "" } else { "; a full disk was not tried" };
+        println!("verdict: passed{tried}");
         return Ok(());
     }
     for complaint in &complaints {
@@ -83,6 +90,8 @@ pub(crate) fn run(binary: &Path, time: Duration) -> Result<()> {
 
 struct Soak<'a> {
     controller: &'a Controller,
+    /// Of the database and the objects, when they are not in the home.
+    server: Option<&'a Server>,
     disk: Option<&'a Disk>,
     time: Duration,
     began: Instant,
@@ -221,11 +230,36 @@ impl Soak<'_> {
         let agents = system::processes(&["agent", &home.display().to_string()]);
         values.insert("memory of all agents", agents.iter().map(|pid| system::memory(*pid)).sum());
         values.insert("files of all agents", agents.iter().map(|pid| system::files(*pid) as u64).sum());
-        let size = |name: &str| std::fs::metadata(home.join(name)).map_or(0, |meta| meta.len());
-        values.insert("size of the database", size("majordomo.db"));
-        values.insert("size of its write-ahead log", size("majordomo.db-wal"));
-        values.insert("objects", system::count(home.join("objects")));
+        match self.server {
+            // Its write-ahead log is the server's business.
+            Some(_) => {
+                values.insert(
+                    "size of the database",
+                    self.asked("SELECT pg_database_size(current_database())"),
+                );
+            }
+            None => {
+                let size = |name: &str| std::fs::metadata(home.join(name)).map_or(0, |meta| meta.len());
+                values.insert("size of the database", size("majordomo.db"));
+                values.insert("size of its write-ahead log", size("majordomo.db-wal"));
+            }
+        }
+        values.insert("objects", self.objects(""));
         Sample { at: self.began.elapsed(), values }
+    }
+
+    /// How many objects there are whose keys begin so.
+    fn objects(&self, prefix: &str) -> u64 {
+        match self.server {
+            Some(_) => self.asked(&format!("SELECT COUNT(*) FROM object WHERE object_key LIKE '{prefix}%'")),
+            None => system::count(self.controller.folder().join("objects").join(prefix)),
+        }
+    }
+
+    /// A number that the database says.
+    fn asked(&self, sql: &str) -> u64 {
+        let answer = self.server.zip(self.controller.database()).map(|(server, url)| server.sql(url, sql));
+        answer.and_then(|number| number.parse().ok()).unwrap_or(0)
     }
 
     fn line(&self, sample: &Sample) -> String {
@@ -272,7 +306,7 @@ impl Soak<'_> {
             complaints.push(format!("{} #{} has ended as {}", failed.job, failed.number, failed.result));
         }
         complaints.extend(load::broken(self.controller, &failed)?);
-        let (logs, wordy) = (system::count(self.controller.folder().join("objects/logs")), KEPT as u64);
+        let (logs, wordy) = (self.objects("logs/"), KEPT as u64);
         if logs > wordy {
             complaints.push(format!("{logs} objects of logs are kept for at most {wordy} builds"));
         }

@@ -34,7 +34,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    let command = Cli::parse().command;
+    let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
+    let done = cmd::secrets::refuse(arguments).and_then(|()| match command {
         Command::Up(args) => cmd::up::run(args),
         Command::Init(args) => cmd::init::run(args),
         Command::Replica(args) => cmd::replica::run(*args),
@@ -45,7 +47,7 @@ fn main() -> ExitCode {
         Command::VerifyLog(args) => cmd::verify_log::run(args),
         Command::FailoverTest(args) => cmd::failover_test::run(args),
         Command::Agent(args) => cmd::agent::run(args),
-    };
+    });
     match done {
         Ok(code) => code,
         Err(error) => {

@@ -10,11 +10,12 @@ use crate::{Config, Secret};
 pub const HELP: &str = "\
 Connects this machine to a controller as an agent.
 
-Usage: majordomo agent -url URL -name NAME -secret SECRET -workDir DIR
+Usage: majordomo agent -url URL -name NAME -secret @FILE -workDir DIR
 
   -url URL                 root of the controller; several are tried in turn (JENKINS_URL)
   -name NAME               name of the node (JENKINS_AGENT_NAME)
-  -secret SECRET           secret of the node, or @FILE that holds it (JENKINS_SECRET)
+  -secret @FILE            file that holds the secret of the node (JENKINS_SECRET); the secret itself is taken too,
+                           and shows in the list of processes then
   -workDir DIR             where builds run and outputs are kept (JENKINS_AGENT_WORKDIR)
   -webSocket               connect by WebSocket; always so (JENKINS_WEB_SOCKET)
   -webSocketHeader N=V     add a header to the connection; may be repeated

@@ -32,8 +32,9 @@ pub(crate) struct FailoverTestArgs {
     /// Kill nothing; show the tests so far, the last 1000 at most
     #[arg(long, conflicts_with_all = ["replica", "yes"])]
     history: bool,
-    /// USER:PASSWORD, or @FILE with that in it [default: the administrator's first password, from the folder]
-    #[arg(long, value_name = "AUTH", env = "MAJORDOMO_AUTH", hide_env_values = true)]
+    /// File with USER:PASSWORD or USER:TOKEN in it; the environment may hold those themselves
+    /// [default: the administrator's, from the folder]
+    #[arg(long, value_name = "@FILE", env = "MAJORDOMO_AUTH", hide_env_values = true)]
     auth: Option<String>,
 }
 

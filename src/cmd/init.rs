@@ -19,14 +19,13 @@ pub(crate) struct InitArgs {
     /// Name of the controller
     #[arg(long, default_value = "majordomo")]
     name: String,
-    /// postgres://…, or @FILE with that in it; written to the file `store` in the folder
+    /// postgres://… without a password, or @FILE with an address in it; written to the file `store` in the folder
     #[arg(long, value_name = "URL", env = STORE_ENV, hide_env_values = true)]
     store: Option<String>,
 }
 
 pub(crate) fn run(args: InitArgs) -> Result<ExitCode> {
     let store = args.store.as_deref().filter(|store| !store.is_empty());
-    store.map_or(Ok(()), super::no_argument)?;
     let store = store.map(StoreUrl::parse).transpose()?;
     let Initialised { folder, password, store_missing } = local::init(&args.to, &args.name, store.as_ref())?;
     super::say(&format!(

@@ -8,13 +8,14 @@ pub(crate) mod reload;
 pub(crate) mod replica;
 pub(crate) mod replicas;
 pub(crate) mod restart;
+pub(crate) mod secrets;
 pub(crate) mod up;
 pub(crate) mod verify_log;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use local::{Said, Whom, whom};
 use tracing_subscriber::EnvFilter;
 
@@ -32,8 +33,8 @@ pub(crate) struct WhomArgs {
     /// --home is given too
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// USER:PASSWORD or USER:TOKEN, or @FILE with that in it
-    #[arg(long, value_name = "AUTH", env = "MAJORDOMO_AUTH", hide_env_values = true)]
+    /// File with USER:PASSWORD or USER:TOKEN in it; the environment may hold those themselves
+    #[arg(long, value_name = "@FILE", env = "MAJORDOMO_AUTH", hide_env_values = true)]
     auth: Option<String>,
 }
 
@@ -76,16 +77,4 @@ pub(crate) fn say(line: &str) {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
-}
-
-/// Refuses the address of a database, which may hold a password, as an argument. What the environment says is in none.
-pub(crate) fn no_argument(store: &str) -> Result<()> {
-    if store.contains("://") && std::env::args().any(|argument| argument.contains(store)) {
-        bail!(
-            "--store: arguments show in the list of processes, and a password with them; write the address to a file and \
-             say --store @FILE, or set {}",
-            local::STORE_ENV
-        );
-    }
-    Ok(())
 }

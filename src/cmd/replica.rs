@@ -77,7 +77,8 @@ pub(crate) struct ReplicaArgs {
     /// HOST:PORT at which they reach it, when that is not what --peer-listen says
     #[arg(long, value_name = "HOST:PORT", env = "MAJORDOMO_PEER_ADDRESS")]
     peer_address: Option<String>,
-    /// sqlite:PATH, postgres://…, or @FILE with one in it [default: the file `store` in --secrets, else SQLite in the home]
+    /// sqlite:PATH, postgres://… without a password, or @FILE with an address in it
+    /// [default: the file `store` in --secrets, else SQLite in the home]
     #[arg(long, value_name = "URL", env = local::STORE_ENV, hide_env_values = true)]
     store: Option<String>,
     /// Where users reach the controller, for links in builds and answers
@@ -90,7 +91,7 @@ pub(crate) struct ReplicaArgs {
     /// their clients is believed [default: this machine]
     #[arg(long, value_name = "NETWORKS", env = "MAJORDOMO_TRUSTED_PROXIES")]
     trusted_proxies: Option<Proxies>,
-    /// What those show who scrape /metrics, instead of the token in HOME/metrics-token
+    /// What those show who scrape /metrics, instead of the token in HOME/metrics-token; taken from the environment only
     #[arg(long, value_name = "TOKEN", env = "MAJORDOMO_METRICS_TOKEN", hide_env_values = true)]
     metrics_token: Option<String>,
     /// The same, in a file

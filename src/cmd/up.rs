@@ -32,7 +32,7 @@ pub(crate) struct UpArgs {
     /// Agents on this machine, 0 to 100
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=100))]
     agents: u32,
-    /// sqlite:PATH, postgres://…, or @FILE with one in it [default: SQLite in the home]
+    /// sqlite:PATH, postgres://… without a password, or @FILE with an address in it [default: SQLite in the home]
     #[arg(long, value_name = "URL", env = STORE_ENV, hide_env_values = true)]
     store: Option<String>,
     /// Create no example job

@@ -86,12 +86,12 @@ fn a_freestyle_job_as_jenkins_writes_it_is_read() {
     let FreestyleJob { steps, scm, ignored, .. } = freestyle_of(FULL);
     assert_eq!(
         scm,
-        Some(GitScm {
+        Some(Ok(GitScm {
             url: "/r".to_owned(),
             credentials_id: Some("deploy".to_owned()),
             branch: "*/main".to_owned(),
             ..GitScm::default()
-        })
+        }))
     );
     assert_eq!(
         ignored,
@@ -102,6 +102,8 @@ fn a_freestyle_job_as_jenkins_writes_it_is_read() {
             "credentialsId",
             "hudson.plugins.git.extensions.impl.WipeWorkspace",
             "com.example.Wrapper",
+            "fingerprint",
+            "followSymlinks=false",
             "hudson.tasks.Mailer",
         ]
     );
@@ -228,10 +230,32 @@ fn a_clean_up_of_some_files_only_is_left_out() {
 }
 
 #[test]
+fn options_that_mean_nothing_here_are_named_when_they_are_switched_on() {
+    let job = |flag: &str| {
+        let option = |name: &str| format!("<{name}>{flag}</{name}>");
+        let clean = "hudson.plugins.ws__cleanup.WsCleanup";
+        freestyle_of(&format!(
+            "<project>{}<publishers><hudson.tasks.ArtifactArchiver>{}{}</hudson.tasks.ArtifactArchiver>\
+             <{clean}>{}{}</{clean}></publishers></project>",
+            option("keepDependencies"),
+            option("fingerprint"),
+            option("latestOnly"),
+            option("notFailBuild"),
+            option("skipWhenFailed"),
+        ))
+    };
+    assert_eq!(
+        job("true").ignored,
+        ["keepDependencies", "fingerprint", "latestOnly", "notFailBuild", "skipWhenFailed"]
+    );
+    assert_eq!(job("false").ignored, [""; 0]);
+    assert_eq!(job("true").steps, job("false").steps);
+}
+
+#[test]
 fn what_could_not_run_is_refused_by_name() {
     let many = "<a/>".repeat(1_001);
     for (text, why) in [
-        ("<project><scm class='hudson.scm.SubversionSCM'/></project>".to_owned(), "SubversionSCM"),
         (
             format!(
                 "<project><publishers><hudson.tasks.BuildTrigger><childProjects>{}</childProjects>\

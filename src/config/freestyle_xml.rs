@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 use model::{BuildResult, BuildTimeout, Builder, Freestyle, Publisher};
 
 use crate::ConfigError;
-use crate::git::{GIT, git};
+use crate::git::git;
 use crate::item::{Elastic, FreestyleJob, steps_limit};
-use crate::xml::{Element, short};
+use crate::xml::Element;
 
 /// Longest class name that is shown.
 const MAX_CLASS: usize = 200;
@@ -77,26 +77,26 @@ const KNOWN: [&str; 20] = [
     "scm",
     "triggers",
 ];
+/// Options that mean nothing here, and are named when they are switched on: of a job, of the archiver, of the clean-up after a
+/// build.
+const JOB_OPTIONS: [&str; 3] =
+    ["blockBuildWhenDownstreamBuilding", "blockBuildWhenUpstreamBuilding", "keepDependencies"];
+const ARCHIVER_OPTIONS: [&str; 2] = ["fingerprint", "latestOnly"];
+const CLEAN_OPTIONS: [&str; 2] = ["notFailBuild", "skipWhenFailed"];
 const KNOWN_PROPERTIES: [&str; 2] =
     ["hudson.model.ParametersDefinitionProperty", "jenkins.model.BuildDiscarderProperty"];
 
 /// Reads what builds do.
 pub(crate) fn freestyle(root: &Element) -> Result<FreestyleJob, ConfigError> {
     let mut ignored = ignored(root);
-    let scm = match root.child("scm").map(|scm| (scm, scm.attribute("class").unwrap_or_default())) {
-        Some((scm, GIT)) => {
-            let git = git(scm)?;
-            ignored.extend(git.ignored());
-            let extensions = scm.child("extensions").map(|e| e.children.as_slice()).unwrap_or_default();
-            ignored.extend(extensions.iter().map(|extension| class(&extension.name)));
-            Some(git)
-        }
-        None | Some((_, NO_SCM | "")) => None,
-        Some((_, other)) => {
-            let class = short(other);
-            return Err(ConfigError(format!("an SCM of class “{class}” does not run in Majordomo yet")));
-        }
-    };
+    let none = ["", NO_SCM];
+    let scm = root.child("scm").filter(|scm| !none.contains(&scm.attribute("class").unwrap_or_default()));
+    let extensions = scm.and_then(|scm| scm.child("extensions")).map(|e| e.children.as_slice());
+    let scm = scm.map(git);
+    if let Some(Ok(git)) = &scm {
+        ignored.extend(git.ignored());
+        ignored.extend(extensions.unwrap_or_default().iter().map(|extension| class(&extension.name)));
+    }
     let mut steps = Freestyle {
         label: label(root)?,
         custom_workspace: root.word_of("customWorkspace").map(str::to_owned),
@@ -116,7 +116,10 @@ pub(crate) fn freestyle(root: &Element) -> Result<FreestyleJob, ConfigError> {
     }
     for publisher in children(root, "publishers")? {
         match self::publisher(publisher)? {
-            Some(publisher) => steps.publishers.push(publisher),
+            Some(read) => {
+                steps.publishers.push(read);
+                ignored.extend(ignored_options(publisher));
+            }
             None => {
                 let class = class(&publisher.name);
                 steps.unheard.extend(judges(&class).then(|| class.clone()));
@@ -137,13 +140,31 @@ pub(crate) fn freestyle(root: &Element) -> Result<FreestyleJob, ConfigError> {
 fn ignored(root: &Element) -> Vec<String> {
     let unknown = root.children.iter().filter(|child| !KNOWN.contains(&child.name.as_str()) && !idle(child));
     let mut ignored: Vec<String> = unknown.map(|child| class(&child.name)).collect();
-    let asked = ["blockBuildWhenDownstreamBuilding", "blockBuildWhenUpstreamBuilding"];
-    ignored.extend(asked.into_iter().filter(|name| root.flag_of(name) == Some(true)).map(str::to_owned));
+    ignored.extend(asked(root, &JOB_OPTIONS));
     let below = |list: &str| root.child(list).map(|l| l.children.as_slice()).unwrap_or_default();
     ignored.extend(below("triggers").iter().map(|trigger| class(&trigger.name)));
     let properties = below("properties").iter().filter(|p| !KNOWN_PROPERTIES.contains(&p.name.as_str()));
     ignored.extend(properties.map(|property| class(&property.name)));
     ignored
+}
+
+/// Those of these options that are switched on.
+fn asked(element: &Element, options: &[&str]) -> impl Iterator<Item = String> {
+    options.iter().filter(|name| element.flag_of(name) == Some(true)).map(|name| (*name).to_owned())
+}
+
+/// What is left out of a publisher that runs.
+fn ignored_options(publisher: &Element) -> Vec<String> {
+    match publisher.name.as_str() {
+        ARCHIVER => {
+            // links to files are followed as long as they stay inside
+            let kept = publisher.flag_of("followSymlinks") == Some(false);
+            let kept = kept.then(|| "followSymlinks=false".to_owned());
+            asked(publisher, &ARCHIVER_OPTIONS).chain(kept).collect()
+        }
+        CLEAN_AFTER => asked(publisher, &CLEAN_OPTIONS).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// Whether it says only what holds without it.

@@ -3,7 +3,7 @@
 use crate::ConfigError;
 use crate::xml::{Element, short};
 
-pub(crate) const GIT: &str = "hudson.plugins.git.GitSCM";
+const GIT: &str = "hudson.plugins.git.GitSCM";
 /// What a remote is called that nobody has named.
 const ORIGIN: &str = "origin";
 

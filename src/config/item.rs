@@ -1,7 +1,8 @@
 //! `config.xml` of jobs and folders.
 //!
 //! Only what a build needs is read; unknown elements never refuse a configuration, because the text itself is what is
-//! kept and given back. Job types that could not run are refused by name.
+//! kept and given back. Job types that could not run are refused by name; a job whose source can't be fetched is kept, and its
+//! builds fail and say why.
 
 use model::{BuildDiscarder, Freestyle, ParameterDefinition};
 use store::ItemKind;
@@ -45,8 +46,8 @@ pub enum Definition {
     None,
     /// `CpsFlowDefinition`
     Script { text: String },
-    /// `CpsScmFlowDefinition`
-    Scm { scm: GitScm, script_path: String, lightweight: bool },
+    /// `CpsScmFlowDefinition`. A source that can't be fetched says why, and so does each build.
+    Scm { scm: Result<GitScm, ConfigError>, script_path: String, lightweight: bool },
     /// No Pipeline at all.
     Freestyle(Box<FreestyleJob>),
 }
@@ -56,9 +57,22 @@ pub struct FreestyleJob {
     pub steps: Freestyle,
     /// The time-out follows from earlier builds; without any it is the one that `steps` says.
     pub elastic: Option<Elastic>,
-    pub scm: Option<GitScm>,
+    /// One that can't be fetched says why, and so does each build.
+    pub scm: Option<Result<GitScm, ConfigError>>,
     /// Names of elements that do not run, each once: builds go on without them.
     pub ignored: Vec<String>,
+}
+
+impl FreestyleJob {
+    /// Why nothing of its builds can run, if that is so.
+    pub fn unfit(&self) -> Option<String> {
+        if let Some(class) = self.steps.unknown_builder() {
+            return Some(format!(
+                "the builder {class} does not run in Majordomo yet, so nothing of this build does"
+            ));
+        }
+        self.scm.as_ref()?.as_ref().err().map(ToString::to_string)
+    }
 }
 
 /// How a time-out follows from the builds before. Parameters may be named in the texts.
@@ -197,9 +211,9 @@ fn definition(element: Option<&Element>) -> Result<Definition, ConfigError> {
             Ok(Definition::Script { text })
         }
         Some(FROM_SCM) => {
-            let scm = element.child("scm").ok_or_else(|| ConfigError::new("the definition has no <scm>"))?;
+            let missing = || ConfigError::new("the definition has no <scm>");
             Ok(Definition::Scm {
-                scm: git(scm)?,
+                scm: element.child("scm").ok_or_else(missing).and_then(git),
                 script_path: element.word_of("scriptPath").unwrap_or("Jenkinsfile").to_owned(),
                 lightweight: element.flag_of("lightweight").unwrap_or(false),
             })

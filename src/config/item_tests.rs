@@ -142,7 +142,8 @@ fn a_pipeline_from_scm_is_read() {
         branch: "*/main".to_owned(),
         ..GitScm::default()
     };
-    let wanted = Definition::Scm { scm, script_path: "ci/Jenkinsfile".to_owned(), lightweight: true };
+    let wanted =
+        Definition::Scm { scm: Ok(scm), script_path: "ci/Jenkinsfile".to_owned(), lightweight: true };
     assert_eq!(job_of(text).definition, wanted);
 }
 
@@ -171,13 +172,6 @@ fn folders_are_read() {
 
 #[test]
 fn what_could_not_run_is_refused_by_name() {
-    let git = |inner: &str| {
-        format!(
-            "<flow-definition><definition class='org.jenkinsci.plugins.workflow.cps.CpsScmFlowDefinition'>{inner}\
-             </definition></flow-definition>"
-        )
-    };
-    let remote = "<hudson.plugins.git.UserRemoteConfig><url>u</url></hudson.plugins.git.UserRemoteConfig>";
     for (text, why) in [
         ("<matrix-project/>".to_owned(), "job type Multi-configuration does not run"),
         ("<x.Y/>".to_owned(), "job type x.Y does not run in Majordomo yet"),
@@ -187,19 +181,52 @@ fn what_could_not_run_is_refused_by_name() {
             "<flow-definition><quietPeriod>-1</quietPeriod></flow-definition>".to_owned(),
             "<quietPeriod> of -1",
         ),
-        (git(""), "no <scm>"),
-        (git("<scm class='hudson.scm.SubversionSCM'/>"), "SubversionSCM"),
-        (git("<scm class='hudson.plugins.git.GitSCM'/>"), "no repository"),
-        (
-            git(&format!(
-                "<scm class='hudson.plugins.git.GitSCM'><userRemoteConfigs>{remote}{remote}</userRemoteConfigs></scm>"
-            )),
-            "2 repositories",
-        ),
     ] {
         let said = ItemConfig::parse(&text).unwrap_err().to_string();
         assert!(said.contains(why), "{text}: {said}");
     }
+}
+
+#[test]
+fn a_job_whose_source_can_t_be_fetched_is_kept_and_says_why() {
+    let remote = "<hudson.plugins.git.UserRemoteConfig><url>u</url></hudson.plugins.git.UserRemoteConfig>";
+    let git = |remotes: &str, branches: &[&str]| {
+        let branch = |name: &&str| {
+            format!("<hudson.plugins.git.BranchSpec><name>{name}</name></hudson.plugins.git.BranchSpec>")
+        };
+        let branches: String = branches.iter().map(branch).collect();
+        format!(
+            "<scm class='hudson.plugins.git.GitSCM'><userRemoteConfigs>{remotes}</userRemoteConfigs>\
+             <branches>{branches}</branches></scm>"
+        )
+    };
+    for (scm, why) in [
+        (
+            "<scm class='hudson.scm.SubversionSCM'/>".to_owned(),
+            "an SCM of class “hudson.scm.SubversionSCM” does not run",
+        ),
+        (git("", &[]), "the Git SCM has no repository"),
+        (git(&remote.repeat(2), &[]), "the Git SCM has 2 repositories"),
+        (git(remote, &["a", "b"]), "the Git SCM has 2 branches"),
+        (git(remote, &["*/release-*"]), "the branch */release-* of the Git SCM is a pattern"),
+    ] {
+        let pipeline = format!(
+            "<flow-definition><definition class='org.jenkinsci.plugins.workflow.cps.CpsScmFlowDefinition'>{scm}\
+             </definition></flow-definition>"
+        );
+        let Definition::Scm { scm: Err(said), .. } = job_of(&pipeline).definition else {
+            panic!("{pipeline}")
+        };
+        assert!(said.to_string().starts_with(why), "{said}");
+        let Definition::Freestyle(job) = job_of(&format!("<project>{scm}</project>")).definition else {
+            panic!()
+        };
+        let said = job.unfit().unwrap();
+        assert!(said.starts_with(why), "{said}");
+    }
+    let without = "<flow-definition><definition class='org.jenkinsci.plugins.workflow.cps.CpsScmFlowDefinition'/></flow-definition>";
+    let Definition::Scm { scm: Err(said), .. } = job_of(without).definition else { panic!() };
+    assert_eq!(said.to_string(), "the definition has no <scm>");
 }
 
 #[test]
@@ -248,7 +275,7 @@ fn a_written_pipeline_is_read_as_it_was() {
         remote: "up".to_owned(),
         refspec: "+refs/pull/*:refs/remotes/up/*".to_owned(),
     };
-    job.definition = Definition::Scm { scm, script_path: "J\"".to_owned(), lightweight: false };
+    job.definition = Definition::Scm { scm: Ok(scm), script_path: "J\"".to_owned(), lightweight: false };
     assert_eq!(job_of(&new_pipeline_xml(&job)), job);
     job.definition = Definition::Script { text: "a\r\n\u{1b}[1m ]]> \t x".to_owned() };
     assert_eq!(job_of(&new_pipeline_xml(&job)), job);

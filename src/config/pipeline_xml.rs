@@ -7,7 +7,8 @@ use crate::item::{Definition, JobConfig};
 use crate::parameter;
 use crate::xml::escape;
 
-/// The `config.xml` that [`crate::ItemConfig::parse`] reads as `job`, which is no Freestyle job: of those nobody makes any.
+/// The `config.xml` that [`crate::ItemConfig::parse`] reads as `job`, which is no Freestyle job and has no source that
+/// can't be fetched: of those nobody makes any.
 pub fn new_pipeline_xml(job: &JobConfig) -> String {
     let mut out = String::from("<?xml version='1.1' encoding='UTF-8'?>\n<flow-definition>\n  <actions/>\n");
     out.push_str(&optional("description", job.description.as_deref()));
@@ -72,13 +73,13 @@ fn discarder_xml(discarder: &BuildDiscarder) -> String {
 
 fn definition(definition: &Definition) -> String {
     match definition {
-        Definition::None | Definition::Freestyle(_) => String::new(),
+        Definition::None | Definition::Freestyle(_) | Definition::Scm { scm: Err(_), .. } => String::new(),
         Definition::Script { text } => format!(
             "  <definition class=\"org.jenkinsci.plugins.workflow.cps.CpsFlowDefinition\">\n    <script>{}</script>\n    \
              <sandbox>true</sandbox>\n  </definition>\n",
             escape(text)
         ),
-        Definition::Scm { scm, script_path, lightweight } => format!(
+        Definition::Scm { scm: Ok(scm), script_path, lightweight } => format!(
             "  <definition class=\"org.jenkinsci.plugins.workflow.cps.CpsScmFlowDefinition\">\n{}    \
              <scriptPath>{}</scriptPath>\n    <lightweight>{lightweight}</lightweight>\n  </definition>\n",
             git(scm),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use config::{Definition, FreestyleJob, GitScm, ItemConfig, JobConfig};
+use config::{ConfigError, Definition, FreestyleJob, GitScm, ItemConfig, JobConfig};
 use model::{BuildDiscarder, ParamValue, ParameterDefinition};
 use pipeline::act::Language;
 use pipeline::program::Program;
@@ -80,7 +80,7 @@ pub(crate) async fn source(job: &JobConfig, params: &BTreeMap<String, String>) -
         }
         Definition::Freestyle(job) => freestyle(job, params),
         Definition::Scm { scm, script_path, .. } => {
-            let git = git_source(scm, params)?;
+            let git = git_source(fetchable(scm)?, params)?;
             let (text, commit) = fetch(&git, script_path).await?;
             let note = format!("Obtained {script_path} from git {} ({commit})\n", git.url);
             // All of the build sees one commit, whatever is pushed meanwhile.
@@ -91,12 +91,16 @@ pub(crate) async fn source(job: &JobConfig, params: &BTreeMap<String, String>) -
     }
 }
 
-/// Where builds of the job get their source from.
+fn fetchable(scm: &Result<GitScm, ConfigError>) -> Result<&GitScm, String> {
+    scm.as_ref().map_err(ToString::to_string)
+}
+
+/// Where builds of the job get their source from, if they can.
 pub(crate) fn scm(job: &JobConfig) -> Option<&GitScm> {
     match &job.definition {
         Definition::None | Definition::Script { .. } => None,
-        Definition::Scm { scm, .. } => Some(scm),
-        Definition::Freestyle(job) => job.scm.as_ref(),
+        Definition::Scm { scm, .. } => scm.as_ref().ok(),
+        Definition::Freestyle(job) => job.scm.as_ref()?.as_ref().ok(),
     }
 }
 
@@ -127,14 +131,12 @@ fn freestyle(job: &FreestyleJob, params: &BTreeMap<String, String>) -> Result<So
         0 => {}
         more => note.push_str(&format!("WARNING: {more} more elements are ignored\n")),
     }
-    if let Some(class) = job.steps.unknown_builder() {
-        return Err(format!(
-            "the builder {class} does not run in Majordomo yet, so nothing of this build does"
-        ));
+    if let Some(why) = job.unfit() {
+        return Err(why);
     }
     let text = Program::freestyle_source(&job.steps);
     // The agent finds the commit: nothing has to be fetched before the build.
-    let scm = job.scm.as_ref().map(|scm| git_source(scm, params)).transpose()?;
+    let scm = job.scm.as_ref().map(|scm| git_source(fetchable(scm)?, params)).transpose()?;
     let scm = scm.map(|scm| GitSource { shallow: false, ..scm });
     Ok(Source { language: Language::Freestyle, text, scm, note })
 }

@@ -24,7 +24,7 @@ pub(crate) struct Place {
 /// A Pipeline asks for executors when it runs; a Freestyle job that can't run needs none to say so.
 pub(crate) fn place(definition: &Definition) -> Option<Place> {
     match definition {
-        Definition::Freestyle(job) if job.steps.unknown_builder().is_none() => Some(Place {
+        Definition::Freestyle(job) if job.unfit().is_none() => Some(Place {
             label: job.steps.label.clone(),
             custom_workspace: job.steps.custom_workspace.clone(),
         }),

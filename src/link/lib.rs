@@ -102,18 +102,24 @@ impl Links {
         let (mut pause, mut before) = (cluster::LOOK, usize::MAX);
         loop {
             tokio::time::sleep(pause).await;
-            let view = self.shared.cluster.view().borrow().clone();
-            let held = self.shared.routes.held().len();
-            let away = cluster::assign::too_many(&view.members, self.shared.cluster.me(), held);
+            let (held, away) = self.send_elsewhere();
             // Those that were sent away came back: they can't reach others, and are to be left in peace.
             let in_vain = away > 0 && held >= before;
             pause = if in_vain { (pause * 2).min(LONGEST_PAUSE) } else { cluster::LOOK };
             before = if away > 0 { held } else { usize::MAX };
-            if away > 0 {
-                tracing::info!(held, away, "other replicas have fewer agents: some go there");
-                self.shared.routes.shed(away, End::Balanced, "other replicas have fewer agents");
-            }
         }
+    }
+
+    /// Closes the links that are too many here, as many as may move at once. How many there were, and how many go.
+    fn send_elsewhere(&self) -> (usize, usize) {
+        let view = self.shared.cluster.view().borrow().clone();
+        let held = self.shared.routes.held().len();
+        let away = cluster::assign::too_many(&view.members, self.shared.cluster.me(), held);
+        if away > 0 {
+            tracing::info!(held, away, "other replicas have fewer agents: some go there");
+            self.shared.routes.shed(away, End::Balanced, "other replicas have fewer agents");
+        }
+        (held, away)
     }
 
     /// Serves a native agent that has shown its secret, until its link ends. Says why it ended.
@@ -211,4 +217,92 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
 pub(crate) enum ToSocket {
     Frame(Box<Frame>),
     Close(End, String),
+}
+
+#[cfg(test)]
+mod tests {
+    use cluster::Membership;
+    use cluster::assign::MOVES;
+    use model::{Millis, ReplicaName, ReplicaState, SystemClock};
+    use store::{Join, Load, Memory};
+
+    use super::*;
+    use crate::routes::{Local, Outgoing};
+
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    fn clock() -> Arc<dyn Clock> {
+        Arc::new(SystemClock::new())
+    }
+
+    async fn ready(store: &Arc<dyn Store>, name: &str) -> cluster::Handle {
+        let join = Join {
+            name: ReplicaName::parse(name).unwrap(),
+            ordinal: 0,
+            pid: 1,
+            address: String::new(),
+            revision: "r".into(),
+            version: "0".into(),
+            level: 1,
+            behaviour: 1,
+            at: Millis(1),
+        };
+        let (membership, handle) = Membership::join(Arc::clone(store), clock(), join).await.unwrap();
+        tokio::spawn(membership.run());
+        handle.set_state(ReplicaState::Ready).await.unwrap();
+        handle
+    }
+
+    /// Waits until `here` sees how many agents the ready ones have by their own word.
+    async fn sees(here: &cluster::Handle, agents: [u32; 2]) {
+        let mut views = here.view();
+        let seen = views.wait_for(|view| {
+            let ready = view.members.iter().filter(|member| member.state == ReplicaState::Ready);
+            ready.map(|member| member.load.agents).eq(agents)
+        });
+        tokio::time::timeout(DEADLINE, seen).await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn so_many_links_go_at_once_while_the_others_have_far_fewer_and_none_otherwise() {
+        let store: Arc<dyn Store> = Arc::new(Memory::new());
+        let (here, there) = (ready(&store, "r-0").await, ready(&store, "r-1").await);
+        let links = Links::new(store, clock(), here.clone(), "token".into());
+        let connect = |link: i64| {
+            let node = NodeName::parse(&format!("a-{link}")).unwrap();
+            let (to, queue) = Outgoing::new(4);
+            let (instance, pulse) = (String::new(), Arc::default());
+            links.shared.routes.link_up(&node, Local { link, instance, spools: false, to, pulse });
+            (link, node, queue)
+        };
+        let mut agents: Vec<_> = (0..200).map(connect).collect();
+        // those whose link is closed now
+        let mut closed = || -> Vec<i64> {
+            let goes = agents.extract_if(.., |(.., queue)| match queue.try_recv() {
+                Ok(ToSocket::Close(End::Balanced, _)) => true,
+                Ok(other) => panic!("{other:?}"),
+                Err(_) => false,
+            });
+            goes.map(|(link, node, _)| {
+                links.shared.routes.link_down(&node, link);
+                link
+            })
+            .collect()
+        };
+        sees(&here, [0, 0]).await;
+        assert_eq!(links.send_elsewhere(), (200, MOVES));
+        assert_eq!(closed(), Vec::from_iter(0..64), "the oldest");
+        assert_eq!(links.send_elsewhere(), (136, MOVES));
+        assert_eq!(closed(), Vec::from_iter(64..128));
+        let there_has = async |agents| {
+            there.set_load(Load { agents, ..Load::default() });
+            sees(&here, [0, agents]).await;
+        };
+        there_has(24).await;
+        assert_eq!(links.send_elsewhere(), (72, 0), "it has half more than the mean, and no more than that");
+        assert_eq!(closed(), [0; 0]);
+        there_has(20).await;
+        assert_eq!(links.send_elsewhere(), (72, 26));
+        assert_eq!(closed(), Vec::from_iter(128..154), "down to the mean");
+    }
 }

@@ -28,7 +28,7 @@ impl Auth {
     pub fn parse(text: &str) -> Result<Auth, Error> {
         match text.split_once(':') {
             Some((user, _)) if !user.is_empty() => Ok(Auth(text.to_owned())),
-            _ => Err(Error::Refused("--auth takes USER:PASSWORD or @FILE with that in it".to_owned())),
+            _ => Err(Error::Refused("--auth takes @FILE with USER:PASSWORD or USER:TOKEN in it".to_owned())),
         }
     }
 

@@ -51,8 +51,8 @@ pub fn whom(said: Said<'_>, default_home: &Path) -> Result<Whom, Error> {
     }
     if said.home.is_none() && !is_own {
         return Err(Error::Refused(format!(
-            "{url} is not the address of {}, so its password is not sent there; say who asks with --auth USER:PASSWORD \
-             or --auth @FILE, or name the controller's folder with --home",
+            "{url} is not the address of {}, so its password is not sent there; say who asks with --auth @FILE \
+             (USER:PASSWORD in it), or name the controller's folder with --home",
             home.display()
         )));
     }

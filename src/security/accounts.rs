@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::attempts::{Attempts, Begun, Source};
 use crate::keys::mac;
 use crate::known::Known;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Shown};
 use crate::password::{self, MAX_PASSWORD, Password};
 use crate::token::{Token, is_token, random_session, session_hash, token_hash};
 
@@ -169,6 +169,19 @@ impl Accounts {
         Ok((user?.into(), Proof::Password))
     }
 
+    /// Judges the token of a job that somebody has shown, whom it does not name; `right`: it is the job's.
+    pub fn job_token(&self, job: &str, right: bool, from: Option<IpAddr>) -> Result<(), Denied> {
+        let inner = &self.inner;
+        let looked_at = inner.attempts.lock().job_token(job, from, right, inner.clock.elapsed());
+        let judged = match looked_at {
+            Err(wait) => Err(inner.busy(from, wait)),
+            Ok(()) if right => Ok(()),
+            Ok(()) => Err(Denied::Wrong),
+        };
+        inner.metrics.shown(Shown::Job, &judged);
+        judged
+    }
+
     /// Begins a session; its secret name. A token is no password here.
     pub async fn sign_in(
         &self,
@@ -314,7 +327,7 @@ impl Inner {
         };
         let (Some(token), Some(user)) = (token, user) else {
             let admitted = self.attempts.lock().admit_token(source, now);
-            admitted.map_err(|wait| self.busy(source, wait))?;
+            admitted.map_err(|wait| self.busy(source.from, wait))?;
             self.attempts.lock().bad_token(source, now);
             return Err(Denied::Wrong);
         };
@@ -345,7 +358,7 @@ impl Inner {
         }
         let began = Instant::now();
         let begun = self.attempts.lock().begin(source, self.clock.elapsed());
-        let begun = begun.map_err(|wait| self.busy(source, wait))?;
+        let begun = begun.map_err(|wait| self.busy(source.from, wait))?;
         let mut attempt = Attempt { inner: self, source, begun, failed: None };
         if begun.wait > Duration::ZERO {
             sleep(begun.wait).await;
@@ -367,9 +380,9 @@ impl Inner {
 
     /// The log names the address only, and not each time: a password may have been typed where the name belongs, and whoever
     /// tries may try often.
-    fn busy(&self, source: Source<'_>, wait: Duration) -> Denied {
+    fn busy(&self, from: Option<IpAddr>, wait: Duration) -> Denied {
         if let Some(refused) = self.attempts.lock().refused(self.clock.elapsed()) {
-            let from = source.from.map(|from| from.to_string()).unwrap_or_default();
+            let from = from.map(|from| from.to_string()).unwrap_or_default();
             tracing::info!(
                 from,
                 refused,

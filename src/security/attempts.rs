@@ -2,7 +2,8 @@
 //!
 //! Failures count for the user, for the user from one address, and for the address. An attempt on a user waits; few may wait
 //! at once, so guesses in parallel gain nothing. Where the user has signed in of late, only what failed there counts, so nobody locks
-//! him out from elsewhere. Whoever goes on failing from one address is refused there for a while. All of it is of this process.
+//! him out from elsewhere. Whoever goes on failing from one address is refused there for a while. Tokens of jobs, which nobody
+//! signs in with, are counted by job and address. All of it is of this process.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -40,6 +41,8 @@ enum Key {
     Address(IpAddr),
     /// As `One`, of tokens that are not known.
     Token(String, IpAddr),
+    /// As `One`, of the token of a job.
+    Job(String, IpAddr),
 }
 
 #[derive(Debug, Default)]
@@ -108,6 +111,28 @@ impl Attempts {
     pub(crate) fn admit_token(&mut self, source: Source<'_>, now: Duration) -> Result<(), Duration> {
         let Some(from) = source.from.map(network) else { return Ok(()) };
         self.admit([(Key::Token(source.user.to_owned(), from), OF_ONE)], now)
+    }
+
+    /// Whether the token of a job that is shown from there is looked at. Failures are counted by job and address and by address: whoever
+    /// shows the right one is not held up by what others guess from elsewhere. A refused one is refused even when it is right, or
+    /// its guesser would go on.
+    pub(crate) fn job_token(
+        &mut self,
+        job: &str,
+        from: Option<IpAddr>,
+        right: bool,
+        now: Duration,
+    ) -> Result<(), Duration> {
+        let Some(from) = from.map(network) else { return Ok(()) };
+        let keys = [Key::Job(job.to_owned(), from), Key::Address(from)];
+        let [of_job, of_address] = keys.clone();
+        self.admit([(of_job.clone(), OF_ONE), (of_address, OF_ADDRESS)], now)?;
+        if right {
+            self.counters.remove(&of_job);
+        } else {
+            keys.into_iter().for_each(|key| self.counter(key, now).count(Some(true), now));
+        }
+        Ok(())
     }
 
     fn admit<const N: usize>(&mut self, limits: [(Key, u32); N], now: Duration) -> Result<(), Duration> {
@@ -203,7 +228,7 @@ impl Attempts {
 impl Counter {
     fn forgotten(&self, key: &Key, now: Duration) -> bool {
         let from = match key {
-            Key::User(_) | Key::One(..) | Key::Token(..) => self.last,
+            Key::User(_) | Key::One(..) | Key::Token(..) | Key::Job(..) => self.last,
             Key::Address(_) => self.since,
         };
         now.saturating_sub(from) > FORGOTTEN
@@ -340,6 +365,39 @@ mod tests {
             0,
             "the password of the user has nothing to do with it"
         );
+    }
+
+    #[test]
+    fn wrong_tokens_of_jobs_are_refused_where_they_come_from_and_nowhere_else() {
+        let mut attempts = Attempts::default();
+        let mut shown = |job: &str, from: &str, right| attempts.job_token(job, from.parse().ok(), right, NOW);
+        for n in 1..OF_ONE {
+            assert_eq!(shown("a", &format!("2001:db8::{n}"), false), Ok(()));
+        }
+        assert_eq!(shown("a", "2001:db8::1", true), Ok(()), "which forgets what failed");
+        (0..OF_ONE).for_each(|_| assert_eq!(shown("a", "2001:db8::1", false), Ok(())));
+        assert_eq!(shown("a", "2001:db8::2", true), Err(FIRST_REFUSAL));
+        assert_eq!(shown("a", "10.0.0.1", true), Ok(()));
+        assert_eq!(shown("b", "2001:db8::1", true), Ok(()));
+        for n in 19..OF_ADDRESS {
+            assert_eq!(shown(&format!("job{n}"), "2001:db8::1", false), Ok(()));
+        }
+        assert!(shown("b", "2001:db8::1", true).is_err());
+        // each takes two
+        for n in 0..COUNTERS / 2 + 50 {
+            assert_eq!(
+                attempts.job_token(
+                    &n.to_string(),
+                    format!("10.1.{}.{}", n / 256, n % 256).parse().ok(),
+                    false,
+                    NOW
+                ),
+                Ok(())
+            );
+        }
+        assert!(attempts.counters.len() <= COUNTERS);
+        let later = NOW + LONGEST_REFUSAL;
+        assert_eq!(attempts.job_token("a", "2001:db8::1".parse().ok(), true, later), Ok(()));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::accounts::{Denied, Proof};
 
 const AUTHENTICATIONS: Name = Name::new(
     "majordomo_authentications_total",
-    "Passwords and API tokens that were shown, by what became of it; refused: too many had failed before",
+    "Passwords, API tokens and tokens of jobs that were shown, by what became of it; refused: too many had failed before",
 );
 
 labels! {
@@ -15,6 +15,7 @@ labels! {
         Password => "password",
         Token => "token",
         Session => "session",
+        Job => "job",
     }
 }
 
@@ -48,7 +49,7 @@ impl Metrics {
         self.authentications.add_to(to, AUTHENTICATIONS);
     }
 
-    pub(crate) fn shown<T>(&self, proof: Proof, result: &Result<T, Denied>) {
+    pub(crate) fn shown<T>(&self, proof: impl Into<Shown>, result: &Result<T, Denied>) {
         let outcome = match result {
             Ok(_) => Outcome::Ok,
             Err(Denied::Wrong) => Outcome::Wrong,

@@ -156,9 +156,9 @@ impl Front {
         let from = address(&head.headers, remote, &self.app.settings.proxies);
         let caller = again(patience, || caller(accounts, &head.headers, from, &self.cookie)).await?;
         let anonymous = caller.user.is_none();
-        let store = &**self.app.commands.store();
+        let judges = (&**self.app.commands.store(), accounts);
         let takes = matches!(head.method, Method::GET | Method::POST);
-        if takes && again(patience, || remote::admits(store, head, route, anonymous)).await? {
+        if takes && again(patience, || remote::admits(judges, head, route, anonymous, from)).await? {
             return Ok((caller, true));
         }
         let anonymous_read = match caller.user {

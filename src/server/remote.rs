@@ -1,9 +1,12 @@
 //! *Trigger builds remotely*: whoever shows the token of a job may have it built, without a user, by GET too. As Jenkins'
 //! `BuildAuthorizationToken` has it, a wrong one is refused whoever shows it.
 
+use std::net::IpAddr;
+
 use config::ItemConfig;
 use http::request::Parts;
 use model::{Cause, JobName};
+use security::{Accounts, Denied};
 use sha2::{Digest, Sha256};
 use store::Store;
 
@@ -38,21 +41,25 @@ pub(crate) fn invalid() -> Error {
 }
 
 /// Whether the query of a request for a build shows the job's token. `anonymous`: who shows any other one is refused, so that
-/// nobody learns which jobs there are.
+/// nobody learns which jobs there are. `from`: where wrong ones are counted.
 pub(crate) async fn admits(
-    store: &dyn Store,
+    (store, accounts): (&dyn Store, &Accounts),
     head: &Parts,
     route: &Route,
     anonymous: bool,
+    from: Option<IpAddr>,
 ) -> Result<bool, Error> {
     let Route::Do(Action::Build(name) | Action::BuildWithParameters(name)) = route else { return Ok(false) };
     let query = Params::parse(head.uri.query().unwrap_or_default().as_bytes())?;
     let Some(given) = query.get("token") else { return Ok(false) };
-    match shown(token(store, name).await?.as_deref(), Some(given)) {
-        Shown::Right => Ok(true),
-        Shown::Wrong => Err(invalid()),
-        Shown::Nothing if anonymous => Err(invalid()),
-        Shown::Nothing => Ok(false),
+    let shown = shown(token(store, name).await?.as_deref(), Some(given));
+    if shown == Shown::Nothing && !anonymous {
+        return Ok(false);
+    }
+    match accounts.job_token(name.as_str(), shown == Shown::Right, from) {
+        Ok(()) => Ok(true),
+        Err(Denied::Wrong) => Err(invalid()),
+        Err(denied) => Err(denied.into()),
     }
 }
 

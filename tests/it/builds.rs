@@ -400,13 +400,19 @@ fn what_can_not_be_verified_is_refused_with_a_sentence() {
     let it = shared();
     it.admin.create_job("unverified", "echo 'x'");
     it.admin.build("unverified");
+    let credentials = |name: &str, text: &str| {
+        let file = it.home.join("logs").join(name);
+        std::fs::write(&file, text).unwrap();
+        format!("@{}", file.display())
+    };
+    let (wrong, other) = (credentials("wrong", "admin:wrong\n"), credentials("other", "admin:x"));
     for (arguments, wanted) in [
         (&["unverified", "77"] as &[&str], "unverified has no build 77"),
         (&["nobody", "1"], "nobody has no build 1"),
         (&["../x", "1"], "the job \"../x\": "),
         (&["unverified", "1/2"], "say a build by its number"),
-        (&["unverified", "1", "--auth", "admin:wrong"], "refuses this user and password"),
-        (&["unverified", "1", "--auth", "admin:x", "--url", "http://127.0.0.1:1/"], "nobody answers at"),
+        (&["unverified", "1", "--auth", &wrong], "refuses this user and password"),
+        (&["unverified", "1", "--auth", &other, "--url", "http://127.0.0.1:1/"], "nobody answers at"),
     ] {
         let (status, said) = verify_log(&it.home, arguments);
         assert_eq!(status, Some(2), "{arguments:?}: {said}");

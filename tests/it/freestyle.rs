@@ -201,6 +201,14 @@ fn what_does_not_run_is_named_and_an_unknown_builder_runs_nothing() {
     assert_eq!(result, "FAILURE", "{console}");
     assert!(console.contains("ERROR: the builder com.example.Odd_Builder does not run"), "{console}");
     assert!(!console.contains("never"), "{console}");
+    let subversion =
+        project("", &[shell("echo never")], "").replace("hudson.scm.NullSCM", "hudson.scm.SubversionSCM");
+    it.admin.xml("/job/free-odd/config.xml", &subversion).expect(200);
+    assert_eq!(it.admin.get("/job/free-odd/config.xml").expect(200).text(), subversion);
+    let (_, result, console) = it.admin.build("free-odd");
+    assert_eq!(result, "FAILURE", "{console}");
+    let why = "ERROR: an SCM of class “hudson.scm.SubversionSCM” does not run in Majordomo yet\nFinished: FAILURE\n";
+    assert!(console.ends_with(why) && !console.contains("never"), "{console}");
     let known = project(
         "",
         &[shell("echo fine")],

@@ -29,7 +29,8 @@ pub(crate) fn start_agent(it: &Controller, name: &str, secret: &str) -> Agent {
     let folder = tempfile::Builder::new().prefix("majordomo-it-agent-").tempdir().unwrap().keep();
     let url = format!("http://{}/", it.admin.address);
     let child = Command::new(BINARY)
-        .args(["agent", "-url", &url, "-name", name, "-secret", secret, "-webSocket", "-workDir"])
+        .env("JENKINS_SECRET", secret)
+        .args(["agent", "-url", &url, "-name", name, "-webSocket", "-workDir"])
         .arg(&folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

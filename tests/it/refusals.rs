@@ -46,6 +46,33 @@ fn bad_options_are_refused_before_anything_is_made() {
 }
 
 #[test]
+fn a_secret_is_refused_as_an_argument_of_any_command() {
+    let up = Up::new(1, 0);
+    let home = up.home().display().to_string();
+    let store = ["--store", "postgres://ci:hush-hush@127.0.0.1:1/ci"];
+    let auth = ["--home", &home, "--auth", "admin:hush-hush"];
+    for (command, arguments) in [
+        (&["up", "--home", &home][..], &store[..]),
+        (&["init", "--to", &home], &store),
+        (&["replica", "--name", "r", "--home", &home], &store),
+        (&["replica", "--name", "r", "--home", &home], &["--metrics-token", "hush-hush"]),
+        (&["replicas"], &auth),
+        (&["restart"], &auth),
+        (&["reload"], &auth),
+        (&["drain", "r"], &auth),
+        (&["verify-log", "app", "1"], &auth),
+        (&["failover-test"], &auth),
+    ] {
+        let mut program = std::process::Command::new(crate::harness::BINARY);
+        program.args(command).args(arguments).env_remove("MAJORDOMO_STORE");
+        let refusal = refused(program);
+        one_line(&refusal, "arguments show in the list of processes");
+        assert!(!refusal.said.contains("hush-hush"), "{}", refusal.said);
+        nothing_was_made(&up.home());
+    }
+}
+
+#[test]
 fn a_file_that_is_no_controller_is_refused_with_its_place() {
     let bomb = format!(
         "a: &a [x,x,x,x,x,x,x,x,x]\n{}",
@@ -162,7 +189,7 @@ fn a_database_that_refuses_is_told_in_one_line() {
         }
     });
     let mut up = Up::new(1, 0);
-    up.more.extend(["--store".to_owned(), format!("postgres://ci:hush-hush@{address}/ci")]);
+    up.env.push(("MAJORDOMO_STORE", format!("postgres://ci:hush-hush@{address}/ci")));
     let refusal = up.refused();
     assert!(!refusal.said.contains("hush-hush"), "{}", refusal.said);
     one_line(&refusal, "");
@@ -174,7 +201,7 @@ fn a_first_start_gives_up_on_a_database_that_does_not_answer() {
     // an address where nobody listens, once it is let go
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut up = Up::new(1, 0);
-    up.more.extend(["--store".to_owned(), format!("postgres://ci:hush-hush@{address}/ci")]);
+    up.env.push(("MAJORDOMO_STORE", format!("postgres://ci:hush-hush@{address}/ci")));
     let refusal = up.refused();
     assert!(!refusal.said.contains("hush-hush"), "{}", refusal.said);
     one_line(&refusal, &format!("no database server answers at {address}"));

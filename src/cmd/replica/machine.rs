@@ -32,10 +32,7 @@ impl Shared {
         };
         let file = args.secrets.as_ref().map(|folder| folder.join("store")).filter(|file| file.exists());
         let store = match (args.store.as_deref().filter(|store| !store.is_empty()), file) {
-            (Some(store), _) => {
-                crate::cmd::no_argument(store)?;
-                StoreUrl::parse(store)?
-            }
+            (Some(store), _) => StoreUrl::parse(store)?,
             (None, Some(file)) => StoreUrl::parse(&format!("@{}", file.display()))?,
             (None, None) => StoreUrl::parse(&format!("sqlite:{}", paths.database().display()))?,
         };

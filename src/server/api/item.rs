@@ -204,8 +204,12 @@ async fn freestyle(look: &Look<'_>, name: &JobName, shape: &mut Shape<'_>) -> Re
     let job = configured.freestyle();
     shape.put("labelExpression", PLAIN, job.and_then(|job| job.steps.label.clone()));
     if let Some(inner) = shape.wants_inline("scm", PLAIN) {
-        let git = job.is_some_and(|job| job.scm.is_some());
-        let class = if git { "hudson.plugins.git.GitSCM" } else { "hudson.scm.NullSCM" };
+        let class = match job.and_then(|job| job.scm.as_ref()) {
+            Some(Ok(_)) => "hudson.plugins.git.GitSCM",
+            // one that builds can't fetch
+            Some(Err(_)) => "hudson.scm.SCM",
+            None => "hudson.scm.NullSCM",
+        };
         shape.set("scm", Shape::new(class, &inner).done());
     }
     Ok(())

@@ -20,7 +20,7 @@ use crate::request::Asked;
 pub(crate) use computer::{BUILT_IN_NAMES, node_named};
 pub(crate) use item::color;
 pub(crate) use people::found as user_named;
-pub(crate) use queue::{waiting_step, why_waits};
+pub(crate) use queue::{QueueCounts, queue_counts, waiting_step, why_waits};
 
 /// Each goes through the whole document.
 const MAX_EXCLUDES: usize = 20;

@@ -168,6 +168,46 @@ async fn waiting(look: &Look<'_>, item: &QueueItem) -> Result<Waiting, Error> {
     }
 }
 
+/// How many stand in the queue, steps that wait for executors too.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct QueueCounts {
+    pub(crate) quiet: u64,
+    pub(crate) blocked: u64,
+    pub(crate) buildable: u64,
+    /// Of those: waiting alone helps nothing.
+    pub(crate) stuck: u64,
+}
+
+impl QueueCounts {
+    pub(crate) fn all(&self) -> u64 {
+        self.quiet + self.blocked + self.buildable
+    }
+
+    fn waits(&mut self, reason: &Reason) {
+        self.buildable += 1;
+        self.stuck += u64::from(reason.stuck);
+    }
+}
+
+pub(crate) async fn queue_counts(look: &Look<'_>) -> Result<QueueCounts, Error> {
+    let mut counts = QueueCounts::default();
+    for item in &look.queue().await?.items {
+        match waiting(look, item).await {
+            Ok(Waiting::QuietPeriod) => counts.quiet += 1,
+            Ok(Waiting::Blocked) => counts.blocked += 1,
+            Ok(Waiting::Buildable) => counts.buildable += 1,
+            Ok(Waiting::Executor(reason)) => counts.waits(&reason),
+            // its job was deleted meanwhile
+            Err(Error::NotFound(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    for wait in &look.seen().await?.waits {
+        counts.waits(&look.reason(wait).await?);
+    }
+    Ok(counts)
+}
+
 /// Why an item of the queue waits; for pages.
 pub(crate) async fn why_waits(look: &Look<'_>, item: &QueueItem) -> Result<String, Error> {
     let waiting = waiting(look, item).await?;

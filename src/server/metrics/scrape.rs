@@ -1,16 +1,18 @@
 //! Answers to those who scrape.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Response, header};
 use meter::{Document, Format, Name};
-use store::Tally;
+use parking_lot::Mutex;
 
 use super::controller::{self, Controller};
-use super::jenkins;
+use super::jenkins::{self, Job};
 use super::kept::Kept;
+use crate::api::QueueCounts;
 use crate::error::Error;
 use crate::path::Route;
 use crate::ports::App;
@@ -37,7 +39,10 @@ const READ_IT: Name = Name::new(
 #[derive(Clone, Default)]
 pub struct Scrapes {
     all: Kept<Document>,
-    pub(super) jobs: Kept<Vec<Tally>>,
+    pub(super) jobs: Kept<Vec<Job>>,
+    /// Whether builds of a job are discarded, by its id: its version, and what that says.
+    pub(super) discards: Arc<Mutex<HashMap<i64, (i64, bool)>>>,
+    pub(super) queue: Kept<QueueCounts>,
     controller: Kept<Controller>,
 }
 

@@ -58,8 +58,8 @@ pub(super) async fn one(look: &Look<'_>, name: &str) -> Result<String, Error> {
     let toggle = if node.offline.is_some() { "Bring online" } else { "Take offline" };
     content.push_str(&format!(
         "<div class=\"actions\">{}</div><p>Start its agent with</p>\
-         <pre>majordomo agent -url {} -name '{}' -secret SECRET -webSocket -workDir DIR</pre>\
-         <p>The secret is in {}. Agents connect over WebSocket only: there is no TCP port.</p><p>{}</p>",
+         <pre>majordomo agent -url {} -name '{}' -secret @FILE -webSocket -workDir DIR</pre>\
+         <p>The secret, for that file, is in {}. Agents connect over WebSocket only: there is no TCP port.</p><p>{}</p>",
         look.frame.button(&format!("{path}toggleOffline"), toggle),
         escape(look.base.root()),
         escape(node.name.as_str()),

@@ -134,6 +134,27 @@ async fn a_right_token_has_a_job_built_without_a_user_and_a_wrong_one_nobody() {
 }
 
 #[tokio::test]
+async fn guesses_of_a_job_s_token_are_refused_where_they_come_from() {
+    let site = Site::new().await;
+    site.create("", "t", TRIGGERED).await;
+    site.create("", "u", TRIGGERED).await;
+    let shown = async |from, path: &str| site.anon().with("x-forwarded-for", from).get(path).await;
+    for job in ["t", "none"] {
+        let wrong = format!("/job/{job}/build?token=wrong");
+        for _ in 0..10 {
+            assert_eq!(shown("192.0.2.7", &wrong).await.status, 403);
+        }
+        let refused = shown("192.0.2.7", &wrong).await;
+        assert_eq!(refused.status, 429, "{job}: whether there is one or not");
+        let wait = refused.header("retry-after").parse::<u64>().unwrap();
+        assert!((1..=15).contains(&wait), "{wait}");
+    }
+    assert_eq!(shown("192.0.2.7", "/job/t/build?token=tok").await.status, 429);
+    assert_eq!(shown("192.0.2.8", "/job/t/build?token=tok").await.status, 201);
+    assert_eq!(shown("192.0.2.7", "/job/u/build?token=tok").await.status, 201);
+}
+
+#[tokio::test]
 async fn a_long_log_is_streamed_whole() {
     let site = Site::new().await;
     site.create("", "hello", PIPELINE).await;

@@ -118,6 +118,37 @@ async fn dashboards_of_jenkins_find_their_names() {
 }
 
 #[tokio::test]
+async fn what_waits_is_counted_as_the_queue_shows_it_and_who_discards_is_told() {
+    let site = Site::new().await;
+    let alone = "org.jenkinsci.plugins.workflow.job.properties.DisableConcurrentBuildsJobProperty";
+    let discards = "<jenkins.model.BuildDiscarderProperty><strategy class='hudson.tasks.LogRotator'><numToKeep>3</numToKeep>\
+                    </strategy></jenkins.model.BuildDiscarderProperty>";
+    let properties = format!("<properties><{alone}/>{discards}</properties><definition");
+    let declarative = "pipeline { agent any\noptions { buildDiscarder(logRotator(numToKeepStr: '3')) }\n\
+                       stages { stage('a') { steps { echo 'a' } } } }";
+    site.create("", "one", &PIPELINE.replace("<definition", &properties)).await;
+    site.create("", "said", &PIPELINE.replace("echo 1", declarative)).await;
+    site.create("", "free", "<project><assignedNode>mac</assignedNode></project>").await;
+    let admin = site.admin();
+    admin.post("/job/one/build?delay=0sec").await;
+    let running = site.take().await;
+    let label = Some("gpu".into());
+    let waits = store::Effect::WaitNode { step: "1".into(), label, since: Millis(5) };
+    site.progress(&running, 0, "", vec![waits]).await;
+    for path in ["/job/one/build?delay=0sec", "/job/free/build?delay=0sec", "/job/said/build?delay=20sec"] {
+        assert_eq!(admin.post(path).await.status, 201, "{path}");
+    }
+    let text = site.peer().get("/prometheus/").await.text();
+    for (name, value) in [("blocked", 1), ("buildable", 2), ("pending", 0), ("size", 4), ("stuck", 2)] {
+        has(&text, &format!("jenkins_queue_{name}_value {value}"));
+    }
+    for (job, value) in [("one", 1), ("said", 1), ("free", 0)] {
+        let labels = format!("jenkins_job=\"{job}\",repo=\"NA\",buildable=\"true\"");
+        has(&text, &format!("default_jenkins_builds_discard_active{{{labels}}} {value}"));
+    }
+}
+
+#[tokio::test]
 async fn the_metrics_plugin_is_answered_under_a_key() {
     let site = Site::new().await;
     let key = site.keys.metrics_token();

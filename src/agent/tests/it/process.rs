@@ -61,8 +61,8 @@ impl Agent {
         };
         let dir = self.work_dir().display().to_string();
         if std::env::var_os("AGENT_PROGRAM").is_some() {
-            let flags = ["-url", &self.url, "-name", "a-1", "-secret", "s3cret", "-workDir", &dir];
-            program.args(flags).stderr(Stdio::null());
+            let flags = ["-url", &self.url, "-name", "a-1", "-workDir", &dir];
+            program.args(flags).env("JENKINS_SECRET", "s3cret").stderr(Stdio::null());
         } else {
             program.args(TEST_ARGS);
         }

@@ -3,6 +3,7 @@
 use model::{BuildResult, Millis};
 use store::{Recent, Tally};
 
+use super::Job;
 use super::page::{Page, float, label};
 
 /// One metric of jobs. `value`: of one job at this moment; nothing when the job has none.
@@ -11,7 +12,7 @@ pub(super) struct Family {
     kind: &'static str,
     help: &'static str,
     /// Suffix and value.
-    value: fn(&Tally, Millis) -> Values,
+    value: fn(&Job, Millis) -> Values,
 }
 
 /// Most have one value; a summary has two.
@@ -73,86 +74,92 @@ pub(super) const FAMILIES: &[Family] = &[
         name: "default_jenkins_builds_duration_milliseconds_summary",
         kind: "summary",
         help: "Summary of build times in milliseconds by job",
-        value: |job, _| [Some(("_count", float(all(job)))), Some(("_sum", float(job.took)))],
+        value: |job, _| [Some(("_count", float(all(&job.tally)))), Some(("_sum", float(job.tally.took)))],
     },
     Family {
         name: "default_jenkins_builds_success_build_count",
         kind: "gauge",
         help: "Successful builds since the job was made",
-        value: |job, _| ended(job, BuildResult::Success),
+        value: |job, _| ended(&job.tally, BuildResult::Success),
     },
     Family {
         name: "default_jenkins_builds_success_build_count_total",
         kind: "counter",
         help: "Successful builds since the job was made",
-        value: |job, _| ended(job, BuildResult::Success),
+        value: |job, _| ended(&job.tally, BuildResult::Success),
     },
     Family {
         name: "default_jenkins_builds_failed_build_count",
         kind: "gauge",
         help: "Failed builds since the job was made",
-        value: |job, _| ended(job, BuildResult::Failure),
+        value: |job, _| ended(&job.tally, BuildResult::Failure),
     },
     Family {
         name: "default_jenkins_builds_failed_build_count_total",
         kind: "counter",
         help: "Failed builds since the job was made",
-        value: |job, _| ended(job, BuildResult::Failure),
+        value: |job, _| ended(&job.tally, BuildResult::Failure),
     },
     Family {
         name: "default_jenkins_builds_aborted_build_count",
         kind: "gauge",
         help: "Aborted builds since the job was made",
-        value: |job, _| ended(job, BuildResult::Aborted),
+        value: |job, _| ended(&job.tally, BuildResult::Aborted),
     },
     Family {
         name: "default_jenkins_builds_aborted_build_count_total",
         kind: "counter",
         help: "Aborted builds since the job was made",
-        value: |job, _| ended(job, BuildResult::Aborted),
+        value: |job, _| ended(&job.tally, BuildResult::Aborted),
     },
     Family {
         name: "default_jenkins_builds_unstable_build_count",
         kind: "gauge",
         help: "Unstable builds since the job was made",
-        value: |job, _| ended(job, BuildResult::Unstable),
+        value: |job, _| ended(&job.tally, BuildResult::Unstable),
     },
     Family {
         name: "default_jenkins_builds_unstable_build_count_total",
         kind: "counter",
         help: "Unstable builds since the job was made",
-        value: |job, _| ended(job, BuildResult::Unstable),
+        value: |job, _| ended(&job.tally, BuildResult::Unstable),
     },
     Family {
         name: "default_jenkins_builds_total_build_count",
         kind: "gauge",
         help: "Completed builds since the job was made",
-        value: |job, _| one(float(all(job))),
+        value: |job, _| one(float(all(&job.tally))),
     },
     Family {
         name: "default_jenkins_builds_total_build_count_total",
         kind: "counter",
         help: "Completed builds since the job was made",
-        value: |job, _| one(float(all(job))),
+        value: |job, _| one(float(all(&job.tally))),
     },
     Family {
         name: "default_jenkins_builds_health_score",
         kind: "gauge",
         help: "Health score of a job",
-        value: |job, _| one(health(job)),
+        value: |job, _| one(health(&job.tally)),
     },
     Family {
         name: "default_jenkins_builds_available_builds_count",
         kind: "gauge",
         help: "Number of builds available for this job",
-        value: |job, _| one(float(job.builds)),
+        value: |job, _| one(float(job.tally.builds)),
+    },
+    Family {
+        name: "default_jenkins_builds_discard_active",
+        kind: "gauge",
+        help: "1 when builds of the job are discarded some day",
+        value: |job, _| one(f64::from(u8::from(job.discards))),
     },
     Family {
         name: "default_jenkins_builds_running_build_duration_milliseconds",
         kind: "gauge",
         help: "How long the last build runs, while it runs",
         value: |job, now| {
-            let running = last(job).filter(|build| build.ended_at.is_none());
+            let running = last(&job.tally).filter(|build| build.ended_at.is_none());
             maybe(running.map(|build| millis(build.started_at, now)))
         },
     },
@@ -160,37 +167,41 @@ pub(super) const FAMILIES: &[Family] = &[
         name: "default_jenkins_builds_last_build_result_ordinal",
         kind: "gauge",
         help: "Result of the last build: 0 SUCCESS, 1 UNSTABLE, 2 FAILURE, 3 NOT_BUILT, 4 ABORTED, -1 while it runs",
-        value: |job, _| maybe(last(job).map(ordinal)),
+        value: |job, _| maybe(last(&job.tally).map(ordinal)),
     },
     Family {
         name: "default_jenkins_builds_last_build_result",
         kind: "gauge",
         help: "1 unless the last build was worse than unstable",
-        value: |job, _| maybe(last(job).map(|build| if ordinal(build) < 2.0 { 1.0 } else { 0.0 })),
+        value: |job, _| maybe(last(&job.tally).map(|build| if ordinal(build) < 2.0 { 1.0 } else { 0.0 })),
     },
     Family {
         name: "default_jenkins_builds_last_build_duration_milliseconds",
         kind: "gauge",
         help: "Build times in milliseconds of last build",
-        value: |job, _| maybe(last_ended(job).map(|(build, end)| millis(build.started_at, end))),
+        value: |job, _| maybe(last_ended(&job.tally).map(|(build, end)| millis(build.started_at, end))),
     },
     Family {
         name: "default_jenkins_builds_last_build_waiting_milliseconds",
         kind: "gauge",
         help: "How long the last build was in the queue, in milliseconds",
-        value: |job, _| maybe(last_ended(job).map(|(build, _)| millis(build.queued_at, build.started_at))),
+        value: |job, _| {
+            maybe(last_ended(&job.tally).map(|(build, _)| millis(build.queued_at, build.started_at)))
+        },
     },
     Family {
         name: "default_jenkins_builds_last_build_start_time_milliseconds",
         kind: "gauge",
         help: "Last build start timestamp in milliseconds",
-        value: |job, _| maybe(last(job).map(|build| float(u64::try_from(build.started_at.0).unwrap_or(0)))),
+        value: |job, _| {
+            maybe(last(&job.tally).map(|build| float(u64::try_from(build.started_at.0).unwrap_or(0))))
+        },
     },
     Family {
         name: "default_jenkins_builds_last_build_logfile_size_bytes",
         kind: "gauge",
         help: "Bytes of the log of the last build",
-        value: |job, _| maybe(last_ended(job).map(|(build, _)| float(build.log_end))),
+        value: |job, _| maybe(last_ended(&job.tally).map(|(build, _)| float(build.log_end))),
     },
 ];
 
@@ -209,11 +220,11 @@ impl Family {
         page.end()
     }
 
-    pub(super) fn lines<'a>(&self, jobs: impl Iterator<Item = &'a Tally>, now: Millis) -> String {
+    pub(super) fn lines<'a>(&self, jobs: impl Iterator<Item = &'a Job>, now: Millis) -> String {
         let mut page = Page::default();
-        for job in jobs.filter(|job| !job.item.disabled) {
+        for job in jobs.filter(|job| !job.tally.item.disabled) {
             for (suffix, value) in (self.value)(job, now).into_iter().flatten() {
-                page.sample(&format!("{}{suffix}", self.name), &labels(job), value);
+                page.sample(&format!("{}{suffix}", self.name), &labels(&job.tally), value);
             }
         }
         page.end()
@@ -232,7 +243,7 @@ mod tests {
         Recent { number, queued_at: Millis(900), started_at: Millis(1_000), ended_at, result, log_end: 77 }
     }
 
-    fn job(newest: Vec<Recent>) -> Tally {
+    fn job(newest: Vec<Recent>) -> Job {
         let item = ItemSummary {
             id: 1,
             name: JobName::parse("team/web/ma\"in")
@@ -244,10 +255,11 @@ mod tests {
             last_result: None,
             version: 1,
         };
-        Tally { item, ended: [3, 1, 2, 0, 1], took: 12_345, builds: 5, newest }
+        let tally = Tally { item, ended: [3, 1, 2, 0, 1], took: 12_345, builds: 5, newest };
+        Job { tally, discards: true }
     }
 
-    fn value(of: &Tally, name: &str) -> Option<f64> {
+    fn value(of: &Job, name: &str) -> Option<f64> {
         let family = FAMILIES.iter().find(|f| f.name.ends_with(name)).unwrap();
         (family.value)(of, Millis(4_000))[0].map(|(_, value)| value)
     }
@@ -262,6 +274,7 @@ mod tests {
             ("total_build_count_total", 7.0),
             ("health_score", 50.0),
             ("available_builds_count", 5.0),
+            ("discard_active", 1.0),
             ("last_build_result_ordinal", 1.0),
             ("last_build_result", 1.0),
             ("last_build_duration_milliseconds", 500.0),
@@ -283,16 +296,16 @@ mod tests {
     #[test]
     fn a_job_is_named_with_its_repository_and_a_disabled_one_is_left_out() {
         let mut one = job(vec![]);
-        one.item.name = JobName::parse("team/web/main").unwrap();
+        one.tally.item.name = JobName::parse("team/web/main").unwrap();
         let family = &FAMILIES[0];
         let labels = "{jenkins_job=\"team/web/main\",repo=\"web\",buildable=\"true\"}";
         assert_eq!(
             family.lines([&one].into_iter(), Millis(0)),
             format!("{0}_count{labels} 7\n{0}_sum{labels} 12345\n", family.name)
         );
-        one.item.name = JobName::parse("app").unwrap();
+        one.tally.item.name = JobName::parse("app").unwrap();
         assert!(family.lines([&one].into_iter(), Millis(0)).contains("repo=\"NA\""));
-        one.item.disabled = true;
+        one.tally.item.disabled = true;
         assert_eq!(family.lines([&one].into_iter(), Millis(0)), "");
     }
 }

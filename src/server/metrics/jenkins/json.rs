@@ -35,7 +35,7 @@ async fn health(app: &App) -> Reply {
 async fn metrics(app: &App) -> Reply {
     let jobs = super::jobs(app).await?;
     let controller = scrape::whole(app).await?;
-    let values = gauges(&controller, &jobs).into_iter();
+    let values = gauges(&controller, &*super::queue(app).await?, &jobs).into_iter();
     let values = values.map(|(name, value)| (name.to_owned() + ".value", json!({ "value": value })));
     let values: Map<String, Value> = values.collect();
     let meters = counts(app).await;

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use meter::Document;
 use model::NodeName;
-use store::{Node, Tally};
+use store::Node;
 
+use super::Job;
 use super::page::{Page, float, label};
+use crate::api::QueueCounts;
 use crate::error::Error;
 use crate::front::JENKINS_VERSION;
 use crate::look::Look;
@@ -18,7 +20,7 @@ use crate::request::Base;
 /// Nodes and labels that are shown one by one.
 const MOST: usize = 2_000;
 
-pub(super) async fn text(app: &App, jobs: &[Tally]) -> Result<String, Error> {
+pub(super) async fn text(app: &App, queue: &QueueCounts, jobs: &[Job]) -> Result<String, Error> {
     let base = Base::of(Some("http://localhost"), &http::HeaderMap::new());
     let look = Look::new(app, &base);
     let controller = scrape::whole(app).await?;
@@ -26,7 +28,7 @@ pub(super) async fn text(app: &App, jobs: &[Tally]) -> Result<String, Error> {
     let mut page = Page::default();
     status(&mut page, app, &controller, &replicas);
     nodes(&mut page, &look).await?;
-    numbers(&mut page, &controller, jobs);
+    numbers(&mut page, &controller, queue, jobs);
     processes(&mut page, &replicas);
     Ok(page.end())
 }
@@ -121,9 +123,9 @@ async fn nodes(page: &mut Page, look: &Look<'_>) -> Result<(), Error> {
 }
 
 /// Name and value of each gauge of the plugin `metrics` that is of the whole; a name as Dropwizard has it.
-pub(super) fn gauges(controller: &Controller, jobs: &[Tally]) -> Vec<(&'static str, u64)> {
+pub(super) fn gauges(controller: &Controller, queue: &QueueCounts, jobs: &[Job]) -> Vec<(&'static str, u64)> {
     let places = controller.places;
-    let disabled = jobs.iter().filter(|job| job.item.disabled).count() as u64;
+    let disabled = jobs.iter().filter(|job| job.tally.item.disabled).count() as u64;
     let all = jobs.len() as u64;
     vec![
         ("jenkins.executor.count", places.executors),
@@ -136,15 +138,16 @@ pub(super) fn gauges(controller: &Controller, jobs: &[Tally]) -> Vec<(&'static s
         ("jenkins.project.count", all),
         ("jenkins.project.disabled.count", disabled),
         ("jenkins.project.enabled.count", all - disabled),
-        ("jenkins.queue.blocked", 0),
-        ("jenkins.queue.buildable", controller.queued - controller.quiet_items + controller.waits),
+        ("jenkins.queue.blocked", queue.blocked),
+        ("jenkins.queue.buildable", queue.buildable),
         ("jenkins.queue.pending", 0),
-        ("jenkins.queue.size", controller.queued + controller.waits),
+        ("jenkins.queue.size", queue.all()),
+        ("jenkins.queue.stuck", queue.stuck),
     ]
 }
 
-fn numbers(page: &mut Page, controller: &Controller, jobs: &[Tally]) {
-    for (name, value) in gauges(controller, jobs) {
+fn numbers(page: &mut Page, controller: &Controller, queue: &QueueCounts, jobs: &[Job]) {
+    for (name, value) in gauges(controller, queue, jobs) {
         let name = format!("{}_value", name.replace(['.', '-'], "_"));
         page.gauge(&name, "Under the name of Jenkins' metrics plugin", value);
     }

@@ -13,6 +13,7 @@ mod logs;
 mod machines;
 mod restore;
 mod rolling;
+mod ticks;
 mod up;
 mod upgrade;
 mod zombies;

@@ -111,7 +111,8 @@ pub(crate) fn run(args: ReplicaArgs) -> Result<ExitCode> {
     super::log_to_stderr();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let notifier = Notifier::new("waits for the store");
-    let on_trial = Programs::on_trial(&args.home);
+    let home = args.home.clone();
+    let on_trial = Programs::on_trial(&home);
     let starts_installed = args.listen.is_some() && std::env::var_os(INSTALLED_ENV).is_some();
     let span = tracing::info_span!("replica", name = args.name);
     let served = async {
@@ -123,6 +124,11 @@ pub(crate) fn run(args: ReplicaArgs) -> Result<ExitCode> {
     let code = runtime.block_on(served.instrument(span));
     // Blocking work that is left (a password being hashed) must not hold up the end.
     runtime.shutdown_timeout(Duration::from_millis(200));
+    if let Err(error) = &code
+        && Programs::on_trial(&home)
+    {
+        Programs::last_words(&home, &format!("{error:#}"));
+    }
     match code {
         Err(error) if starts_installed && machine::outdated(&error) => {
             eprintln!("majordomo: {error:#}");

@@ -86,6 +86,10 @@ pub(crate) struct ReplicaArgs {
     /// The same for builds alone, when there is no --url: answers then name the address that was asked
     #[arg(long, value_name = "URL")]
     build_url: Option<String>,
+    /// How long all replicas must have been ready with a new version before what is new in it is used and the one before can't
+    /// be gone back to any more: 90s, 5m, 1h; the same on all machines [default: 10m]
+    #[arg(long, value_name = "TIME", env = "MAJORDOMO_BAKE", value_parser = machine::time)]
+    bake: Option<Duration>,
     /// Reverse proxies in front: their addresses and networks (10.0.0.0/8), with commas; what they say in X-Forwarded-For of
     /// their clients is believed [default: this machine]
     #[arg(long, value_name = "NETWORKS", env = "MAJORDOMO_TRUSTED_PROXIES")]
@@ -255,8 +259,13 @@ async fn serve(args: ReplicaArgs, notifier: &Notifier) -> Result<ExitCode> {
     };
     let public = public(&door, &paths, &name, router, &this);
     let starting = start(&cluster, &store, &shared.bootstrap, &this);
-    let machine =
-        machine::Machine { store: &store, clock: &clock, cluster: &cluster, programs: programs.as_ref() };
+    let machine = machine::Machine {
+        store: &store,
+        clock: &clock,
+        cluster: &cluster,
+        programs: programs.as_ref(),
+        bake: args.bake,
+    };
 
     let code = tokio::select! {
         lost = membership.run() => {

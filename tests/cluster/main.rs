@@ -8,6 +8,7 @@ mod chaos;
 mod deployed;
 mod drill;
 mod faults;
+mod idle;
 mod load;
 mod logs;
 mod machines;

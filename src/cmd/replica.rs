@@ -87,6 +87,10 @@ pub(crate) struct ReplicaArgs {
     /// The same for builds alone, when there is no --url: answers then name the address that was asked
     #[arg(long, value_name = "URL")]
     build_url: Option<String>,
+    /// How long all replicas must have been ready with a new version before what is new in it is used and the one before can't
+    /// be gone back to any more: 90s, 5m, 1h; the same on all machines [default: 10m]
+    #[arg(long, value_name = "TIME", env = "MAJORDOMO_BAKE", value_parser = machine::time)]
+    bake: Option<Duration>,
     /// Reverse proxies in front: their addresses and networks (10.0.0.0/8), with commas; what they say in X-Forwarded-For of
     /// their clients is believed [default: this machine]
     #[arg(long, value_name = "NETWORKS", env = "MAJORDOMO_TRUSTED_PROXIES")]
@@ -112,7 +116,8 @@ pub(crate) fn run(args: ReplicaArgs) -> Result<ExitCode> {
     super::log_to_stderr();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let notifier = Notifier::new("waits for the store");
-    let on_trial = Programs::on_trial(&args.home);
+    let home = args.home.clone();
+    let on_trial = Programs::on_trial(&home);
     let starts_installed = args.listen.is_some() && std::env::var_os(INSTALLED_ENV).is_some();
     let span = tracing::info_span!("replica", name = args.name);
     let served = async {
@@ -124,6 +129,11 @@ pub(crate) fn run(args: ReplicaArgs) -> Result<ExitCode> {
     let code = runtime.block_on(served.instrument(span));
     // Blocking work that is left (a password being hashed) must not hold up the end.
     runtime.shutdown_timeout(Duration::from_millis(200));
+    if let Err(error) = &code
+        && Programs::on_trial(&home)
+    {
+        Programs::last_words(&home, &format!("{error:#}"));
+    }
     match code {
         Err(error) if starts_installed && machine::outdated(&error) => {
             eprintln!("majordomo: {error:#}");
@@ -250,8 +260,13 @@ async fn serve(args: ReplicaArgs, notifier: &Notifier) -> Result<ExitCode> {
     };
     let public = public(&door, &paths, &name, router, &this);
     let starting = start(&cluster, &store, &shared.bootstrap, &this);
-    let machine =
-        machine::Machine { store: &store, clock: &clock, cluster: &cluster, programs: programs.as_ref() };
+    let machine = machine::Machine {
+        store: &store,
+        clock: &clock,
+        cluster: &cluster,
+        programs: programs.as_ref(),
+        bake: args.bake,
+    };
 
     let code = tokio::select! {
         lost = membership.run() => {

@@ -5,6 +5,7 @@
 //!   current -> revisions/3.1     what is started next
 //!   revisions/3.1/majordomo      the program of each revision that is kept
 //!   trial                        while `current` has not been ready yet: what to go back to, and how many starts are left
+//!   said                         why the program on trial could not go on, in its own words
 //!   gave-up                      what was gone back from, and why; the revision is in the first line
 //! ```
 //!
@@ -125,6 +126,11 @@ impl Programs {
     /// Whether a start on this machine is one of a trial.
     pub fn on_trial(root: &Path) -> bool {
         root.join("trial").exists()
+    }
+
+    /// Leaves there why a program on trial ends, for whoever goes back from it. A disk that is full does not hear it.
+    pub fn last_words(root: &Path, why: &str) {
+        let _unheard = fs::write(root.join("said"), why);
     }
 
     /// What this machine has gone back from.

@@ -1,6 +1,7 @@
 //! Whoever holds the lease `rollout` looks each second what is seen of the replicas, and leaves there who goes next.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cluster::View;
 use model::{Clock, Fence, ReplicaId, ReplicaState, RestartWhen, RolloutReport};
@@ -17,6 +18,8 @@ pub struct Roller {
     clock: Arc<dyn Clock>,
     cluster: cluster::Handle,
     policy: Policy,
+    /// What the reports say of it; `None`: as is usual.
+    bake: Option<Duration>,
     memory: Memory,
     held: Option<Held>,
     /// The last that was said.
@@ -34,9 +37,15 @@ struct Held {
 }
 
 impl Roller {
-    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, cluster: cluster::Handle) -> Roller {
+    /// `bake`: how long all replicas must have been ready with a new level before the home is raised to it.
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        cluster: cluster::Handle,
+        bake: Option<Duration>,
+    ) -> Roller {
         let (policy, memory) = (Policy::default(), Memory::default());
-        Roller { store, clock, cluster, policy, memory, held: None, said: None, foreign: false }
+        Roller { store, clock, cluster, policy, bake, memory, held: None, said: None, foreign: false }
     }
 
     /// Runs until the process ends.
@@ -78,7 +87,7 @@ impl Roller {
             (held.plan, held.written) = (plan, false);
             self.keep().await?;
         }
-        self.report(view, report).await
+        self.report(view, RolloutReport { bake: self.bake, ..report }).await
     }
 
     /// Who is ready, and does not go itself while others could replace it; who has been drained where nobody is ready.

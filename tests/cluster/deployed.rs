@@ -126,14 +126,16 @@ fn the_start_program_goes_back_from_what_does_not_get_ready() {
     for (left, before) in [("1.0 2\n", "two "), ("1.0 1\n", "sleep 5\ntwo "), ("1.0 0\n", "sleep 5\ntwo ")] {
         assert!(state.start(&[]).starts_with(before));
         assert_eq!(state.read("trial").as_deref(), Some(left));
+        assert_eq!(state.read("said"), None, "what it said before is of another start");
+        std::fs::write(state.root.join("said"), "not today").unwrap();
         assert_eq!(state.start(&["--ended"]), "");
     }
     assert_eq!(state.start(&[]), "one replica --home STATE\nrevision 2.0 did not get ready: back to 1.0\n");
-    assert_eq!((state.read("trial"), state.read("ended")), (None, None));
+    assert_eq!((state.read("trial"), state.read("ended"), state.read("said")), (None, None, None));
     let gave_up = state.read("gave-up").unwrap();
     assert_eq!(
         gave_up,
-        "2.0\nit was started and did not get ready, again and again; the last time: exit-code: exited 3\n"
+        "2.0\nit was started and did not get ready, again and again; the last time: exit-code: exited 3: not today\n"
     );
     assert!(state.start(&[]).starts_with("one "));
     assert_eq!(state.start(&["--ended"]), "", "no trial, nothing to note");

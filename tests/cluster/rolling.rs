@@ -12,6 +12,7 @@ use crate::logs;
 use crate::support::controller::{Controller, FarAgent, LONG, Options, wait};
 use crate::support::http::{KeptAlive, Reply};
 use crate::support::postgres::Server;
+use crate::ticks::Ticks;
 
 const PATHS: [&str; 4] = [
     "/api/json",
@@ -23,13 +24,15 @@ const PATHS: [&str; 4] = [
 /// Clients that ask all the time and never ask twice.
 pub(crate) struct Clients {
     stop: Arc<AtomicBool>,
+    ticks: Ticks,
     answers: Arc<AtomicU64>,
     threads: Vec<JoinHandle<Vec<String>>>,
 }
 
 impl Clients {
     pub(crate) fn start(controller: &Controller) -> Clients {
-        let mut clients = Clients { stop: Arc::default(), answers: Arc::default(), threads: Vec::new() };
+        let (stop, answers, threads) = (Arc::default(), Arc::default(), Vec::new());
+        let mut clients = Clients { stop, ticks: Ticks::start(controller), answers, threads };
         for _ in 0..2 {
             let client = controller.client();
             clients.spawn(move |path| client.try_get(path));
@@ -75,6 +78,7 @@ impl Clients {
 
     /// How many answers there were; that all were is checked.
     pub(crate) fn finish(self) -> u64 {
+        self.ticks.finish();
         self.stop.store(true, Ordering::Relaxed);
         let failed: Vec<String> =
             self.threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
@@ -116,12 +120,17 @@ pub(crate) fn roll(name: &'static str, store: Option<String>) -> (Controller, Lo
     (controller, load, agents)
 }
 
-pub(crate) fn finish(mut controller: Controller, load: &Load, clients: Clients) {
+/// No request has failed, and no byte is lost.
+pub(crate) fn settle(load: &Load, clients: Clients) {
     let builds = load.finish(LONG);
     let answers = clients.finish();
     let refused = load.asked.iter().filter(|asked| asked.queue.is_none()).count();
     assert_eq!(refused, 0, "builds that nobody has acknowledged");
     eprintln!("{:?}, {answers} requests answered", load.check(&builds));
+}
+
+pub(crate) fn finish(mut controller: Controller, load: &Load, clients: Clients) {
+    settle(load, clients);
     controller.stop();
     logs::check(&controller, &[]);
 }

@@ -1,6 +1,8 @@
 //! Three machines of one controller: PostgreSQL between them, nginx or HAProxy in front, each with a unit of `deploy/systemd`.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic, reason = "test support; no test uses all of it")]
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -38,7 +40,9 @@ impl Machines {
                 ("MAJORDOMO_PEER_LISTEN", "127.0.0.1:0".to_owned()),
                 ("MAJORDOMO_URL", format!("http://{address}/")),
             ];
-            let environment = environment.map(|(name, value)| (name.to_owned(), value)).to_vec();
+            let lines = environment.map(|(name, value)| format!("{name}={value}\n"));
+            let environment = root.join(format!("ci-{at}.env"));
+            std::fs::write(&environment, lines.concat()).unwrap();
             let installed = root.join(format!("ci-{at}.installed"));
             std::fs::copy(PROGRAM, &installed).unwrap();
             let (root, name, credentials) = (root.clone(), format!("ci-{at}"), secrets.clone());
@@ -70,6 +74,14 @@ impl Machines {
             make(&aside);
             std::fs::set_permissions(&aside, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
             std::fs::rename(&aside, installed).unwrap();
+        }
+    }
+
+    /// What the administrator of each machine adds to its `replica.env`: read when the replica is started again.
+    pub(crate) fn say(&self, line: &str) {
+        for unit in &self.units {
+            let file = OpenOptions::new().append(true).open(&unit.machine().environment);
+            writeln!(file.unwrap(), "{line}").unwrap();
         }
     }
 

@@ -26,8 +26,8 @@ pub(crate) struct Machine {
     /// Folder of the test; also the mark of its processes.
     pub(crate) root: PathBuf,
     pub(crate) name: String,
-    /// What the unit's EnvironmentFile says.
-    pub(crate) environment: Vec<(String, String)>,
+    /// The unit's EnvironmentFile: read at each start.
+    pub(crate) environment: PathBuf,
     /// What `LoadCredential` gives.
     pub(crate) credentials: PathBuf,
     /// Where the administrator installs the program.
@@ -186,7 +186,8 @@ impl Machine {
         let credentials = self.credentials.display().to_string();
         let mut command = Command::new("/bin/sh");
         command.args(words.iter().map(|word| word.replace("${CREDENTIALS_DIRECTORY}", &credentials)));
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        let environment = std::fs::read_to_string(&self.environment).unwrap();
+        command.envs(environment.lines().filter_map(|line| line.split_once('=')));
         command.env("STATE_DIRECTORY", self.state()).env("CREDENTIALS_DIRECTORY", credentials);
         command.env("MAJORDOMO_INSTALLED", &self.installed);
         command.env_remove("MAJORDOMO_STORE").env_remove("MAJORDOMO_LOG");

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use config::controller::Span;
 use local::{Paths, StoreUrl};
 use machines::{INSTALLED_ENV, Notifier, Plan, Programs, ROLLOUT, Roller, Tell};
 use model::{Clock, ReplicaState};
@@ -38,6 +39,11 @@ impl Shared {
         };
         Ok(Shared { key, bootstrap, store })
     }
+}
+
+/// A length of time, as in `spec.rollout`.
+pub(super) fn time(text: &str) -> Result<Duration, String> {
+    Span::parse(text).map(|span| span.0).ok_or_else(|| "a time has the form 90s, 5m or 1h30m".to_owned())
 }
 
 /// Takes the address, so that what is wrong with it is known at the start. Nobody can connect yet.
@@ -117,6 +123,8 @@ pub(super) struct Machine<'a> {
     pub(super) clock: &'a Arc<dyn Clock>,
     pub(super) cluster: &'a cluster::Handle,
     pub(super) programs: Option<&'a Arc<Programs>>,
+    /// `--bake`
+    pub(super) bake: Option<Duration>,
 }
 
 impl Machine<'_> {
@@ -129,7 +137,7 @@ impl Machine<'_> {
             this.end();
             std::future::pending::<()>().await;
         };
-        tokio::join!(Roller::new(store, clock, self.cluster.clone()).run(), goes);
+        tokio::join!(Roller::new(store, clock, self.cluster.clone(), self.bake).run(), goes);
     }
 }
 

@@ -45,18 +45,22 @@ struct Rollout {
 #[derive(Debug, Deserialize)]
 struct Restart {
     number: i64,
+    #[serde(default)]
+    withdrawn: bool,
 }
 
 /// What is waited for.
 enum Goal {
     Restart(i64),
+    /// The restart of this number is not carried out.
+    Withdrawn(i64),
     Revision(String),
 }
 
 impl Goal {
     fn heard(&self, rollout: &Rollout) -> bool {
         match self {
-            Goal::Restart(number) => rollout.restart >= *number,
+            Goal::Restart(number) | Goal::Withdrawn(number) => rollout.restart >= *number,
             Goal::Revision(revision) => rollout.revision == *revision,
         }
     }
@@ -71,6 +75,13 @@ pub async fn restart(whom: &Whom, when: RestartWhen, wait: bool, say: &Say) -> R
     post(whom, path).await?;
     let number = look(whom).await?.restart.number;
     if wait { follow(whom, &Goal::Restart(number), say).await } else { Ok(()) }
+}
+
+/// Withdraws a restart that waits, and waits until whoever restarts the replicas has heard of it.
+pub async fn cancel_restart(whom: &Whom, say: &Say) -> Result<(), Error> {
+    post(whom, "/replicas/cancelRestart").await?;
+    let number = look(whom).await?.restart.number;
+    follow(whom, &Goal::Withdrawn(number), say).await
 }
 
 /// Tells the replicas to run what is installed as their program, one after the other, and waits until they do.
@@ -189,6 +200,7 @@ async fn follow(whom: &Whom, goal: &Goal, say: &Say) -> Result<(), Error> {
     let began = Instant::now();
     let mut told = String::new();
     let mut answered = Instant::now();
+    let mut begun = false;
     loop {
         // the one that is asked may be the one that is restarted
         let seen = match look(whom).await {
@@ -206,8 +218,16 @@ async fn follow(whom: &Whom, goal: &Goal, say: &Say) -> Result<(), Error> {
                     say(&rollout.message);
                     told = rollout.message;
                 }
+                let withdrawn = seen.restart.withdrawn && matches!(goal, Goal::Restart(_));
+                begun |= !matches!(rollout.phase.as_str(), "settled" | "waiting");
                 match (rollout.phase.as_str(), rollout.failed) {
+                    ("settled", _) if withdrawn && !begun => {
+                        return Err(Error::Replica("the restart was withdrawn".to_owned()));
+                    }
                     ("settled", _) => return Ok(()),
+                    ("rolling", _) if matches!(goal, Goal::Withdrawn(_)) => {
+                        return Err(Error::Replica("the restart has begun already, and goes on".to_owned()));
+                    }
                     ("halted", failed) => {
                         return Err(Error::Replica(format!(
                             "revision {} was given up: {}",

@@ -52,6 +52,7 @@ async fn act(look: &Look<'_>, asked: &Asked, action: &Action) -> Reply {
         Action::BuildNumber(name, which) => act::builds::number(look, name, *which).await,
         Action::Restart(when) => act::controller::restart(look, asked, *when).await,
         Action::Reload => act::controller::reload(look, asked).await,
+        Action::CancelRestart => act::controller::cancel_restart(look).await,
         Action::Drain(name) => act::controller::drain(look, asked, name).await,
         Action::Quiet(quiet) => act::controller::quiet(look, asked, *quiet).await,
         Action::QueueCancel => act::builds::cancel(look, asked).await,

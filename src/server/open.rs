@@ -123,8 +123,8 @@ async fn rollout(app: &App, body: &[u8]) -> Reply {
         let lost = running.iter().filter(|row| !live.iter().any(|m| m.id.incarnation == row.owner));
         busy += lost.count() as u64;
     }
-    let store::Restart { number: restart, when, by, reload } = restart;
-    let asked = RolloutAsked { restart, when, by, reload, busy };
+    let store::Restart { number: restart, when, by, reload, withdrawn } = restart;
+    let asked = RolloutAsked { restart, when, by, reload, withdrawn, busy };
     Ok(reply::json(serde_json::to_string(&asked).map_err(|e| Error::Internal(e.to_string()))?))
 }
 

@@ -96,6 +96,7 @@ fn to_do(action: &Action, method: &Method) -> Need {
         | Action::AnonymousRead
         | Action::Restart(_)
         | Action::Reload
+        | Action::CancelRestart
         | Action::Drain(_)
         | Action::Quiet(_) => Need::Administrator,
         Action::CreateItem(_)

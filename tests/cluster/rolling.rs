@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::load::Load;
 use crate::logs;
 use crate::support::controller::{Controller, FarAgent, LONG, Options, wait};
-use crate::support::http::{KeptAlive, Reply};
+use crate::support::http::{Client, KeptAlive, Reply};
 use crate::support::postgres::Server;
 
 const PATHS: [&str; 4] = [
@@ -179,6 +179,67 @@ fn a_restart_on_postgres_fails_no_request_and_loses_no_byte() {
         now.len() == 3 && first.is_disjoint(&now)
     });
     finish(controller, &load, clients);
+}
+
+/// A build has a step at work, for as long as nobody stops it, and replicas have said so.
+fn hold(controller: &Controller, label: &str) {
+    controller.create_job("hold", &format!("node('{label}') {{ sh 'while :; do sleep 1; done' }}"));
+    assert_eq!(controller.client().post("/job/hold/buildWithParameters?ID=1").unwrap().status, 201);
+    let peer = Client::bearer(controller.replicas()[0].peer, &controller.keys().peer_token());
+    wait(LONG, "a step is at work", || {
+        let asked = peer.post("/admin/rollout").ok().filter(|reply| reply.status == 200)?;
+        let asked: serde_json::Value = serde_json::from_slice(&asked.body).ok()?;
+        asked["busy"].as_u64().filter(|busy| *busy > 0)
+    });
+}
+
+fn stop_holding(controller: &Controller) {
+    let client = controller.client();
+    assert_eq!(client.post("/job/hold/1/stop").unwrap().status, 302);
+    wait(LONG, "the build ends", || (client.json("/job/hold/1/api/json")["building"] == false).then_some(()));
+}
+
+/// While a step is at work, a restart waits, and is withdrawn. An agent has this label.
+pub(crate) fn withdraw(controller: &Controller, label: &str) {
+    let client = controller.client();
+    let first = incarnations(controller);
+    let waits = || {
+        wait(LONG, "the restart waits", || {
+            let seen = client.json("/replicas/api/json?tree=rollout[phase,restart],restart[number]");
+            let heard = seen["rollout"]["restart"] == seen["restart"]["number"];
+            (heard && seen["rollout"]["phase"] == "waiting").then_some(())
+        });
+    };
+    hold(controller, label);
+    let asked = controller.command(&["restart", "--when", "idle", "--no-wait"]);
+    assert!(asked.status.success(), "{}", said(&asked));
+    waits();
+    let cancel = controller.command(&["restart", "--cancel"]);
+    assert!(cancel.status.success(), "{}", said(&cancel));
+    assert_eq!(client.json("/replicas/api/json")["rollout"]["phase"], "settled");
+    let again = controller.command(&["restart", "--cancel"]);
+    assert_eq!(again.status.code(), Some(2), "{}", said(&again));
+    assert!(said(&again).contains("no restart waits"), "{}", said(&again));
+
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| controller.command(&["restart", "--when", "idle"]));
+        waits();
+        assert_eq!(client.post("/cancelQuietDown").unwrap().status, 302);
+        let waiting = waiting.join().unwrap();
+        assert!(!waiting.status.success(), "{}", said(&waiting));
+        assert!(said(&waiting).contains("the restart was withdrawn"), "{}", said(&waiting));
+    });
+    stop_holding(controller);
+    assert_eq!(incarnations(controller), first, "nobody was replaced");
+}
+
+#[test]
+fn a_restart_that_waits_is_withdrawn() {
+    let options = Options { name: "withdrawn", store: None, replicas: 2, agents: 1 };
+    let mut controller = Controller::start(options);
+    withdraw(&controller, "local");
+    controller.stop();
+    logs::check(&controller, &[]);
 }
 
 #[test]

@@ -209,7 +209,11 @@ impl Roller {
         let slots: Vec<rollout::Slot> = self.slots.iter().map(|slot| slot.seen.clone()).collect();
         let busy = self.asked.borrow().as_ref().map(|asked| asked.busy);
         let observed = Observed { now: self.clock.elapsed(), slots: &slots, busy };
-        let (rollout, mut act) = step(self.rollout.clone(), &observed, &policy);
+        let mut rollout = self.rollout.clone();
+        if self.asked.borrow().as_ref().is_some_and(|asked| asked.withdrawn) {
+            rollout = rollout.withdraw(&observed, &policy);
+        }
+        let (rollout, mut act) = step(rollout, &observed, &policy);
         if away && matches!(act, Act::Drain(_)) {
             act = Act::Nothing;
         } else {
@@ -230,8 +234,7 @@ impl Roller {
     /// Users may have asked for a restart.
     fn hear(&mut self) -> Result<(), Error> {
         let Some(asked) = self.asked.borrow().clone() else { return Ok(()) };
-        let installed = asked.reload.then_some(self.program.as_path());
-        if self.revisions.restart(&self.paths, asked.restart, asked.when, &asked.by, installed)? {
+        if self.revisions.restart(&self.paths, &asked, &self.program)? {
             self.want();
         }
         Ok(())

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use model::RestartWhen;
+use model::{RestartWhen, RolloutAsked};
 use rollout::{Revision, Rollout};
 use serde::{Deserialize, Serialize};
 
@@ -80,34 +80,33 @@ impl Revisions {
         Ok(true)
     }
 
-    /// Wants what a user has asked for: a restart, with the program at `installed` if one is named. `false`: that is wanted
-    /// already.
+    /// Wants what users have asked for: a restart, with the program that is `installed` if they say so. `false`: that is
+    /// wanted already, or was withdrawn.
     pub(crate) fn restart(
         &mut self,
         paths: &Paths,
-        number: i64,
-        when: RestartWhen,
-        by: &str,
-        installed: Option<&Path>,
+        asked: &RolloutAsked,
+        installed: &Path,
     ) -> Result<bool, Error> {
-        if number == self.restart {
+        let RolloutAsked { restart: number, when, by, reload, withdrawn, busy: _ } = asked;
+        if *number == self.restart {
             return Ok(false);
         }
         let mut next = self.clone();
-        next.restart = number;
+        next.restart = *number;
         // one that is lower: the store was set back
-        let asked = number > self.restart;
-        if asked {
+        let wanted = *number > self.restart && !withdrawn;
+        if wanted {
             let target = self.known.get(&self.rollout().target().0);
-            let program = match installed {
-                Some(installed) => keep(paths, installed)?,
-                None => target.map(|known| known.program.clone()).unwrap_or_default(),
+            let program = match reload {
+                true => keep(paths, installed)?,
+                false => target.map(|known| known.program.clone()).unwrap_or_default(),
             };
-            let what = if installed.is_some() { "the installed program" } else { "a restart" };
-            next.want(program, &format!("{what} was asked for by {by}"), when);
+            let what = if *reload { "the installed program" } else { "a restart" };
+            next.want(program, &format!("{what} was asked for by {by}"), *when);
         }
         self.become_written(paths, next)?;
-        Ok(asked)
+        Ok(wanted)
     }
 
     /// What can't be written down is not so.
@@ -132,7 +131,8 @@ impl Revisions {
         running: impl Iterator<Item = &'a Revision> + Clone,
     ) -> Result<(), Error> {
         let mut next = self.clone();
-        (next.good, next.failed) = (rollout.good.clone(), rollout.failed.clone());
+        (next.good, next.wanted) = (rollout.good.clone(), rollout.wanted.clone());
+        next.failed = rollout.failed.clone();
         let (good, wanted) = (&rollout.good.0, &rollout.wanted.0);
         let runs = |number: &String| running.clone().any(|revision| revision.0 == *number);
         next.known.retain(|number, _| number == good || number == wanted || runs(number));
@@ -267,8 +267,13 @@ mod tests {
         let (paths, program) = (Paths::new(home.path()), home.path().join("program"));
         install(&program, "first");
         let mut revisions = Revisions::open(&paths, &program).unwrap();
-        assert!(revisions.restart(&paths, 4, RestartWhen::Idle, "ann", None).unwrap());
-        assert!(!revisions.restart(&paths, 4, RestartWhen::Idle, "ann", None).unwrap());
+        let ask = |restart, when, by: &str, reload| {
+            let by = by.to_owned();
+            RolloutAsked { restart, when, by, reload, withdrawn: false, busy: 0 }
+        };
+        let idle = ask(4, RestartWhen::Idle, "ann", false);
+        assert!(revisions.restart(&paths, &idle, &program).unwrap());
+        assert!(!revisions.restart(&paths, &idle, &program).unwrap());
         assert_eq!(
             (revisions.reason(), revisions.when()),
             ("a restart was asked for by ann", RestartWhen::Idle)
@@ -279,11 +284,16 @@ mod tests {
         revisions.reload(&paths, &program).unwrap();
         let failed = Rollout { failed: Some("it is broken".to_owned()), ..revisions.rollout() };
         revisions.note(&paths, &failed, [].iter()).unwrap();
-        revisions.restart(&paths, 5, RestartWhen::Immediately, "bob", None).unwrap();
+        revisions.restart(&paths, &ask(5, RestartWhen::Immediately, "bob", false), &program).unwrap();
         assert_eq!(read(&revisions, &paths, "4"), "first");
         install(&program, "mended");
-        revisions.restart(&paths, 6, RestartWhen::Immediately, "bob", Some(&program)).unwrap();
+        revisions.restart(&paths, &ask(6, RestartWhen::Immediately, "bob", true), &program).unwrap();
         assert_eq!(read(&revisions, &paths, "5"), "mended");
         assert_eq!(revisions.reason(), "the installed program was asked for by bob");
+        // of one that was withdrawn only its number is known
+        let withdrawn = RolloutAsked { withdrawn: true, ..ask(7, RestartWhen::Idle, "ann", false) };
+        assert!(!revisions.restart(&paths, &withdrawn, &program).unwrap());
+        assert_eq!((revisions.last_restart(), revisions.wanted().0.as_str()), (7, "5"));
+        assert_eq!(Revisions::open(&paths, &program).unwrap(), revisions, "as it was written down");
     }
 }

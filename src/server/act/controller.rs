@@ -23,6 +23,13 @@ pub(crate) async fn reload(look: &Look<'_>, asked: &Asked) -> Reply {
     reply::to(StatusCode::FOUND, look.base.root())
 }
 
+/// `replicas/cancelRestart`: a restart that waits until no step of a build is at work is not carried out.
+pub(crate) async fn cancel_restart(look: &Look<'_>) -> Reply {
+    let withdrawn = look.app.commands.withdraw_restart().await?;
+    withdrawn.ok_or_else(|| Error::Conflict("no restart waits; one that has begun goes on".to_owned()))?;
+    reply::to(StatusCode::FOUND, look.base.root())
+}
+
 /// `replicas/NAME/drain`: that one hands over all it has, and takes no more until it is restarted. The last that serves does so
 /// with `force=true` only.
 pub(crate) async fn drain(look: &Look<'_>, asked: &Asked, name: &str) -> Reply {
@@ -47,7 +54,7 @@ pub(crate) async fn drain(look: &Look<'_>, asked: &Asked, name: &str) -> Reply {
     }
 }
 
-/// `quietDown`, `cancelQuietDown`.
+/// `quietDown`, `cancelQuietDown`. The latter withdraws a restart that waits, too.
 pub(crate) async fn quiet(look: &Look<'_>, asked: &Asked, quiet: bool) -> Reply {
     let reason = asked.param("reason").or(asked.param("message")).filter(|reason| !reason.trim().is_empty());
     if reason.is_some_and(|reason| reason.len() > store::MAX_REASON) {
@@ -55,5 +62,8 @@ pub(crate) async fn quiet(look: &Look<'_>, asked: &Asked, quiet: bool) -> Reply 
     }
     let reason = quiet.then(|| reason.unwrap_or(QUIET).to_owned());
     look.app.commands.set_quiet(reason).await?;
+    if !quiet {
+        look.app.commands.withdraw_restart().await?;
+    }
     reply::to(StatusCode::FOUND, look.base.root())
 }

@@ -103,6 +103,7 @@ impl Class {
             Action::Artifact(..) | Action::ArtifactZip(..) => Class::Artifact,
             Action::Restart(_)
             | Action::Reload
+            | Action::CancelRestart
             | Action::Drain(_)
             | Action::Quiet(_)
             | Action::AnonymousRead => Class::Controller,

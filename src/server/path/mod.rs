@@ -134,6 +134,8 @@ pub(crate) enum Action {
     Restart(RestartWhen),
     /// As `Restart`, with what is installed as their program.
     Reload,
+    /// A restart that waits is withdrawn.
+    CancelRestart,
     /// One replica, by its name, hands over what it does.
     Drain(String),
     Quiet(bool),
@@ -235,6 +237,7 @@ impl Action {
             | Action::BuildKill(..)
             | Action::Restart(_)
             | Action::Reload
+            | Action::CancelRestart
             | Action::Drain(_)
             | Action::Quiet(_)
             | Action::QueueCancel
@@ -331,6 +334,7 @@ fn top(parts: &[&str]) -> Route {
         ["asynchPeople", rest @ ..] => thing(Thing::AsynchPeople, rest),
         ["securityRealm", rest @ ..] => realm(rest),
         ["replicas", "reload"] => Route::Do(Action::Reload),
+        ["replicas", "cancelRestart"] => Route::Do(Action::CancelRestart),
         ["replicas", name, "drain"] => Route::Do(Action::Drain((*name).to_owned())),
         ["replicas", rest @ ..] => thing(Thing::Replicas, rest),
         ["pluginManager", rest @ ..] => thing(Thing::Plugins, rest),

@@ -137,7 +137,7 @@ async fn replicas_are_shown_exactly_so() {
              \"state\":\"ready\",\"since\":2000,\"revision\":\"r1\",\"version\":\"0.1.0\",\"level\":1,\
              \"builds\":[{{\"job\":\"hello\",\"number\":1}}],\"agents\":[\"n1\"]}}],\"level\":1,\
              \"startupLock\":{{\"holder\":\"acme-0\",\"fence\":{fence},\"since\":9}},\"failovers\":[],\
-             \"rollout\":null,\"restart\":{{\"number\":0,\"when\":\"immediately\",\"by\":\"\"}}}}"
+             \"rollout\":null,\"restart\":{{\"number\":0,\"when\":\"immediately\",\"by\":\"\",\"withdrawn\":false}}}}"
         )
     );
     assert_eq!(site.anon().get("/replicas/api/json").await.status, 401);
@@ -157,6 +157,7 @@ async fn a_restart_is_asked_for_by_administrators_and_reported_by_whoever_does_i
         "/safeRestart",
         "/restart",
         "/replicas/reload",
+        "/replicas/cancelRestart",
         "/replicas/acme-0/drain",
         "/quietDown",
         "/cancelQuietDown",
@@ -170,13 +171,16 @@ async fn a_restart_is_asked_for_by_administrators_and_reported_by_whoever_does_i
     let asked = site.peer().send("POST", "/admin/rollout", report).await.json();
     assert_eq!(
         asked,
-        serde_json::json!({"restart": 1, "when": "idle", "by": "admin", "reload": false, "busy": 0})
+        serde_json::json!({"restart": 1, "when": "idle", "by": "admin", "reload": false, "withdrawn": false, "busy": 0})
     );
     assert_eq!(site.peer().send("POST", "/admin/rollout", "").await.json(), asked, "nothing new is reported");
     assert_eq!(site.peer().send("POST", "/admin/rollout", "{}").await.status, 400);
     assert_eq!(site.admin().send("POST", "/admin/rollout", "").await.status, 401);
     let shown = site.admin().json("/replicas/api/json?tree=rollout[*],restart[*]").await;
-    assert_eq!(shown["restart"], serde_json::json!({"number": 1, "when": "idle", "by": "admin"}));
+    assert_eq!(
+        shown["restart"],
+        serde_json::json!({"number": 1, "when": "idle", "by": "admin", "withdrawn": false})
+    );
     let mut wanted = serde_json::from_str::<serde_json::Value>(report).unwrap();
     wanted["holder"] = serde_json::Value::Null;
     assert_eq!(shown["rollout"], wanted);
@@ -188,6 +192,39 @@ async fn a_restart_is_asked_for_by_administrators_and_reported_by_whoever_does_i
     site.store.write(take).await.unwrap();
     let holder = site.admin().json("/replicas/api/json?tree=rollout[holder]").await;
     assert_eq!(holder["rollout"]["holder"], "acme-0");
+}
+
+#[tokio::test]
+async fn a_restart_that_waits_is_withdrawn_and_one_that_has_begun_is_not() {
+    let site = Site::new().await;
+    let withdrawn = async || site.store.meta().await.unwrap().restart.withdrawn;
+    let report = async |phase: &str| {
+        let number = site.store.meta().await.unwrap().restart.number;
+        let report = serde_json::json!({"phase": phase, "revision": "2", "reason": "why", "restart": number,
+            "failed": null, "message": "now"});
+        assert_eq!(site.peer().send("POST", "/admin/rollout", report.to_string()).await.status, 200);
+    };
+    let none = site.admin().post("/replicas/cancelRestart").await;
+    assert_eq!(
+        (none.status.as_u16(), none.header("x-error")),
+        (409, "no restart waits; one that has begun goes on")
+    );
+    for path in ["/replicas/cancelRestart", "/cancelQuietDown"] {
+        assert_eq!(site.admin().post("/safeRestart").await.status, 302);
+        report("waiting").await;
+        assert!(!withdrawn().await);
+        assert_eq!(site.admin().post(path).await.status, 302, "{path}");
+        assert!(withdrawn().await, "{path}");
+    }
+    assert_eq!(site.admin().post("/safeRestart").await.status, 302);
+    report("rolling").await;
+    assert_eq!(site.admin().post("/replicas/cancelRestart").await.status, 409);
+    // Jenkins answers the same, whatever there was to cancel
+    assert_eq!(site.admin().post("/cancelQuietDown").await.status, 302);
+    assert!(!withdrawn().await);
+    // one at once does not wait
+    assert_eq!(site.admin().post("/restart").await.status, 302);
+    assert_eq!(site.admin().post("/replicas/cancelRestart").await.status, 409);
 }
 
 #[tokio::test]

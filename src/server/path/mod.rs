@@ -214,6 +214,14 @@ impl Route {
 }
 
 impl Route {
+    /// Whether it is one of the pages that have a frame. What everybody may see says nothing of the controller.
+    pub(crate) fn page(&self) -> bool {
+        match self {
+            Route::Page(thing) => *thing != Thing::WhoAmI,
+            route => matches!(route, Route::Do(Action::Console(..))),
+        }
+    }
+
     /// Whether it shows metrics, which have a token of their own.
     pub(crate) fn metrics(&self) -> bool {
         matches!(self, Route::Metrics | Route::Prometheus { .. } | Route::MetricsOf(..))

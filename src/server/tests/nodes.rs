@@ -252,7 +252,10 @@ async fn a_quiet_period_has_the_reason_that_was_given() {
     };
     assert_eq!(seen().await, (false, None));
     assert_eq!(site.admin().post("/quietDown").await.status, 302);
-    assert_eq!(seen().await, (true, Some("Jenkins is going to shut down".to_owned())));
+    assert_eq!(seen().await, (true, Some("admin has asked for it".to_owned())));
+    // as newer clients say it
+    assert_eq!(site.admin().post("/quietDown?reason=&message=%20upgrade+").await.status, 302);
+    assert_eq!(seen().await, (true, Some("upgrade".to_owned())));
     assert_eq!(site.admin().post("/quietDown?reason=new+disk").await.status, 302);
     assert_eq!(seen().await, (true, Some("new disk".to_owned())));
     let long = format!("/quietDown?reason={}", "x".repeat(1_001));
@@ -264,4 +267,66 @@ async fn a_quiet_period_has_the_reason_that_was_given() {
     assert!(seen().await.0);
     assert_eq!(site.admin().post("/cancelQuietDown/api/json").await.status, 302);
     assert!(!seen().await.0);
+}
+
+#[tokio::test]
+async fn in_a_quiet_period_the_queue_and_the_pages_say_why_nothing_begins() {
+    let site = Site::new().await;
+    site.create("", "hello", PIPELINE).await;
+    let admin = site.admin();
+    assert_eq!(admin.post("/job/hello/build").await.status, 201);
+    let item = async || admin.json("/queue/item/1/api/json").await;
+    assert_eq!(item().await["why"], "Waiting for a replica to take it");
+    assert_eq!(admin.post("/quietDown?reason=new+%3Cdisk%3E").await.status, 302);
+    let waits = item().await;
+    assert_eq!(waits["why"], "No build begins in the quiet period: new <disk>");
+    assert_eq!(
+        (&waits["_class"], &waits["buildable"]),
+        (&"hudson.model.Queue$BuildableItem".into(), &true.into())
+    );
+    let banner = "<aside><p>No build begins in the quiet period: new &lt;disk&gt;</p>";
+    let token = site.user("ann", false).await;
+    for path in ["/", "/job/hello/", "/queue/", "/computer/", "/people/"] {
+        let page = admin.get(path).await.text();
+        assert!(page.contains(banner) && page.contains("action=\"/cancelQuietDown\""), "{path}: {page}");
+        let page = site.basic("ann", &token).get(path).await.text();
+        assert!(page.contains(banner) && !page.contains("cancelQuietDown"), "{path}: {page}");
+    }
+    assert!(!site.anon().get("/whoAmI/").await.text().contains("disk"));
+    assert_eq!(admin.post("/cancelQuietDown").await.status, 302);
+    assert!(!admin.get("/").await.text().contains("<aside>"));
+    assert_eq!(item().await["why"], "Waiting for a replica to take it");
+}
+
+#[tokio::test]
+async fn who_begins_a_quiet_period_may_wait_until_no_build_runs() {
+    let site = Site::new().await;
+    site.create("", "hello", PIPELINE).await;
+    let admin = site.admin();
+    let status = async |query: &str| admin.post(&format!("/quietDown?{query}")).await.status;
+    assert_eq!(status("block=true").await, 302, "none runs");
+    assert_eq!(admin.post("/cancelQuietDown").await.status, 302);
+    assert_eq!(admin.post("/job/hello/build").await.status, 201);
+    let taken = site.take().await;
+    assert_eq!(status("block=true&timeout=soon").await, 400);
+    assert_eq!(site.store.meta().await.unwrap().quiet, None, "nothing was done");
+    assert_eq!(status("timeout=60000").await, 302, "who does not block does not wait");
+    assert_eq!(status("block=true&timeout=1").await, 302);
+    // a replica that is about to go does not wait to the end
+    *site.nobody.state.lock() = ReplicaState::Draining;
+    let later = admin.post("/quietDown?block=true").await;
+    assert_eq!((later.status.as_u16(), later.header("retry-after")), (503, "2"));
+    assert!(later.header("x-error").contains("one build still runs"), "{}", later.header("x-error"));
+    *site.nobody.state.lock() = ReplicaState::Ready;
+    let ends = async {
+        while site.store.meta().await.unwrap().quiet.as_deref() != Some("last") {
+            tokio::task::yield_now().await;
+        }
+        let result = model::BuildResult::Success;
+        let finish = store::Effect::Finish { result, at: Millis(8_000), archive: false };
+        site.progress(&taken, 0, "", vec![finish]).await;
+    };
+    let (waited, ()) = tokio::join!(status("block=true&reason=last"), ends);
+    assert_eq!(waited, 302);
+    assert!(site.store.running(None).await.unwrap().is_empty());
 }

@@ -17,6 +17,7 @@ pub(crate) async fn dispatch(app: &App, asked: &Asked, route: &Route) -> Reply {
     match route {
         Route::Export(thing, format) => api::export(&look, asked, thing, *format).await,
         Route::Page(thing) => pages::page(&look, asked, thing).await,
+        Route::Confirm(what) => pages::confirm(&look, *what).await,
         Route::Do(action) => act(&look, asked, action).await,
         Route::Metrics | Route::Prometheus { .. } | Route::MetricsOf(..) => {
             metrics::serve(app, route, &asked.base, &asked.headers, asked.query.get("scope")).await

@@ -54,6 +54,7 @@ pub(crate) async fn serve(
         | Route::MetricsOf(..)
         | Route::Export(..)
         | Route::Page(_)
+        | Route::Confirm(_)
         | Route::Do(_)
         | Route::NotServed(_)
         | Route::NotFound => Err(Error::Internal("a user's address came to the open door".to_owned())),

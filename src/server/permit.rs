@@ -41,7 +41,9 @@ pub(crate) fn need(route: &Route, method: &Method) -> Need {
         Route::Export(thing, _) | Route::Page(thing) => to_see(thing),
         Route::Do(action) => to_do(action, method),
         Route::NotServed(_) | Route::NotFound => Need::Read,
-        Route::Metrics | Route::Prometheus { .. } | Route::MetricsOf(..) => Need::Administrator,
+        Route::Metrics | Route::Prometheus { .. } | Route::MetricsOf(..) | Route::Confirm(_) => {
+            Need::Administrator
+        }
         Route::Login
         | Route::LoginError
         | Route::SignIn

@@ -46,6 +46,8 @@ pub(crate) enum Route {
     /// `api/json` and its like.
     Export(Thing, Format),
     Page(Thing),
+    /// Asks a person once more.
+    Confirm(Confirm),
     Do(Action),
     /// Jenkins has it, we don't: 501 with this sentence.
     NotServed(&'static str),
@@ -95,6 +97,13 @@ pub(crate) enum Thing {
     Realm,
     Replicas,
     Plugins,
+}
+
+/// What is done with a button of a page of its own when a person comes to its address, which takes POST only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Confirm {
+    Restart(RestartWhen),
+    Quiet(bool),
 }
 
 /// Whose user's something is.
@@ -178,13 +187,23 @@ impl Route {
             | Route::SealedJnlp(_)
             | Route::Agent
             | Route::Peer
-            | Route::Page(_) => "GET, HEAD",
+            | Route::Page(_)
+            | Route::Confirm(_) => "GET, HEAD",
             Route::NotServed(_) | Route::NotFound => "GET, HEAD, POST, PUT, DELETE, PATCH",
         }
     }
 
     pub(crate) fn takes(&self, method: &Method) -> bool {
         self.allow().split(", ").any(|m| m == method.as_str())
+    }
+
+    /// What is served to a person who only looks at the address of something that is done.
+    pub(crate) fn confirmed(self) -> Route {
+        match self {
+            Route::Do(Action::Restart(when)) => Route::Confirm(Confirm::Restart(when)),
+            Route::Do(Action::Quiet(quiet)) => Route::Confirm(Confirm::Quiet(quiet)),
+            route => route,
+        }
     }
 
     /// Served without a user: by nobody's name, or under a secret of its own.
@@ -206,6 +225,7 @@ impl Route {
             | Route::MetricsOf(..)
             | Route::Export(..)
             | Route::Page(_)
+            | Route::Confirm(_)
             | Route::Do(_)
             | Route::NotServed(_)
             | Route::NotFound => false,
@@ -218,7 +238,7 @@ impl Route {
     pub(crate) fn page(&self) -> bool {
         match self {
             Route::Page(thing) => *thing != Thing::WhoAmI,
-            route => matches!(route, Route::Do(Action::Console(..))),
+            route => matches!(route, Route::Confirm(_) | Route::Do(Action::Console(..))),
         }
     }
 

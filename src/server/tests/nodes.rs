@@ -330,3 +330,38 @@ async fn who_begins_a_quiet_period_may_wait_until_no_build_runs() {
     assert_eq!(waited, 302);
     assert!(site.store.running(None).await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn a_person_who_comes_to_the_address_of_a_restart_is_asked_once_more() {
+    let site = Site::new().await;
+    let cookie = site.browse("admin", "right").await;
+    let browser = site.anon().with("cookie", &cookie).with("accept", "text/html,*/*;q=0.8");
+    let meta = async || site.store.meta().await.unwrap();
+    for path in ["/restart", "/safeRestart", "/quietDown", "/cancelQuietDown"] {
+        let before = meta().await;
+        let page = browser.get(path).await;
+        assert_eq!(page.status, 200, "{path}");
+        let text = page.text();
+        let form = format!("<form class=\"parameters\" method=\"post\" action=\"{path}\">");
+        assert!(text.contains(&form) && text.contains("No build runs now."), "{path}: {text}");
+        assert_eq!(meta().await, before, "nothing is done yet");
+        let crumb =
+            text.split("name=\"Jenkins-Crumb\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
+        let crumb = crumb.unwrap_or_else(|| panic!("no crumb: {text}"));
+        assert_eq!(browser.form(path, "").await.status, 403, "{path}");
+        let sent = browser.form(path, &format!("Jenkins-Crumb={crumb}&reason=new+disk")).await;
+        assert_eq!(sent.status, 302, "{path}: {}", sent.text());
+        assert_ne!(meta().await, before, "{path}");
+        // who wants no page, or is no administrator, is refused as ever
+        assert_eq!(site.admin().get(path).await.status, 405, "{path}");
+        assert_eq!(site.admin().with("accept", "application/json").get(path).await.status, 405, "{path}");
+    }
+    let token = site.user("ann", false).await;
+    assert_eq!(site.basic("ann", &token).with("accept", "text/html").get("/restart").await.status, 403);
+    let anon = site.anon().with("accept", "text/html").get("/restart").await;
+    assert_eq!(
+        (anon.status.as_u16(), anon.header("location")),
+        (302, "http://ci:8080/login?from=%2Frestart")
+    );
+    assert_eq!(browser.get("/replicas/reload").await.status, 405, "this one has no page");
+}

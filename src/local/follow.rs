@@ -29,6 +29,7 @@ const RELOADED: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Deserialize)]
 struct Seen {
+    level: i64,
     rollout: Option<Rollout>,
     restart: Restart,
 }
@@ -103,14 +104,22 @@ async fn post(whom: &Whom, path: &str) -> Result<(), Error> {
     }
 }
 
-/// Tells the `up` of this home that its file or its program has changed, and waits until all replicas run what it says now.
-pub async fn reload(home: &Path, whom: &Whom, say: &Say) -> Result<(), Error> {
+/// Tells the `up` of this home that its file or its program has changed, or that the program before is wanted `back`, and
+/// waits until all replicas run what it says now.
+pub async fn reload(home: &Path, whom: &Whom, back: bool, say: &Say) -> Result<(), Error> {
     let home = std::fs::canonicalize(home).map_err(Error::io("look at", home))?;
     let paths = Paths::new(home);
     let nobody = || Error::Refused(format!("no `majordomo up` runs on {}", paths.root().display()));
     let record = UpRecord::read(&paths.up_record())?.ok_or_else(nobody)?;
     let process = find_up(record.pid).ok_or_else(nobody)?;
     let _none = std::fs::remove_file(paths.reload_record());
+    let asks = paths.reload_back();
+    let _none = std::fs::remove_file(&asks);
+    if back {
+        // a controller that does not answer may be what is gone back from
+        let level = look(whom).await.map(|seen| seen.level.to_string()).unwrap_or_default();
+        std::fs::write(&asks, level).map_err(Error::io("write", &asks))?;
+    }
     process.signal(Signal::USR1);
     let began = Instant::now();
     let done = loop {
@@ -191,7 +200,7 @@ pub async fn drain_over_http(whom: &Whom, name: &str, force: bool) -> Result<(),
 }
 
 async fn look(whom: &Whom) -> Result<Seen, Error> {
-    let answer = send(whom, Method::GET, "/replicas/api/json?tree=rollout[*],restart[*]").await?;
+    let answer = send(whom, Method::GET, "/replicas/api/json?tree=level,rollout[*],restart[*]").await?;
     serde_json::from_slice(&answer.body)
         .map_err(|e| Error::Refused(format!("the answer is not that of a Majordomo controller: {e}")))
 }

@@ -222,6 +222,9 @@ pub struct RolloutAsked {
     pub withdrawn: bool,
     /// Builds with an act in flight that another owner would have to follow on or do again.
     pub busy: u64,
+    /// The newest level that all live replicas know; 0: an older version has answered.
+    #[serde(default)]
+    pub known: i64,
 }
 
 /// How a build ended, as in Jenkins; ordered from best to worst.

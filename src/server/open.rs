@@ -125,7 +125,8 @@ async fn rollout(app: &App, body: &[u8]) -> Reply {
         busy += lost.count() as u64;
     }
     let store::Restart { number: restart, when, by, reload, withdrawn } = restart;
-    let asked = RolloutAsked { restart, when, by, reload, withdrawn, busy };
+    let known = live.iter().map(|m| m.level).min().unwrap_or_default();
+    let asked = RolloutAsked { restart, when, by, reload, withdrawn, busy, known };
     Ok(reply::json(serde_json::to_string(&asked).map_err(|e| Error::Internal(e.to_string()))?))
 }
 

@@ -1,6 +1,7 @@
 //! Replicas are replaced one after the other under load: no request fails, no byte is lost.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -96,6 +97,12 @@ pub(crate) fn incarnations(controller: &Controller) -> BTreeSet<i64> {
     controller.replicas().iter().filter(|r| r.state == "ready").map(|r| r.incarnation).collect()
 }
 
+/// What those that are ready run.
+fn programs(controller: &Controller) -> BTreeSet<PathBuf> {
+    let ready = controller.replicas().into_iter().filter(|r| r.state == "ready");
+    ready.map(|r| std::fs::read_link(format!("/proc/{}/exe", r.pid)).unwrap()).collect()
+}
+
 /// Runs a command of ours under load; gives how it ended.
 pub(crate) fn under_load(controller: &Controller, load: &mut Load, arguments: &[&str]) -> Output {
     // Builds run and clients ask before, meanwhile and after.
@@ -150,6 +157,7 @@ fn a_restart_and_a_new_program_fail_no_request_and_lose_no_byte() {
     let kept: Vec<_> = incarnations(&controller).intersection(&second).copied().collect();
     assert_eq!(kept.len(), 2, "only the first slot was touched");
 
+    let former = programs(&controller);
     controller.install(|aside| {
         std::fs::copy(env!("CARGO_BIN_EXE_majordomo"), aside).unwrap();
     });
@@ -158,7 +166,14 @@ fn a_restart_and_a_new_program_fail_no_request_and_lose_no_byte() {
     let third = incarnations(&controller);
     assert!(third.len() == 3 && second.is_disjoint(&third), "{second:?} {third:?}");
     let kept = std::fs::read_dir(controller.home.join("programs")).unwrap().count();
-    assert_eq!(kept, 1, "what nobody can go back to is not kept");
+    assert_eq!(kept, 2, "what nobody can go back to is not kept");
+    assert!(former.len() == 1 && former.is_disjoint(&programs(&controller)), "{former:?}");
+
+    let back = under_load(&controller, &mut load, &["reload", "--back"]);
+    assert!(back.status.success(), "{}", said(&back));
+    let fourth = incarnations(&controller);
+    assert!(fourth.len() == 3 && third.is_disjoint(&fourth), "{third:?} {fourth:?}");
+    assert_eq!(programs(&controller), former);
     finish(controller, &load, clients);
 }
 

@@ -131,6 +131,14 @@ fn upgrade(name: &'static str, store: Option<String>) {
     story.begin_turns(3);
 
     let kept = incarnations(&story.controller);
+    let late = story.controller.command(&["reload", "--back"]);
+    assert_eq!(late.status.code(), Some(2), "{}", said(&late));
+    assert!(
+        said(&late).contains("nothing is changed: the home is at level 2, and the program of"),
+        "{}",
+        said(&late)
+    );
+    assert_eq!(incarnations(&story.controller), kept);
     let refused = story.reload(this);
     let sentence = "the home is at level 2 and this version knows 1 only";
     assert!(!refused.status.success() && said(&refused).contains(sentence), "{}", said(&refused));

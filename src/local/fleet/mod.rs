@@ -267,9 +267,14 @@ impl Fleet {
         Ok(())
     }
 
-    /// Takes over a changed file and a changed program, and says what came of it.
+    /// Takes over a changed file and a changed program, or goes back to the program before, and says what came of it.
     fn reload(&mut self, home: &Home, options: &Options, say: &Say) {
-        let done = self.reloaded(home, options, say);
+        let asks = home.paths.reload_back();
+        let done = match std::fs::read_to_string(&asks) {
+            Ok(level) => self.roller.back(level.parse().ok()),
+            Err(_none) => self.reloaded(home, options, say),
+        };
+        let _none = std::fs::remove_file(asks);
         let (outcome, revision) = match &done {
             Ok(revision) => (format!("revision {revision} is wanted"), Some(revision.to_string())),
             Err(error) => (format!("nothing is changed: {error}"), None),

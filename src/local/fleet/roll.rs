@@ -135,6 +135,13 @@ impl Roller {
         Ok(self.revisions.wanted().clone())
     }
 
+    /// Goes back to the program that ran before. `level`: of the home, where it is known. Gives the revision that is wanted.
+    pub(super) fn back(&mut self, level: Option<i64>) -> Result<Revision, Error> {
+        self.revisions.back(&self.paths, level)?;
+        self.want();
+        Ok(self.revisions.wanted().clone())
+    }
+
     /// How replicas are to be replaced from now on.
     pub(super) fn set(&mut self, settings: LocalRollout) {
         self.settings = settings;
@@ -220,7 +227,9 @@ impl Roller {
             self.rollout = rollout;
         }
         let running = slots.iter().map(|slot| &slot.revision);
-        if let Err(error) = self.revisions.note(&self.paths, &self.rollout, running) {
+        let level = self.asked.borrow().as_ref().map(|asked| asked.known).filter(|known| *known > 0);
+        let level = level.filter(|_| slots.iter().all(|slot| slot.state == State::Ready));
+        if let Err(error) = self.revisions.note(&self.paths, &self.rollout, running, level) {
             say(&format!("{error}; how far the rollout is would be forgotten"));
         }
         if self.rollout.good == *self.rollout.target() && self.rollout.turn.is_none() {

@@ -171,7 +171,8 @@ async fn a_restart_is_asked_for_by_administrators_and_reported_by_whoever_does_i
     let asked = site.peer().send("POST", "/admin/rollout", report).await.json();
     assert_eq!(
         asked,
-        serde_json::json!({"restart": 1, "when": "idle", "by": "admin", "reload": false, "withdrawn": false, "busy": 0})
+        serde_json::json!({"restart": 1, "when": "idle", "by": "admin", "reload": false, "withdrawn": false, "busy": 0,
+            "known": 1})
     );
     assert_eq!(site.peer().send("POST", "/admin/rollout", "").await.json(), asked, "nothing new is reported");
     assert_eq!(site.peer().send("POST", "/admin/rollout", "{}").await.status, 400);

@@ -293,3 +293,43 @@ fn nothing_begins_in_a_quiet_period_and_a_drained_replica_has_nothing() {
     controller.stop();
     logs::check(&controller, &[]);
 }
+
+#[test]
+fn replicas_are_added_and_taken_away_one_after_the_other() {
+    let describe = |replicas: usize| {
+        format!(
+            "apiVersion: majordomo.dev/v1alpha1\nkind: HAController\nmetadata: {{name: up}}\n\
+             spec: {{replicas: {replicas}}}\n"
+        )
+    };
+    let options = Options { name: "count", store: None, replicas: 3, agents: 0 };
+    let controller = Controller::start_described(options, &describe(3));
+    let _agents: Vec<_> =
+        (1..=2).map(|n| FarAgent::start(&controller, &format!("far-{n}"), 4, "work")).collect();
+    let mut load = Load::new(&controller, "n");
+    let clients = Clients::start(&controller);
+    let mut becomes = |count: usize| {
+        controller.describe(&describe(count));
+        let reload = under_load(&controller, &mut load, &["reload"]);
+        assert!(reload.status.success(), "{}", said(&reload));
+        load.keep_going(4, |_| {
+            let replicas = controller.replicas();
+            let are = |state: &str| replicas.iter().filter(|r| r.state == state).count();
+            assert!(are("starting") <= 1 && are("draining") <= 1, "{replicas:?}");
+            are("ready") == count && are("starting") + are("draining") + are("waiting") == 0
+        });
+        incarnations(&controller)
+    };
+    let first = becomes(3);
+    let more = becomes(5);
+    assert!(more.len() == 5 && first.is_subset(&more), "{first:?} {more:?}");
+    let fewer = becomes(2);
+    assert!(fewer.len() == 2 && fewer.is_subset(&first), "{first:?} {fewer:?}");
+    let seen = controller.client().json("/replicas/api/json?tree=replicas[name,state,since]");
+    let stopped = seen["replicas"].as_array().unwrap().iter().filter(|r| r["state"] == "stopped");
+    let mut stopped: Vec<_> = stopped.map(|r| (r["since"].as_i64(), r["name"].as_str())).collect();
+    stopped.sort();
+    let names: Vec<_> = stopped.iter().filter_map(|(_, name)| *name).collect();
+    assert_eq!(names, ["up-4", "up-3", "up-2"], "the last one goes first: {seen}");
+    finish(controller, &load, clients);
+}

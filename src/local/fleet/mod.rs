@@ -290,6 +290,11 @@ impl Fleet {
         let (plan, wanted) = plan(options, say)?;
         home.agrees(&wanted)?;
         let names = replica_names(&home.name, plan.replicas);
+        if let Some(name) = names.iter().find(|name| self.roller.leaves(name)) {
+            return Err(Error::Refused(format!(
+                "{name} hands over what it does, as it was to go; reload again when it has ended"
+            )));
+        }
         let revision = self.roller.reload(&options.program)?;
         self.roller.set(plan.rollout);
         self.roller.cut(names.len());

@@ -51,6 +51,8 @@ pub(super) struct Roller {
     settings: LocalRollout,
     rollout: Rollout,
     pub(super) slots: Vec<Slot>,
+    /// Places that are given up, in the order in which their replicas end.
+    leaving: Vec<Slot>,
     clock: SystemClock,
     asked: watch::Receiver<Option<RolloutAsked>>,
     report: watch::Sender<Option<RolloutReport>>,
@@ -81,6 +83,7 @@ impl Roller {
             rollout: revisions.rollout(),
             revisions,
             slots: Vec::new(),
+            leaving: Vec::new(),
             clock: SystemClock::new(),
             asked: seen,
             report,
@@ -115,11 +118,24 @@ impl Roller {
         (spec, receiver)
     }
 
-    /// Nothing is to run in the last slots any more.
+    /// Nothing is to run in the last slots any more, once their replicas have handed over what they do.
     pub(super) fn cut(&mut self, count: usize) {
-        for slot in self.slots.drain(count.min(self.slots.len())..) {
+        self.leaving.extend(self.slots.drain(count.min(self.slots.len())..).rev());
+    }
+
+    /// Whether a replica of this name, whose place was given up, has not ended yet.
+    pub(super) fn leaves(&self, name: &str) -> bool {
+        self.leaving.iter().any(|slot| slot.name == name && !slot.wanted.is_closed())
+    }
+
+    /// Ends those whose places are given up, one after the other. Whether there is one.
+    fn retire(&mut self) -> bool {
+        // whoever keeps one running is gone when it has ended
+        self.leaving.retain(|slot| !slot.wanted.is_closed());
+        if let Some(slot) = self.leaving.first() {
             slot.wanted.send_replace(None);
         }
+        !self.leaving.is_empty()
     }
 
     /// Whether there is nothing to go back to when this revision does not start.
@@ -202,6 +218,10 @@ impl Roller {
     pub(super) fn roll(&mut self, say: &Say) {
         if let Err(error) = self.hear() {
             say(&format!("{error}; the restart is tried again"));
+        }
+        // one goes at a time
+        if self.retire() {
+            return;
         }
         if self.slots.iter().any(|slot| slot.unseen) && self.clock.elapsed() < UNSEEN {
             return;

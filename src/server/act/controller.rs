@@ -67,7 +67,7 @@ pub(crate) async fn quiet_down(look: &Look<'_>, asked: &Asked) -> Reply {
     if reason.len() > store::MAX_REASON {
         return Err(Error::bad(format!("the reason is longer than {} bytes", store::MAX_REASON)));
     }
-    let most = asked.param("timeout").filter(|millis| !millis.is_empty()).map(str::parse).transpose();
+    let most = asked.param("timeout").filter(|millis| !millis.is_empty()).map(str::parse::<u64>).transpose();
     let most = most.map_err(|_| Error::bad("timeout is a number of milliseconds"))?;
     let most = most.filter(|millis| *millis > 0).map(Duration::from_millis);
     look.app.commands.set_quiet(Some(reason)).await?;

@@ -8,7 +8,8 @@ use model::RestartWhen;
 
 /// Restart all replicas, one after the other, while builds and requests go on
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  majordomo restart\n  majordomo restart --when idle --no-wait\n\n\
+#[command(after_help = "Examples:\n  majordomo restart\n  majordomo restart --when idle --no-wait\n  \
+    majordomo restart --cancel\n\n\
     Each replica hands over its builds and agents before it ends; the next one follows when it is ready again.")]
 pub(crate) struct RestartArgs {
     #[command(flatten)]
@@ -19,6 +20,9 @@ pub(crate) struct RestartArgs {
     /// Don't wait until it is done
     #[arg(long)]
     no_wait: bool,
+    /// Withdraw a restart that waits to be idle; one that has begun goes on
+    #[arg(long, conflicts_with_all = ["when", "no_wait"])]
+    cancel: bool,
 }
 
 fn when(text: &str) -> Result<RestartWhen, String> {
@@ -31,5 +35,9 @@ fn when(text: &str) -> Result<RestartWhen, String> {
 
 pub(crate) fn run(args: RestartArgs) -> Result<ExitCode> {
     let whom = args.whom.find()?;
-    super::wait_for(local::restart(&whom, args.when, !args.no_wait, &(Arc::new(super::say) as local::Say)))
+    let say = Arc::new(super::say) as local::Say;
+    if args.cancel {
+        return super::wait_for(local::cancel_restart(&whom, &say));
+    }
+    super::wait_for(local::restart(&whom, args.when, !args.no_wait, &say))
 }

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::{GitScm, ItemConfig, JobConfig, NodeConfig};
-use model::{Cause, Clock, JobName, Millis, NodeName, ParamValue, ParameterDefinition, QueueId, RestartWhen};
+use model::{
+    Cause, Clock, JobName, Millis, NodeName, ParamValue, ParameterDefinition, QueueId, RestartWhen,
+    RolloutPhase,
+};
 use store::{Answer, Enqueue, ItemKind, Offline, Store, Which, Write};
 
 use crate::definition::{self, Effective};
@@ -301,6 +304,20 @@ impl Commands {
         }
     }
 
+    /// Withdraws the restart that was asked for last, if it waits until no act is in flight: what has begun goes on. Gives its
+    /// number; `None`: none waits.
+    pub async fn withdraw_restart(&self) -> Result<Option<i64>, Error> {
+        let meta = self.store.meta().await?;
+        let number = meta.restart.number;
+        if !waits(&meta) {
+            return Ok(None);
+        }
+        match self.store.write(Write::WithdrawRestart { number }).await? {
+            Answer::Bool(last) => Ok(last.then_some(number)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     pub async fn delete_node(&self, name: &NodeName) -> Result<(), Error> {
         self.store.write(Write::DeleteNode { name: name.clone() }).await?;
         self.hints.links();
@@ -368,30 +385,38 @@ fn parameter(definition: &ParameterDefinition, text: &str) -> Result<ParamValue,
 fn joined(meta: &store::Meta, when: RestartWhen, reload: bool) -> (RestartWhen, bool) {
     let heard = meta.rollout.as_ref().map_or(0, |report| report.restart);
     let before = &meta.restart;
-    if before.number <= heard {
+    if before.number <= heard || before.withdrawn {
         return (when, reload);
     }
     let at_once = [when, before.when].contains(&RestartWhen::Immediately);
     (if at_once { RestartWhen::Immediately } else { RestartWhen::Idle }, reload || before.reload)
 }
 
+/// Whether the restart that was asked for last has not begun, as far as it is known here.
+fn waits(meta: &store::Meta) -> bool {
+    let restart = &meta.restart;
+    let heard = meta.rollout.as_ref().filter(|report| report.restart >= restart.number);
+    restart.when == RestartWhen::Idle
+        && !restart.withdrawn
+        && heard.is_none_or(|report| report.phase == RolloutPhase::Waiting)
+}
+
 #[cfg(test)]
 mod tests {
-    use model::{RolloutPhase, RolloutReport};
+    use model::RolloutReport;
     use store::{Meta, Restart};
 
     use super::*;
 
-    #[test]
-    fn a_restart_does_not_undo_what_was_asked_for_and_is_not_heard_yet() {
-        let (at_once, idle) = (RestartWhen::Immediately, RestartWhen::Idle);
-        let meta = |heard: i64, when, reload| Meta {
+    /// Number 4 was asked for.
+    fn meta(heard: i64, when: RestartWhen, reload: bool) -> Meta {
+        Meta {
             controller: "acme".to_owned(),
             level: 1,
             epoch: 1,
             tick: 1,
             quiet: None,
-            restart: Restart { number: 4, when, by: "ann".to_owned(), reload },
+            restart: Restart { number: 4, when, by: "ann".to_owned(), reload, withdrawn: false },
             rollout: Some(RolloutReport {
                 phase: RolloutPhase::Settled,
                 revision: "1".to_owned(),
@@ -401,11 +426,36 @@ mod tests {
                 message: String::new(),
                 bake: None,
             }),
-        };
+        }
+    }
+
+    #[test]
+    fn only_a_restart_that_nobody_has_begun_with_is_withdrawn() {
+        let (at_once, idle) = (RestartWhen::Immediately, RestartWhen::Idle);
+        assert!(waits(&meta(3, idle, false)), "nobody has heard of it");
+        assert!(waits(&Meta { rollout: None, ..meta(0, idle, false) }));
+        assert!(!waits(&meta(3, at_once, false)));
+        for phase in RolloutPhase::ALL {
+            let mut seen = meta(4, idle, false);
+            if let Some(report) = &mut seen.rollout {
+                report.phase = phase;
+            }
+            assert_eq!(waits(&seen), phase == RolloutPhase::Waiting, "{phase:?}");
+            seen.restart.withdrawn = true;
+            assert!(!waits(&seen), "{phase:?}");
+        }
+    }
+
+    #[test]
+    fn a_restart_does_not_undo_what_was_asked_for_and_is_not_heard_yet() {
+        let (at_once, idle) = (RestartWhen::Immediately, RestartWhen::Idle);
         assert_eq!(joined(&meta(3, at_once, true), idle, false), (at_once, true));
         assert_eq!(joined(&meta(3, idle, false), at_once, true), (at_once, true));
         assert_eq!(joined(&meta(3, idle, false), idle, false), (idle, false));
         assert_eq!(joined(&meta(4, at_once, true), idle, false), (idle, false));
         assert_eq!(joined(&Meta { rollout: None, ..meta(0, at_once, true) }, idle, false), (at_once, true));
+        let mut withdrawn = meta(3, idle, true);
+        withdrawn.restart.withdrawn = true;
+        assert_eq!(joined(&withdrawn, idle, false), (idle, false));
     }
 }

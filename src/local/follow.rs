@@ -29,6 +29,7 @@ const RELOADED: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Deserialize)]
 struct Seen {
+    level: i64,
     rollout: Option<Rollout>,
     restart: Restart,
 }
@@ -45,18 +46,22 @@ struct Rollout {
 #[derive(Debug, Deserialize)]
 struct Restart {
     number: i64,
+    #[serde(default)]
+    withdrawn: bool,
 }
 
 /// What is waited for.
 enum Goal {
     Restart(i64),
+    /// The restart of this number is not carried out.
+    Withdrawn(i64),
     Revision(String),
 }
 
 impl Goal {
     fn heard(&self, rollout: &Rollout) -> bool {
         match self {
-            Goal::Restart(number) => rollout.restart >= *number,
+            Goal::Restart(number) | Goal::Withdrawn(number) => rollout.restart >= *number,
             Goal::Revision(revision) => rollout.revision == *revision,
         }
     }
@@ -71,6 +76,13 @@ pub async fn restart(whom: &Whom, when: RestartWhen, wait: bool, say: &Say) -> R
     post(whom, path).await?;
     let number = look(whom).await?.restart.number;
     if wait { follow(whom, &Goal::Restart(number), say).await } else { Ok(()) }
+}
+
+/// Withdraws a restart that waits, and waits until whoever restarts the replicas has heard of it.
+pub async fn cancel_restart(whom: &Whom, say: &Say) -> Result<(), Error> {
+    post(whom, "/replicas/cancelRestart").await?;
+    let number = look(whom).await?.restart.number;
+    follow(whom, &Goal::Withdrawn(number), say).await
 }
 
 /// Tells the replicas to run what is installed as their program, one after the other, and waits until they do.
@@ -92,14 +104,22 @@ async fn post(whom: &Whom, path: &str) -> Result<(), Error> {
     }
 }
 
-/// Tells the `up` of this home that its file or its program has changed, and waits until all replicas run what it says now.
-pub async fn reload(home: &Path, whom: &Whom, say: &Say) -> Result<(), Error> {
+/// Tells the `up` of this home that its file or its program has changed, or that the program before is wanted `back`, and
+/// waits until all replicas run what it says now.
+pub async fn reload(home: &Path, whom: &Whom, back: bool, say: &Say) -> Result<(), Error> {
     let home = std::fs::canonicalize(home).map_err(Error::io("look at", home))?;
     let paths = Paths::new(home);
     let nobody = || Error::Refused(format!("no `majordomo up` runs on {}", paths.root().display()));
     let record = UpRecord::read(&paths.up_record())?.ok_or_else(nobody)?;
     let process = find_up(record.pid).ok_or_else(nobody)?;
     let _none = std::fs::remove_file(paths.reload_record());
+    let asks = paths.reload_back();
+    let _none = std::fs::remove_file(&asks);
+    if back {
+        // a controller that does not answer may be what is gone back from
+        let level = look(whom).await.map(|seen| seen.level.to_string()).unwrap_or_default();
+        std::fs::write(&asks, level).map_err(Error::io("write", &asks))?;
+    }
     process.signal(Signal::USR1);
     let began = Instant::now();
     let done = loop {
@@ -180,7 +200,7 @@ pub async fn drain_over_http(whom: &Whom, name: &str, force: bool) -> Result<(),
 }
 
 async fn look(whom: &Whom) -> Result<Seen, Error> {
-    let answer = send(whom, Method::GET, "/replicas/api/json?tree=rollout[*],restart[*]").await?;
+    let answer = send(whom, Method::GET, "/replicas/api/json?tree=level,rollout[*],restart[*]").await?;
     serde_json::from_slice(&answer.body)
         .map_err(|e| Error::Refused(format!("the answer is not that of a Majordomo controller: {e}")))
 }
@@ -189,6 +209,7 @@ async fn follow(whom: &Whom, goal: &Goal, say: &Say) -> Result<(), Error> {
     let began = Instant::now();
     let mut told = String::new();
     let mut answered = Instant::now();
+    let mut begun = false;
     loop {
         // the one that is asked may be the one that is restarted
         let seen = match look(whom).await {
@@ -206,8 +227,16 @@ async fn follow(whom: &Whom, goal: &Goal, say: &Say) -> Result<(), Error> {
                     say(&rollout.message);
                     told = rollout.message;
                 }
+                let withdrawn = seen.restart.withdrawn && matches!(goal, Goal::Restart(_));
+                begun |= !matches!(rollout.phase.as_str(), "settled" | "waiting");
                 match (rollout.phase.as_str(), rollout.failed) {
+                    ("settled", _) if withdrawn && !begun => {
+                        return Err(Error::Replica("the restart was withdrawn".to_owned()));
+                    }
                     ("settled", _) => return Ok(()),
+                    ("rolling", _) if matches!(goal, Goal::Withdrawn(_)) => {
+                        return Err(Error::Replica("the restart has begun already, and goes on".to_owned()));
+                    }
                     ("halted", failed) => {
                         return Err(Error::Replica(format!(
                             "revision {} was given up: {}",

@@ -49,7 +49,7 @@ pub use bootstrap::{Administrator, Bootstrap, BootstrapItem, BootstrapNode, Boot
 pub use drill::{FailoverTest, failover_history, failover_test};
 pub use error::Error;
 pub use files::{read_secret, write_secret};
-pub use follow::{drain, drain_over_http, reload, reload_over_http, restart};
+pub use follow::{cancel_restart, drain, drain_over_http, reload, reload_over_http, restart};
 pub use home::{Paths, ensure_usable};
 pub use init::{Initialised, init};
 pub use listener::{LISTEN_FD, inherited, share};

@@ -35,8 +35,11 @@ pub struct Plan {
     asked_at: Millis,
     /// Why there is this revision, for people.
     reason: String,
-    /// The last restart that a user has asked for and that is, or was, carried out.
+    /// The last restart that a user has asked for and that is, or was, carried out, or withdrawn.
     restart: i64,
+    /// The last revision that was wanted and withdrawn: its number is not given again.
+    #[serde(default)]
+    withdrawn: Option<Revision>,
     /// Who goes now.
     turn: Option<Turn>,
     /// Those who were lost for so long that nobody waits for them, neither the next holder.
@@ -60,6 +63,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) members: &'a [Member],
     /// What replicas say that they could not start.
     pub(crate) gave_up: &'a BTreeMap<ReplicaName, GaveUp>,
+    /// Whether the restart that was asked for last was withdrawn.
+    pub(crate) withdrawn: bool,
     /// Acts in flight; `None`: nobody can say.
     pub(crate) busy: Option<u64>,
 }
@@ -101,6 +106,7 @@ impl Plan {
             asked_at: Millis(0),
             reason: "the first start".to_owned(),
             restart: reported,
+            withdrawn: None,
             turn: None,
             without: BTreeSet::new(),
         }
@@ -158,18 +164,19 @@ impl Plan {
         // one that is lower: the store was set back
         let newer = asked.number > self.restart;
         self.restart = asked.number;
-        if !newer {
+        if !newer || asked.withdrawn {
             return self;
         }
-        let Restart { number: _, when, by, reload } = asked;
+        let Restart { number: _, when, by, reload, withdrawn: _ } = asked;
         let last = Number::of(self.target()).unwrap_or(Number { program: self.newest, restart: 0 });
         let next = if *reload {
             self.newest += 1;
             Number { program: self.newest, restart: 0 }
         } else {
-            // of one that failed, a further attempt has another number
-            let tried = Number::of(&self.wanted).filter(|wanted| wanted.program == last.program);
-            let restart = tried.map_or(last.restart, |wanted| wanted.restart.max(last.restart)) + 1;
+            // of one that failed or was withdrawn, a further attempt has another number
+            let tried = [Some(&self.wanted), self.withdrawn.as_ref()].into_iter().flatten();
+            let tried = tried.filter_map(Number::of).filter(|tried| tried.program == last.program);
+            let restart = tried.map(|tried| tried.restart).fold(last.restart, u64::max) + 1;
             Number { program: last.program, restart }
         };
         let what = if *reload { "the installed program" } else { "a restart" };
@@ -198,6 +205,11 @@ impl Plan {
             asked: seen.now.saturating_sub(Duration::from_millis(waited)),
             turn,
         };
+        let rollout = if seen.withdrawn { rollout.withdraw(&observed, &policy) } else { rollout };
+        if rollout.wanted != self.wanted {
+            self.withdrawn = Some(std::mem::replace(&mut self.wanted, rollout.wanted.clone()));
+            self.reason = "a restart was withdrawn".to_owned();
+        }
         let (after, act) = rollout::step(rollout, &observed, &policy);
         let phase = after.phase(&observed, &policy);
         let turn = after.turn.and_then(|turn| {

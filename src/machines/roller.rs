@@ -79,8 +79,14 @@ impl Roller {
         let Some(held) = &mut self.held else { return Ok(()) };
         let gave_up = said(view);
         let now = self.clock.now();
-        let seen =
-            Seen { now: self.clock.elapsed(), wall: now, members: &view.members, gave_up: &gave_up, busy };
+        let seen = Seen {
+            now: self.clock.elapsed(),
+            wall: now,
+            members: &view.members,
+            gave_up: &gave_up,
+            withdrawn: view.meta.restart.withdrawn,
+            busy,
+        };
         let plan = held.plan.clone().hear(&view.meta.restart, now);
         let Next { plan, report } = plan.step(&seen, &mut self.memory, self.policy);
         if plan != held.plan || !held.written {

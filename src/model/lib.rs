@@ -217,8 +217,14 @@ pub struct RolloutAsked {
     /// They are to run then what is installed as their program.
     #[serde(default)]
     pub reload: bool,
+    /// It is not to be carried out any more, if nothing of it was done yet.
+    #[serde(default)]
+    pub withdrawn: bool,
     /// Builds with an act in flight that another owner would have to follow on or do again.
     pub busy: u64,
+    /// The newest level that all live replicas know; 0: an older version has answered.
+    #[serde(default)]
+    pub known: i64,
 }
 
 /// How a build ended, as in Jenkins; ordered from best to worst.

@@ -132,6 +132,15 @@ impl Rollout {
         Rollout { wanted: revision, failed: None, asked: now, ..self }
     }
 
+    /// What waits until no act is in flight is not wanted any more, if it has not begun. What has begun goes on.
+    #[must_use]
+    pub fn withdraw(self, observed: &Observed<'_>, policy: &Policy) -> Rollout {
+        if self.failed.is_some() || policy.when != RestartWhen::Idle || self.begun(observed) {
+            return self;
+        }
+        Rollout { wanted: self.good.clone(), ..self }
+    }
+
     /// What slots get.
     pub fn target(&self) -> &Revision {
         if self.failed.is_some() { &self.good } else { &self.wanted }
@@ -151,13 +160,16 @@ impl Rollout {
     /// Whether it has not begun and must wait until no act is in flight. One that took the place of another one half-way goes
     /// on at once: no slots are left with different programs for a day.
     fn waits(&self, observed: &Observed<'_>, policy: &Policy) -> bool {
-        let begun = self.turn.is_some() || observed.slots.iter().any(|slot| slot.revision != self.good);
         let over = observed.now.saturating_sub(self.asked) >= policy.idle;
         self.failed.is_none()
             && policy.when == RestartWhen::Idle
-            && !begun
+            && !self.begun(observed)
             && !over
             && observed.busy.is_none_or(|busy| busy > 0)
+    }
+
+    fn begun(&self, observed: &Observed<'_>) -> bool {
+        self.turn.is_some() || observed.slots.iter().any(|slot| slot.revision != self.good)
     }
 }
 

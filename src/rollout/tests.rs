@@ -140,6 +140,40 @@ fn one_that_waits_to_be_idle_does_not_begin_before() {
     }
 }
 
+/// One line: when it was asked for, the turn, the slots, and what is wanted after it was withdrawn.
+#[test]
+fn only_what_waits_and_has_not_begun_is_withdrawn() {
+    let (idle, at_once) = (RestartWhen::Idle, RestartWhen::Immediately);
+    let ready = vec![slot("1", State::Ready), slot("1", State::Ready)];
+    let one_away = vec![slot("1", State::Ready), slot("1", State::Starting)];
+    let half = vec![slot("2", State::Ready), slot("1", State::Ready)];
+    let table = [
+        ("it waits", idle, None, &ready, "1"),
+        ("it would wait for another one, too", idle, None, &one_away, "1"),
+        ("it drains", idle, Some((0, Stage::Drain, 90)), &ready, "2"),
+        ("one was replaced", idle, None, &half, "2"),
+        ("nobody waits", at_once, None, &ready, "2"),
+    ];
+    for (name, when, turn, slots, wanted) in table {
+        let policy = Policy { when, ..Policy::default() };
+        for busy in [None, Some(0), Some(1)] {
+            let observed = Observed { now: secs(100), slots, busy };
+            let after = rolling(turn).withdraw(&observed, &policy);
+            assert_eq!(after.wanted, rev(wanted), "{name}, {busy:?}");
+            assert_eq!(after.clone().withdraw(&observed, &policy), after, "{name}, said again");
+        }
+    }
+    let policy = Policy { when: idle, ..Policy::default() };
+    let observed = Observed { now: secs(100), slots: &ready, busy: Some(1) };
+    let after = rolling(None).withdraw(&observed, &policy);
+    assert_eq!(
+        (after.phase(&observed, &policy), step(after, &observed, &policy).1),
+        (Phase::Settled, Act::Nothing)
+    );
+    let failed = Rollout { failed: Some("it is broken".to_owned()), ..rolling(None) };
+    assert_eq!(failed.clone().withdraw(&observed, &policy), failed, "what has failed is told on");
+}
+
 /// What may happen to a slot, or to the wish, between two steps.
 #[derive(Debug, Clone, Copy)]
 enum Happens {

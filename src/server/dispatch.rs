@@ -10,10 +10,14 @@ use crate::{act, api, artifact, log, metrics, pages, verify};
 
 /// May be called again when the store was away.
 pub(crate) async fn dispatch(app: &App, asked: &Asked, route: &Route) -> Reply {
-    let look = Look::of(app, asked);
+    let mut look = Look::of(app, asked);
+    if route.page() {
+        look.frame.quiet = look.meta().await?.quiet.clone();
+    }
     match route {
         Route::Export(thing, format) => api::export(&look, asked, thing, *format).await,
         Route::Page(thing) => pages::page(&look, asked, thing).await,
+        Route::Confirm(what) => pages::confirm(&look, *what).await,
         Route::Do(action) => act(&look, asked, action).await,
         Route::Metrics | Route::Prometheus { .. } | Route::MetricsOf(..) => {
             metrics::serve(app, route, &asked.base, &asked.headers, asked.query.get("scope")).await
@@ -52,8 +56,10 @@ async fn act(look: &Look<'_>, asked: &Asked, action: &Action) -> Reply {
         Action::BuildNumber(name, which) => act::builds::number(look, name, *which).await,
         Action::Restart(when) => act::controller::restart(look, asked, *when).await,
         Action::Reload => act::controller::reload(look, asked).await,
+        Action::CancelRestart => act::controller::cancel_restart(look).await,
         Action::Drain(name) => act::controller::drain(look, asked, name).await,
-        Action::Quiet(quiet) => act::controller::quiet(look, asked, *quiet).await,
+        Action::Quiet(true) => act::controller::quiet_down(look, asked).await,
+        Action::Quiet(false) => act::controller::cancel_quiet_down(look).await,
         Action::QueueCancel => act::builds::cancel(look, asked).await,
         Action::QueueItemCancel(id) => act::builds::cancel_item(look, asked, *id).await,
         Action::ConsoleText(name, which) => log::console_text(look, name, *which).await,

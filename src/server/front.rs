@@ -108,6 +108,7 @@ impl Front {
         let base = Base::of(self.app.settings.root_url.as_deref(), &head.headers);
         let route = match parse(base.strip(head.uri.path())) {
             Route::Do(Action::NodeJnlp(node)) if encrypted(head.uri.query())? => Route::SealedJnlp(node),
+            route if looks(&head) => route.confirmed(),
             route => route,
         };
         *class = Class::of(&route);
@@ -193,7 +194,9 @@ impl Front {
         let Caller { user, proof, session } = caller;
         // pages have forms, which need a crumb; who shows a token sees no pages
         let page = match route {
-            Route::Page(_) | Route::Do(Action::Console(..)) => user.is_some() && proof != Some(Proof::Token),
+            Route::Page(_) | Route::Confirm(_) | Route::Do(Action::Console(..)) => {
+                user.is_some() && proof != Some(Proof::Token)
+            }
             route => matches!(route, Route::Export(Thing::CrumbIssuer, _)),
         };
         let (session, fresh) = match session {
@@ -277,10 +280,14 @@ impl Front {
     }
 }
 
-/// A person who has not signed in wants a page.
+/// A person wants a page.
+fn looks(head: &Parts) -> bool {
+    matches!(head.method, Method::GET | Method::HEAD) && wants_page(&head.headers)
+}
+
+/// One who has not signed in.
 fn lost(head: &Parts) -> bool {
-    let looks = matches!(head.method, Method::GET | Method::HEAD);
-    looks && !head.headers.contains_key(header::AUTHORIZATION) && wants_page(&head.headers)
+    looks(head) && !head.headers.contains_key(header::AUTHORIZATION)
 }
 
 /// Whether the query asks for an answer that only the agent can read.

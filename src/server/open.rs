@@ -54,6 +54,7 @@ pub(crate) async fn serve(
         | Route::MetricsOf(..)
         | Route::Export(..)
         | Route::Page(_)
+        | Route::Confirm(_)
         | Route::Do(_)
         | Route::NotServed(_)
         | Route::NotFound => Err(Error::Internal("a user's address came to the open door".to_owned())),
@@ -123,8 +124,9 @@ async fn rollout(app: &App, body: &[u8]) -> Reply {
         let lost = running.iter().filter(|row| !live.iter().any(|m| m.id.incarnation == row.owner));
         busy += lost.count() as u64;
     }
-    let store::Restart { number: restart, when, by, reload } = restart;
-    let asked = RolloutAsked { restart, when, by, reload, busy };
+    let store::Restart { number: restart, when, by, reload, withdrawn } = restart;
+    let known = live.iter().map(|m| m.level).min().unwrap_or_default();
+    let asked = RolloutAsked { restart, when, by, reload, withdrawn, busy, known };
     Ok(reply::json(serde_json::to_string(&asked).map_err(|e| Error::Internal(e.to_string()))?))
 }
 

@@ -41,7 +41,9 @@ pub(crate) fn need(route: &Route, method: &Method) -> Need {
         Route::Export(thing, _) | Route::Page(thing) => to_see(thing),
         Route::Do(action) => to_do(action, method),
         Route::NotServed(_) | Route::NotFound => Need::Read,
-        Route::Metrics | Route::Prometheus { .. } | Route::MetricsOf(..) => Need::Administrator,
+        Route::Metrics | Route::Prometheus { .. } | Route::MetricsOf(..) | Route::Confirm(_) => {
+            Need::Administrator
+        }
         Route::Login
         | Route::LoginError
         | Route::SignIn
@@ -96,6 +98,7 @@ fn to_do(action: &Action, method: &Method) -> Need {
         | Action::AnonymousRead
         | Action::Restart(_)
         | Action::Reload
+        | Action::CancelRestart
         | Action::Drain(_)
         | Action::Quiet(_) => Need::Administrator,
         Action::CreateItem(_)

@@ -37,6 +37,8 @@ pub struct Restart {
     pub by: String,
     /// Replicas are to run then what is installed as their program.
     pub reload: bool,
+    /// It is not to be carried out any more, if nothing of it was done yet.
+    pub withdrawn: bool,
 }
 
 /// One replica as the membership table has it. The row stays when the replica has stopped.

@@ -72,8 +72,11 @@ pub enum Write {
     SetQuiet { reason: Option<String> },
     /// Replicas are to be restarted, one after the other, if no more restarts than `seen` were asked for so far: who asks
     /// meanwhile is served by the same one. With `reload` they run then what is installed as their program: a restart
-    /// without serves nobody who asks for that. → `Answer::Id` (number of the last restart)
+    /// without serves nobody who asks for that, and one that was withdrawn nobody. → `Answer::Id` (number of the last restart)
     AskRestart { seen: i64, when: RestartWhen, by: String, reload: bool },
+    /// The restart of that number is not to be carried out any more, if it is the last one. → `Answer::Bool` (false: a later
+    /// one was asked for)
+    WithdrawRestart { number: i64 },
     /// How the rollout stands, for whoever asks. → `Answer::Unit`; `Error::Limit` (longer than [`MAX_REPORT`])
     ReportRollout { report: RolloutReport },
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::load::Load;
 use crate::logs;
-use crate::rolling::{Clients, incarnations, said, under_load};
+use crate::rolling::{Clients, incarnations, said, under_load, withdraw};
 use crate::support::controller::{FarAgent, LONG, wait};
 use crate::support::front::Kind;
 use crate::support::machines::{Machines, path};
@@ -74,6 +74,8 @@ fn machines_restart_each_other_without_a_proxy() {
         "{}",
         said(&unknown)
     );
+    let _agent = FarAgent::start(&machines.controller, "far", 1, "work");
+    withdraw(&machines.controller, "work");
     let idle = machines.controller.command(&["restart", "--when", "idle"]);
     assert!(idle.status.success(), "{}", said(&idle));
     assert!(replaced(&second, &incarnations(&machines.controller)), "{}", said(&idle));

@@ -1,6 +1,7 @@
 //! Replicas are replaced one after the other under load: no request fails, no byte is lost.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,7 +11,7 @@ use std::time::Duration;
 use crate::load::Load;
 use crate::logs;
 use crate::support::controller::{Controller, FarAgent, LONG, Options, wait};
-use crate::support::http::{KeptAlive, Reply};
+use crate::support::http::{Client, KeptAlive, Reply};
 use crate::support::postgres::Server;
 use crate::ticks::Ticks;
 
@@ -100,6 +101,12 @@ pub(crate) fn incarnations(controller: &Controller) -> BTreeSet<i64> {
     controller.replicas().iter().filter(|r| r.state == "ready").map(|r| r.incarnation).collect()
 }
 
+/// What those that are ready run.
+fn programs(controller: &Controller) -> BTreeSet<PathBuf> {
+    let ready = controller.replicas().into_iter().filter(|r| r.state == "ready");
+    ready.map(|r| std::fs::read_link(format!("/proc/{}/exe", r.pid)).unwrap()).collect()
+}
+
 /// Runs a command of ours under load; gives how it ended.
 pub(crate) fn under_load(controller: &Controller, load: &mut Load, arguments: &[&str]) -> Output {
     // Builds run and clients ask before, meanwhile and after.
@@ -159,6 +166,7 @@ fn a_restart_and_a_new_program_fail_no_request_and_lose_no_byte() {
     let kept: Vec<_> = incarnations(&controller).intersection(&second).copied().collect();
     assert_eq!(kept.len(), 2, "only the first slot was touched");
 
+    let former = programs(&controller);
     controller.install(|aside| {
         std::fs::copy(env!("CARGO_BIN_EXE_majordomo"), aside).unwrap();
     });
@@ -167,7 +175,14 @@ fn a_restart_and_a_new_program_fail_no_request_and_lose_no_byte() {
     let third = incarnations(&controller);
     assert!(third.len() == 3 && second.is_disjoint(&third), "{second:?} {third:?}");
     let kept = std::fs::read_dir(controller.home.join("programs")).unwrap().count();
-    assert_eq!(kept, 1, "what nobody can go back to is not kept");
+    assert_eq!(kept, 2, "what nobody can go back to is not kept");
+    assert!(former.len() == 1 && former.is_disjoint(&programs(&controller)), "{former:?}");
+
+    let back = under_load(&controller, &mut load, &["reload", "--back"]);
+    assert!(back.status.success(), "{}", said(&back));
+    let fourth = incarnations(&controller);
+    assert!(fourth.len() == 3 && third.is_disjoint(&fourth), "{third:?} {fourth:?}");
+    assert_eq!(programs(&controller), former);
     finish(controller, &load, clients);
 }
 
@@ -188,6 +203,67 @@ fn a_restart_on_postgres_fails_no_request_and_loses_no_byte() {
         now.len() == 3 && first.is_disjoint(&now)
     });
     finish(controller, &load, clients);
+}
+
+/// A build has a step at work, for as long as nobody stops it, and replicas have said so.
+fn hold(controller: &Controller, label: &str) {
+    controller.create_job("hold", &format!("node('{label}') {{ sh 'while :; do sleep 1; done' }}"));
+    assert_eq!(controller.client().post("/job/hold/buildWithParameters?ID=1").unwrap().status, 201);
+    let peer = Client::bearer(controller.replicas()[0].peer, &controller.keys().peer_token());
+    wait(LONG, "a step is at work", || {
+        let asked = peer.post("/admin/rollout").ok().filter(|reply| reply.status == 200)?;
+        let asked: serde_json::Value = serde_json::from_slice(&asked.body).ok()?;
+        asked["busy"].as_u64().filter(|busy| *busy > 0)
+    });
+}
+
+fn stop_holding(controller: &Controller) {
+    let client = controller.client();
+    assert_eq!(client.post("/job/hold/1/stop").unwrap().status, 302);
+    wait(LONG, "the build ends", || (client.json("/job/hold/1/api/json")["building"] == false).then_some(()));
+}
+
+/// While a step is at work, a restart waits, and is withdrawn. An agent has this label.
+pub(crate) fn withdraw(controller: &Controller, label: &str) {
+    let client = controller.client();
+    let first = incarnations(controller);
+    let waits = || {
+        wait(LONG, "the restart waits", || {
+            let seen = client.json("/replicas/api/json?tree=rollout[phase,restart],restart[number]");
+            let heard = seen["rollout"]["restart"] == seen["restart"]["number"];
+            (heard && seen["rollout"]["phase"] == "waiting").then_some(())
+        });
+    };
+    hold(controller, label);
+    let asked = controller.command(&["restart", "--when", "idle", "--no-wait"]);
+    assert!(asked.status.success(), "{}", said(&asked));
+    waits();
+    let cancel = controller.command(&["restart", "--cancel"]);
+    assert!(cancel.status.success(), "{}", said(&cancel));
+    assert_eq!(client.json("/replicas/api/json")["rollout"]["phase"], "settled");
+    let again = controller.command(&["restart", "--cancel"]);
+    assert_eq!(again.status.code(), Some(2), "{}", said(&again));
+    assert!(said(&again).contains("no restart waits"), "{}", said(&again));
+
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| controller.command(&["restart", "--when", "idle"]));
+        waits();
+        assert_eq!(client.post("/cancelQuietDown").unwrap().status, 302);
+        let waiting = waiting.join().unwrap();
+        assert!(!waiting.status.success(), "{}", said(&waiting));
+        assert!(said(&waiting).contains("the restart was withdrawn"), "{}", said(&waiting));
+    });
+    stop_holding(controller);
+    assert_eq!(incarnations(controller), first, "nobody was replaced");
+}
+
+#[test]
+fn a_restart_that_waits_is_withdrawn() {
+    let options = Options { name: "withdrawn", store: None, replicas: 2, agents: 1 };
+    let mut controller = Controller::start(options);
+    withdraw(&controller, "local");
+    controller.stop();
+    logs::check(&controller, &[]);
 }
 
 #[test]
@@ -225,4 +301,44 @@ fn nothing_begins_in_a_quiet_period_and_a_drained_replica_has_nothing() {
     assert_eq!(incarnations(&controller).len(), 2);
     controller.stop();
     logs::check(&controller, &[]);
+}
+
+#[test]
+fn replicas_are_added_and_taken_away_one_after_the_other() {
+    let describe = |replicas: usize| {
+        format!(
+            "apiVersion: majordomo.dev/v1alpha1\nkind: HAController\nmetadata: {{name: up}}\n\
+             spec: {{replicas: {replicas}}}\n"
+        )
+    };
+    let options = Options { name: "count", store: None, replicas: 3, agents: 0 };
+    let controller = Controller::start_described(options, &describe(3));
+    let _agents: Vec<_> =
+        (1..=2).map(|n| FarAgent::start(&controller, &format!("far-{n}"), 4, "work")).collect();
+    let mut load = Load::new(&controller, "n");
+    let clients = Clients::start(&controller);
+    let mut becomes = |count: usize| {
+        controller.describe(&describe(count));
+        let reload = under_load(&controller, &mut load, &["reload"]);
+        assert!(reload.status.success(), "{}", said(&reload));
+        load.keep_going(4, |_| {
+            let replicas = controller.replicas();
+            let are = |state: &str| replicas.iter().filter(|r| r.state == state).count();
+            assert!(are("starting") <= 1 && are("draining") <= 1, "{replicas:?}");
+            are("ready") == count && are("starting") + are("draining") + are("waiting") == 0
+        });
+        incarnations(&controller)
+    };
+    let first = becomes(3);
+    let more = becomes(5);
+    assert!(more.len() == 5 && first.is_subset(&more), "{first:?} {more:?}");
+    let fewer = becomes(2);
+    assert!(fewer.len() == 2 && fewer.is_subset(&first), "{first:?} {fewer:?}");
+    let seen = controller.client().json("/replicas/api/json?tree=replicas[name,state,since]");
+    let stopped = seen["replicas"].as_array().unwrap().iter().filter(|r| r["state"] == "stopped");
+    let mut stopped: Vec<_> = stopped.map(|r| (r["since"].as_i64(), r["name"].as_str())).collect();
+    stopped.sort();
+    let names: Vec<_> = stopped.iter().filter_map(|(_, name)| *name).collect();
+    assert_eq!(names, ["up-4", "up-3", "up-2"], "the last one goes first: {seen}");
+    finish(controller, &load, clients);
 }

@@ -185,6 +185,14 @@ fn upgrade(start: impl FnOnce() -> Runs) {
     story.begin_turns(3);
 
     let kept = incarnations(story.runs.controller());
+    // on machines what is installed is gone back to
+    if let Runs::Up(controller) = &story.runs {
+        let late = controller.command(&["reload", "--back"]);
+        assert_eq!(late.status.code(), Some(2), "{}", said(&late));
+        let sentence = "nothing is changed: the home is at level 2, and the program of";
+        assert!(said(&late).contains(sentence), "{}", said(&late));
+        assert_eq!(incarnations(controller), kept);
+    }
     let refused = story.reload(this);
     let sentence = "the home is at level 2 and this version knows 1 only";
     assert!(!refused.status.success() && said(&refused).contains(sentence), "{}", said(&refused));

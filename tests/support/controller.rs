@@ -162,11 +162,12 @@ impl Controller {
         let listen = *self.address.get_or_insert_with(quiet_address);
         let mut up = Command::new(&self.program);
         up.arg("up").arg("--home").arg(&self.home).arg("--no-example");
-        up.args(["--listen", &listen.to_string(), "--replicas", &self.options.replicas.to_string()]);
-        up.args(["--agents", &self.options.agents.to_string()]);
+        up.args(["--listen", &listen.to_string(), "--agents", &self.options.agents.to_string()]);
         let description = self.description();
         if description.exists() {
             up.arg("-f").arg(description);
+        } else {
+            up.args(["--replicas", &self.options.replicas.to_string()]);
         }
         up.env_remove("MAJORDOMO_STORE").env_remove("MAJORDOMO_LOG");
         if let Some(store) = &self.options.store {

@@ -70,13 +70,18 @@ pub(super) async fn ask_restart(
     reload: bool,
 ) -> Applied {
     conn.run(
-        "UPDATE meta SET restart = restart + 1, restart_when = $1, restart_by = $2, restart_reload = $4 \
-         WHERE id = 1 AND (restart <= $3 OR restart_reload < $4)",
+        "UPDATE meta SET restart = restart + 1, restart_when = $1, restart_by = $2, restart_reload = $4, \
+         restart_withdrawn = 0 WHERE id = 1 AND (restart <= $3 OR restart_reload < $4 OR restart_withdrawn = 1)",
         args![when.as_str(), by, seen, i64::from(reload)],
     )
     .await?;
     let row = conn.row("SELECT restart FROM meta", args![]).await?.ok_or_else(no_meta)?;
     Ok(Answer::Id(row.int(0)?))
+}
+
+pub(super) async fn withdraw_restart(conn: &mut Conn, number: i64) -> Applied {
+    let sql = "UPDATE meta SET restart_withdrawn = 1 WHERE id = 1 AND restart = $1";
+    Ok(Answer::Bool(conn.run(sql, args![number]).await? > 0))
 }
 
 pub(super) async fn report_rollout(conn: &mut Conn, report: &RolloutReport) -> Applied {

@@ -175,6 +175,7 @@ async fn one(conn: &mut Conn, write: &Write) -> Applied {
         Write::AskRestart { seen, when, by, reload } => {
             cluster::ask_restart(conn, *seen, *when, by, *reload).await
         }
+        Write::WithdrawRestart { number } => cluster::withdraw_restart(conn, *number).await,
         Write::ReportRollout { report } => cluster::report_rollout(conn, report).await,
         Write::CreateFirstUser { user, token } => users::create_first(conn, user, token.as_ref()).await,
         Write::CreateUser(user) => users::create(conn, user).await,

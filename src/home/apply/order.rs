@@ -70,6 +70,7 @@ fn rank(write: &Write) -> (u8, i64, &str) {
         | Write::RaiseLevel { .. }
         | Write::SetQuiet { .. }
         | Write::AskRestart { .. }
+        | Write::WithdrawRestart { .. }
         | Write::ReportRollout { .. } => (9, 0, ""),
     }
 }

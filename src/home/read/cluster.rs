@@ -11,7 +11,7 @@ use crate::db::{Row, args};
 impl Cluster for Home {
     async fn meta(&self) -> Result<Meta> {
         let sql = "SELECT controller, level, epoch, tick, quiet, restart, restart_when, restart_by, \
-                   restart_reload, rollout FROM meta";
+                   restart_reload, restart_withdrawn, rollout FROM meta";
         let meta = self.pool.first(sql, args![], |row| {
             let when = row.word(6, RestartWhen::parse)?;
             Ok(Meta {
@@ -20,9 +20,15 @@ impl Cluster for Home {
                 epoch: row.small(2)?,
                 tick: row.int(3)?,
                 quiet: row.text_or_null(4)?,
-                restart: Restart { number: row.int(5)?, when, by: row.text(7)?, reload: row.yes(8)? },
-                rollout: match row.text_or_null(9)? {
-                    Some(_) => Some(row.json(9)?),
+                restart: Restart {
+                    number: row.int(5)?,
+                    when,
+                    by: row.text(7)?,
+                    reload: row.yes(8)?,
+                    withdrawn: row.yes(9)?,
+                },
+                rollout: match row.text_or_null(10)? {
+                    Some(_) => Some(row.json(10)?),
                     None => None,
                 },
             })

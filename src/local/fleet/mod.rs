@@ -267,9 +267,14 @@ impl Fleet {
         Ok(())
     }
 
-    /// Takes over a changed file and a changed program, and says what came of it.
+    /// Takes over a changed file and a changed program, or goes back to the program before, and says what came of it.
     fn reload(&mut self, home: &Home, options: &Options, say: &Say) {
-        let done = self.reloaded(home, options, say);
+        let asks = home.paths.reload_back();
+        let done = match std::fs::read_to_string(&asks) {
+            Ok(level) => self.roller.back(level.parse().ok()),
+            Err(_none) => self.reloaded(home, options, say),
+        };
+        let _none = std::fs::remove_file(asks);
         let (outcome, revision) = match &done {
             Ok(revision) => (format!("revision {revision} is wanted"), Some(revision.to_string())),
             Err(error) => (format!("nothing is changed: {error}"), None),
@@ -285,6 +290,11 @@ impl Fleet {
         let (plan, wanted) = plan(options, say)?;
         home.agrees(&wanted)?;
         let names = replica_names(&home.name, plan.replicas);
+        if let Some(name) = names.iter().find(|name| self.roller.leaves(name)) {
+            return Err(Error::Refused(format!(
+                "{name} hands over what it does, as it was to go; reload again when it has ended"
+            )));
+        }
         let revision = self.roller.reload(&options.program)?;
         self.roller.set(plan.rollout);
         self.roller.cut(names.len());

@@ -51,6 +51,8 @@ pub(super) struct Roller {
     settings: LocalRollout,
     rollout: Rollout,
     pub(super) slots: Vec<Slot>,
+    /// Places that are given up, in the order in which their replicas end.
+    leaving: Vec<Slot>,
     clock: SystemClock,
     asked: watch::Receiver<Option<RolloutAsked>>,
     report: watch::Sender<Option<RolloutReport>>,
@@ -81,6 +83,7 @@ impl Roller {
             rollout: revisions.rollout(),
             revisions,
             slots: Vec::new(),
+            leaving: Vec::new(),
             clock: SystemClock::new(),
             asked: seen,
             report,
@@ -115,11 +118,24 @@ impl Roller {
         (spec, receiver)
     }
 
-    /// Nothing is to run in the last slots any more.
+    /// Nothing is to run in the last slots any more, once their replicas have handed over what they do.
     pub(super) fn cut(&mut self, count: usize) {
-        for slot in self.slots.drain(count.min(self.slots.len())..) {
+        self.leaving.extend(self.slots.drain(count.min(self.slots.len())..).rev());
+    }
+
+    /// Whether a replica of this name, whose place was given up, has not ended yet.
+    pub(super) fn leaves(&self, name: &str) -> bool {
+        self.leaving.iter().any(|slot| slot.name == name && !slot.wanted.is_closed())
+    }
+
+    /// Ends those whose places are given up, one after the other. Whether there is one.
+    fn retire(&mut self) -> bool {
+        // whoever keeps one running is gone when it has ended
+        self.leaving.retain(|slot| !slot.wanted.is_closed());
+        if let Some(slot) = self.leaving.first() {
             slot.wanted.send_replace(None);
         }
+        !self.leaving.is_empty()
     }
 
     /// Whether there is nothing to go back to when this revision does not start.
@@ -132,6 +148,13 @@ impl Roller {
         if self.revisions.reload(&self.paths, program)? {
             self.want();
         }
+        Ok(self.revisions.wanted().clone())
+    }
+
+    /// Goes back to the program that ran before. `level`: of the home, where it is known. Gives the revision that is wanted.
+    pub(super) fn back(&mut self, level: Option<i64>) -> Result<Revision, Error> {
+        self.revisions.back(&self.paths, level)?;
+        self.want();
         Ok(self.revisions.wanted().clone())
     }
 
@@ -196,6 +219,10 @@ impl Roller {
         if let Err(error) = self.hear() {
             say(&format!("{error}; the restart is tried again"));
         }
+        // one goes at a time
+        if self.retire() {
+            return;
+        }
         if self.slots.iter().any(|slot| slot.unseen) && self.clock.elapsed() < UNSEEN {
             return;
         }
@@ -209,14 +236,20 @@ impl Roller {
         let slots: Vec<rollout::Slot> = self.slots.iter().map(|slot| slot.seen.clone()).collect();
         let busy = self.asked.borrow().as_ref().map(|asked| asked.busy);
         let observed = Observed { now: self.clock.elapsed(), slots: &slots, busy };
-        let (rollout, mut act) = step(self.rollout.clone(), &observed, &policy);
+        let mut rollout = self.rollout.clone();
+        if self.asked.borrow().as_ref().is_some_and(|asked| asked.withdrawn) {
+            rollout = rollout.withdraw(&observed, &policy);
+        }
+        let (rollout, mut act) = step(rollout, &observed, &policy);
         if away && matches!(act, Act::Drain(_)) {
             act = Act::Nothing;
         } else {
             self.rollout = rollout;
         }
         let running = slots.iter().map(|slot| &slot.revision);
-        if let Err(error) = self.revisions.note(&self.paths, &self.rollout, running) {
+        let level = self.asked.borrow().as_ref().map(|asked| asked.known).filter(|known| *known > 0);
+        let level = level.filter(|_| slots.iter().all(|slot| slot.state == State::Ready));
+        if let Err(error) = self.revisions.note(&self.paths, &self.rollout, running, level) {
             say(&format!("{error}; how far the rollout is would be forgotten"));
         }
         if self.rollout.good == *self.rollout.target() && self.rollout.turn.is_none() {
@@ -230,8 +263,7 @@ impl Roller {
     /// Users may have asked for a restart.
     fn hear(&mut self) -> Result<(), Error> {
         let Some(asked) = self.asked.borrow().clone() else { return Ok(()) };
-        let installed = asked.reload.then_some(self.program.as_path());
-        if self.revisions.restart(&self.paths, asked.restart, asked.when, &asked.by, installed)? {
+        if self.revisions.restart(&self.paths, &asked, &self.program)? {
             self.want();
         }
         Ok(())

@@ -112,6 +112,12 @@ impl Paths {
         self.run().join("reload.json")
     }
 
+    /// Left by whoever wants the program before back, for the `up` that he tells to reload: the level of the home, or nothing
+    /// where nobody can say it.
+    pub(crate) fn reload_back(&self) -> PathBuf {
+        self.run().join("reload.back")
+    }
+
     pub(crate) fn failover_tests(&self) -> PathBuf {
         self.root.join("failover-tests.jsonl")
     }

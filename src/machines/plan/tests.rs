@@ -32,7 +32,7 @@ fn rev(text: &str) -> Revision {
 }
 
 fn asked(number: i64, reload: bool) -> Restart {
-    Restart { number, when: RestartWhen::Immediately, by: "ann".to_owned(), reload }
+    Restart { number, when: RestartWhen::Immediately, by: "ann".to_owned(), reload, withdrawn: false }
 }
 
 /// Three machines and whoever holds the lease, one look a second.
@@ -43,6 +43,7 @@ struct World {
     memory: Memory,
     now: u64,
     busy: u64,
+    withdrawn: bool,
     report: Option<RolloutReport>,
     /// Never comes back once it has ended.
     off: Option<usize>,
@@ -53,10 +54,11 @@ impl World {
         let members: Vec<_> = (0..3).map(|at| member(at, "1.0", ReplicaState::Ready)).collect();
         let plan = Plan::first(&members, 0);
         let (gave_up, memory) = (BTreeMap::new(), Memory::default());
-        World { members, gave_up, plan, memory, now: 0, busy: 0, report: None, off: None }
+        World { members, gave_up, plan, memory, now: 0, busy: 0, withdrawn: false, report: None, off: None }
     }
 
     fn ask(&mut self, restart: &Restart) {
+        self.withdrawn = restart.withdrawn;
         self.plan = self.plan.clone().hear(restart, Millis(self.wall()));
     }
 
@@ -72,6 +74,7 @@ impl World {
             wall: Millis(self.wall()),
             members: &self.members,
             gave_up: &self.gave_up,
+            withdrawn: self.withdrawn,
             busy: Some(self.busy),
         };
         // each time as it is read back
@@ -368,6 +371,37 @@ fn a_restart_that_waits_for_idle_waits_a_day_at_most() {
     (world.memory, world.now) = (Memory::default(), world.now + 24 * 60 * 60);
     world.look();
     assert!(world.plan.turn.is_some());
+}
+
+#[test]
+fn a_restart_that_waits_is_withdrawn_and_the_next_one_has_another_number() {
+    let idle = |number| Restart { when: RestartWhen::Idle, ..asked(number, false) };
+    let withdrawn = |number| Restart { withdrawn: true, ..idle(number) };
+    let mut world = World::new();
+    world.busy = 1;
+    world.ask(&idle(1));
+    world.look();
+    assert_eq!((world.phase(), world.plan.wanted.clone()), (RolloutPhase::Waiting, rev("1.1")));
+    world.ask(&withdrawn(1));
+    for _ in 0..2 {
+        world.look();
+        assert_eq!((world.phase(), world.plan.target().clone()), (RolloutPhase::Settled, rev("1.0")));
+        assert_eq!(world.report.as_ref().unwrap().restart, 1);
+        world.memory = Memory::default();
+    }
+    // of one that was withdrawn before anybody has heard of it, nothing comes
+    world.ask(&withdrawn(2));
+    world.look();
+    assert_eq!((world.phase(), world.revisions()), (RolloutPhase::Settled, vec!["1.0"; 3]));
+    // nor does it keep a later one from being carried out
+    world.busy = 0;
+    world.ask(&idle(3));
+    world.look();
+    assert_eq!(world.plan.wanted, rev("1.2"));
+    // this one has begun
+    world.ask(&withdrawn(3));
+    world.run(|_, _| true);
+    assert_eq!(world.revisions(), ["1.2"; 3]);
 }
 
 #[test]

@@ -1,15 +1,20 @@
 //! The controller as a whole: restarts, quiet periods.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use model::{ReplicaState, RestartWhen};
+use tokio::time::{Instant, sleep};
 
 use crate::error::Error;
 use crate::look::Look;
 use crate::reply::{self, Reply};
 use crate::request::Asked;
 
-/// What `quietDown` gives for a reason when none is said.
-const QUIET: &str = "Jenkins is going to shut down";
+/// How long a request waits until no build runs: proxies give up later.
+const LONGEST: Duration = Duration::from_secs(45);
+/// Between two looks whether any runs.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// `restart`, `safeRestart`: all replicas, one after the other. `safeRestart` waits until no step of a build is at work.
 pub(crate) async fn restart(look: &Look<'_>, asked: &Asked, when: RestartWhen) -> Reply {
@@ -20,6 +25,13 @@ pub(crate) async fn restart(look: &Look<'_>, asked: &Asked, when: RestartWhen) -
 /// `replicas/reload`: the same at once, with the program that is installed.
 pub(crate) async fn reload(look: &Look<'_>, asked: &Asked) -> Reply {
     look.app.commands.restart(RestartWhen::Immediately, asked.by(), true).await?;
+    reply::to(StatusCode::FOUND, look.base.root())
+}
+
+/// `replicas/cancelRestart`: a restart that waits until no step of a build is at work is not carried out.
+pub(crate) async fn cancel_restart(look: &Look<'_>) -> Reply {
+    let withdrawn = look.app.commands.withdraw_restart().await?;
+    withdrawn.ok_or_else(|| Error::Conflict("no restart waits; one that has begun goes on".to_owned()))?;
     reply::to(StatusCode::FOUND, look.base.root())
 }
 
@@ -47,13 +59,102 @@ pub(crate) async fn drain(look: &Look<'_>, asked: &Asked, name: &str) -> Reply {
     }
 }
 
-/// `quietDown`, `cancelQuietDown`.
-pub(crate) async fn quiet(look: &Look<'_>, asked: &Asked, quiet: bool) -> Reply {
-    let reason = asked.param("reason").or(asked.param("message")).filter(|reason| !reason.trim().is_empty());
-    if reason.is_some_and(|reason| reason.len() > store::MAX_REASON) {
+/// `quietDown`: no build begins. With `block=true` the answer comes when none runs any more, or after `timeout` milliseconds.
+pub(crate) async fn quiet_down(look: &Look<'_>, asked: &Asked) -> Reply {
+    let reason = [asked.param("reason"), asked.param("message")].into_iter().flatten();
+    let reason = reason.map(str::trim).find(|reason| !reason.is_empty());
+    let reason = reason.map_or_else(|| format!("{} has asked for it", asked.by()), str::to_owned);
+    if reason.len() > store::MAX_REASON {
         return Err(Error::bad(format!("the reason is longer than {} bytes", store::MAX_REASON)));
     }
-    let reason = quiet.then(|| reason.unwrap_or(QUIET).to_owned());
-    look.app.commands.set_quiet(reason).await?;
+    let most = asked.param("timeout").filter(|millis| !millis.is_empty()).map(str::parse::<u64>).transpose();
+    let most = most.map_err(|_| Error::bad("timeout is a number of milliseconds"))?;
+    let most = most.filter(|millis| *millis > 0).map(Duration::from_millis);
+    look.app.commands.set_quiet(Some(reason)).await?;
+    if asked.param("block").is_some_and(|block| block == "true") {
+        calm(look, most).await?;
+    }
     reply::to(StatusCode::FOUND, look.base.root())
+}
+
+/// `cancelQuietDown`: builds begin again, and a restart that waits is withdrawn.
+pub(crate) async fn cancel_quiet_down(look: &Look<'_>) -> Reply {
+    look.app.commands.set_quiet(None).await?;
+    look.app.commands.withdraw_restart().await?;
+    reply::to(StatusCode::FOUND, look.base.root())
+}
+
+/// Waits until no build runs.
+async fn calm(look: &Look<'_>, most: Option<Duration>) -> Result<(), Error> {
+    let began = Instant::now();
+    loop {
+        let seen = Calm {
+            quiet: look.store().meta().await?.quiet.is_some(),
+            builds: look.store().running(None).await?.len(),
+            goes: matches!(look.app.replica.state(), ReplicaState::Draining | ReplicaState::Stopped),
+            waited: began.elapsed(),
+        };
+        match seen.wait(most)? {
+            Some(pause) => sleep(pause).await,
+            None => return Ok(()),
+        }
+    }
+}
+
+/// What is seen while a request waits until no build runs.
+#[derive(Debug, Clone, Copy)]
+struct Calm {
+    quiet: bool,
+    builds: usize,
+    /// This replica is about to end.
+    goes: bool,
+    waited: Duration,
+}
+
+impl Calm {
+    /// How long to wait until the next look; `None`: it is over. As in Jenkins, it is also when somebody ends the quiet period,
+    /// or when the time is over that the client gives.
+    fn wait(self, most: Option<Duration>) -> Result<Option<Duration>, Error> {
+        let left = most.unwrap_or(Duration::MAX).saturating_sub(self.waited);
+        if !self.quiet || self.builds == 0 || left.is_zero() {
+            return Ok(None);
+        }
+        if self.goes || self.waited >= LONGEST {
+            let builds = if self.builds == 1 { "one build still runs" } else { "builds still run" };
+            return Err(Error::Later(format!("no build begins, and {builds}; ask again to wait on")));
+        }
+        Ok(Some(LOOK.min(left)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_waits_for_the_last_build_waits_no_longer_than_he_must() {
+        let seen = Calm { quiet: true, builds: 2, goes: false, waited: Duration::from_secs(7) };
+        let (short, over) = (Duration::from_millis(7_200), Duration::from_secs(7));
+        for (name, seen, most, wanted) in [
+            ("builds run", seen, None, Some(LOOK)),
+            ("the client gives more time", seen, Some(LONGEST), Some(LOOK)),
+            ("the client gives little more time", seen, Some(short), Some(short - over)),
+            ("the client's time is over", seen, Some(over), None),
+            ("none runs", Calm { builds: 0, ..seen }, None, None),
+            ("the quiet period was ended", Calm { quiet: false, ..seen }, None, None),
+            (
+                "none runs, at the very end",
+                Calm { builds: 0, goes: true, waited: LONGEST, ..seen },
+                None,
+                None,
+            ),
+        ] {
+            assert_eq!(seen.wait(most), Ok(wanted), "{name}");
+        }
+        for seen in [Calm { goes: true, ..seen }, Calm { waited: LONGEST, ..seen }] {
+            let refused = seen.wait(None).unwrap_err();
+            assert_eq!(refused.status(), 503, "{seen:?}");
+            assert_eq!(refused.to_string(), "no build begins, and builds still run; ask again to wait on");
+        }
+    }
 }

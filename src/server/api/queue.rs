@@ -89,6 +89,8 @@ enum Waiting {
     Buildable,
     /// A Freestyle job begins with its executor.
     Executor(Reason),
+    /// No build begins, for this reason.
+    Quiet(String),
 }
 
 pub(super) async fn item(look: &Look<'_>, item: &QueueItem, select: &Select) -> Result<Value, Error> {
@@ -97,7 +99,9 @@ pub(super) async fn item(look: &Look<'_>, item: &QueueItem, select: &Select) -> 
         None => "hudson.model.Queue$LeftItem",
         Some(Waiting::QuietPeriod) => "hudson.model.Queue$WaitingItem",
         Some(Waiting::Blocked) => "hudson.model.Queue$BlockedItem",
-        Some(Waiting::Buildable | Waiting::Executor(_)) => "hudson.model.Queue$BuildableItem",
+        Some(Waiting::Buildable | Waiting::Executor(_) | Waiting::Quiet(_)) => {
+            "hudson.model.Queue$BuildableItem"
+        }
     };
     let mut shape = Shape::new(class, select);
     if let Some(inner) = shape.wants("actions", PLAIN) {
@@ -105,7 +109,8 @@ pub(super) async fn item(look: &Look<'_>, item: &QueueItem, select: &Select) -> 
         shape.set("actions", inner.range().cut(actions));
     }
     shape.put("blocked", PLAIN, matches!(waiting, Some(Waiting::Blocked)));
-    shape.put("buildable", PLAIN, matches!(waiting, Some(Waiting::Buildable | Waiting::Executor(_))));
+    let buildable = matches!(waiting, Some(Waiting::Buildable | Waiting::Executor(_) | Waiting::Quiet(_)));
+    shape.put("buildable", PLAIN, buildable);
     shape.put("id", PLAIN, item.id.0);
     shape.put("inQueueSince", PLAIN, item.since.0);
     if shape.wants("params", PLAIN).is_some() {
@@ -129,7 +134,10 @@ pub(super) async fn item(look: &Look<'_>, item: &QueueItem, select: &Select) -> 
         (None, Some(Waiting::QuietPeriod)) => {
             shape.put("timestamp", PLAIN, item.buildable_at.0);
         }
-        (None, Some(Waiting::Blocked | Waiting::Buildable | Waiting::Executor(_)) | None) => {
+        (
+            None,
+            Some(Waiting::Blocked | Waiting::Buildable | Waiting::Executor(_) | Waiting::Quiet(_)) | None,
+        ) => {
             shape.put("buildableStartMilliseconds", PLAIN, item.buildable_at.0);
             shape.put("pending", PLAIN, false);
         }
@@ -157,6 +165,9 @@ async fn waiting(look: &Look<'_>, item: &QueueItem) -> Result<Waiting, Error> {
     }
     if look.builds_now(&item.job).await? && look.effective(&item.job).await?.exclusive {
         return Ok(Waiting::Blocked);
+    }
+    if let Some(reason) = &look.meta().await?.quiet {
+        return Ok(Waiting::Quiet(reason.clone()));
     }
     match item.kind {
         ItemKind::Pipeline | ItemKind::Folder => Ok(Waiting::Buildable),
@@ -195,7 +206,7 @@ pub(crate) async fn queue_counts(look: &Look<'_>) -> Result<QueueCounts, Error> 
         match waiting(look, item).await {
             Ok(Waiting::QuietPeriod) => counts.quiet += 1,
             Ok(Waiting::Blocked) => counts.blocked += 1,
-            Ok(Waiting::Buildable) => counts.buildable += 1,
+            Ok(Waiting::Buildable | Waiting::Quiet(_)) => counts.buildable += 1,
             Ok(Waiting::Executor(reason)) => counts.waits(&reason),
             // its job was deleted meanwhile
             Err(Error::NotFound(_)) => {}
@@ -214,7 +225,7 @@ pub(crate) async fn why_waits(look: &Look<'_>, item: &QueueItem) -> Result<Strin
     why(look, item, &waiting).await
 }
 
-/// In the words of Jenkins.
+/// In the words of Jenkins, where they are true.
 async fn why(look: &Look<'_>, item: &QueueItem, waiting: &Waiting) -> Result<String, Error> {
     Ok(match waiting {
         Waiting::QuietPeriod => {
@@ -229,6 +240,7 @@ async fn why(look: &Look<'_>, item: &QueueItem, waiting: &Waiting) -> Result<Str
         }
         Waiting::Buildable => "Waiting for a replica to take it".to_owned(),
         Waiting::Executor(reason) => reason.why.clone(),
+        Waiting::Quiet(reason) => format!("No build begins in the quiet period: {reason}"),
     })
 }
 

@@ -142,6 +142,7 @@ fn restart(restart: &Restart, select: &Select) -> Value {
     shape.put("number", ALWAYS, restart.number);
     shape.put("when", ALWAYS, restart.when.as_str());
     shape.put("by", ALWAYS, restart.by.clone());
+    shape.put("withdrawn", ALWAYS, restart.withdrawn);
     shape.done()
 }
 

@@ -73,7 +73,7 @@ impl Class {
             Route::Agent | Route::SealedJnlp(_) => Class::Agent,
             Route::Peer | Route::Admin(_) => Class::Peer,
             Route::Export(..) => Class::Api,
-            Route::Page(_) => Class::Page,
+            Route::Page(_) | Route::Confirm(_) => Class::Page,
             Route::Do(action) => Class::of_action(action),
             Route::NotServed(_) | Route::NotFound => Class::Other,
         }
@@ -103,6 +103,7 @@ impl Class {
             Action::Artifact(..) | Action::ArtifactZip(..) => Class::Artifact,
             Action::Restart(_)
             | Action::Reload
+            | Action::CancelRestart
             | Action::Drain(_)
             | Action::Quiet(_)
             | Action::AnonymousRead => Class::Controller,

@@ -40,13 +40,15 @@ pub(crate) struct Frame {
     /// Who asks is an administrator.
     pub(crate) admin: bool,
     crumb: Option<String>,
+    /// Why no build begins.
+    pub(crate) quiet: Option<String>,
 }
 
 impl Frame {
     pub(crate) fn new(base: &str, user: Option<&Identity>, crumb: Option<String>) -> Frame {
         let of = |user: &Identity| (format!("{base}user/{}/", segment(&user.id)), user.full_name.clone());
         let admin = user.is_some_and(|user| user.admin);
-        Frame { base: base.to_owned(), user: user.map(of), admin, crumb }
+        Frame { base: base.to_owned(), user: user.map(of), admin, crumb, quiet: None }
     }
 
     /// Whether the one who looks has signed in: only then something can be done.
@@ -94,6 +96,17 @@ impl Frame {
             fields.iter().map(hidden).collect::<String>(),
             escape(text)
         )
+    }
+
+    /// That no build begins, and what ends that.
+    fn banner(&self) -> String {
+        let Some(reason) = &self.quiet else { return String::new() };
+        let end = if self.admin {
+            self.button(&format!("{}cancelQuietDown", self.base), "Let builds begin")
+        } else {
+            String::new()
+        };
+        format!("<aside><p>No build begins in the quiet period: {}</p>{end}</aside>", escape(reason))
     }
 
     /// Who looks, and the way in or out.
@@ -162,7 +175,7 @@ pub(crate) fn mark(kind: &str, word: &str) -> String {
 /// A whole page. `trail` is the way to it as (address, text).
 pub(crate) fn page(frame: &Frame, title: &str, trail: &[(String, String)], content: &str) -> String {
     let base = escape(&frame.base);
-    let who = frame.who();
+    let (who, banner) = (frame.who(), frame.banner());
     let title = escape(title);
     let mut way = format!("<a href=\"{base}\">Majordomo</a>");
     for (address, text) in trail {
@@ -177,7 +190,7 @@ pub(crate) fn page(frame: &Frame, title: &str, trail: &[(String, String)], conte
          <script src=\"{base}static/main.js\" defer></script></head>\
          <body data-base=\"{base}\"><header><nav aria-label=\"Where you are\">{way}</nav>\
          <nav aria-label=\"Controller\"><a href=\"{base}computer/\">Nodes</a> <a href=\"{base}queue/\">Queue</a> \
-         <a href=\"{base}replicas/\">Replicas</a> <a href=\"{base}people/\">People</a> {who}</nav></header><main><h1>{title}</h1>{content}</main></body></html>"
+         <a href=\"{base}replicas/\">Replicas</a> <a href=\"{base}people/\">People</a> {who}</nav></header>{banner}<main><h1>{title}</h1>{content}</main></body></html>"
     )
 }
 
@@ -200,6 +213,7 @@ mod tests {
         let evil = "\"><script>alert('x')</script>\u{1b}";
         let who = Identity { id: evil.to_owned(), full_name: evil.to_owned(), admin: true };
         let frame = Frame::new("/", Some(&who), Some("c".to_owned()));
+        let frame = Frame { quiet: Some(evil.to_owned()), ..frame };
         for html in [
             link(evil, evil),
             frame.button_with(evil, evil, &[(evil, evil)]),

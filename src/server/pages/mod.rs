@@ -1,6 +1,7 @@
 //! Plain pages: enough to see jobs, builds, nodes and replicas, and to have somewhere to go after a form.
 
 mod build;
+mod confirm;
 mod form;
 mod home;
 pub(crate) mod html;
@@ -17,6 +18,7 @@ use crate::reply::{self, Reply};
 use crate::request::{Asked, Base, item_path};
 
 pub(crate) use build::{artifacts, console};
+pub(crate) use confirm::confirm;
 pub(crate) use users::{new_token, sign_in};
 
 pub(crate) async fn page(look: &Look<'_>, asked: &Asked, thing: &Thing) -> Reply {

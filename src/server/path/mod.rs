@@ -46,6 +46,8 @@ pub(crate) enum Route {
     /// `api/json` and its like.
     Export(Thing, Format),
     Page(Thing),
+    /// Asks a person once more.
+    Confirm(Confirm),
     Do(Action),
     /// Jenkins has it, we don't: 501 with this sentence.
     NotServed(&'static str),
@@ -97,6 +99,13 @@ pub(crate) enum Thing {
     Plugins,
 }
 
+/// What is done with a button of a page of its own when a person comes to its address, which takes POST only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Confirm {
+    Restart(RestartWhen),
+    Quiet(bool),
+}
+
 /// Whose user's something is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Whose {
@@ -134,6 +143,8 @@ pub(crate) enum Action {
     Restart(RestartWhen),
     /// As `Restart`, with what is installed as their program.
     Reload,
+    /// A restart that waits is withdrawn.
+    CancelRestart,
     /// One replica, by its name, hands over what it does.
     Drain(String),
     Quiet(bool),
@@ -176,13 +187,23 @@ impl Route {
             | Route::SealedJnlp(_)
             | Route::Agent
             | Route::Peer
-            | Route::Page(_) => "GET, HEAD",
+            | Route::Page(_)
+            | Route::Confirm(_) => "GET, HEAD",
             Route::NotServed(_) | Route::NotFound => "GET, HEAD, POST, PUT, DELETE, PATCH",
         }
     }
 
     pub(crate) fn takes(&self, method: &Method) -> bool {
         self.allow().split(", ").any(|m| m == method.as_str())
+    }
+
+    /// What is served to a person who only looks at the address of something that is done.
+    pub(crate) fn confirmed(self) -> Route {
+        match self {
+            Route::Do(Action::Restart(when)) => Route::Confirm(Confirm::Restart(when)),
+            Route::Do(Action::Quiet(quiet)) => Route::Confirm(Confirm::Quiet(quiet)),
+            route => route,
+        }
     }
 
     /// Served without a user: by nobody's name, or under a secret of its own.
@@ -204,6 +225,7 @@ impl Route {
             | Route::MetricsOf(..)
             | Route::Export(..)
             | Route::Page(_)
+            | Route::Confirm(_)
             | Route::Do(_)
             | Route::NotServed(_)
             | Route::NotFound => false,
@@ -212,6 +234,14 @@ impl Route {
 }
 
 impl Route {
+    /// Whether it is one of the pages that have a frame. What everybody may see says nothing of the controller.
+    pub(crate) fn page(&self) -> bool {
+        match self {
+            Route::Page(thing) => *thing != Thing::WhoAmI,
+            route => matches!(route, Route::Confirm(_) | Route::Do(Action::Console(..))),
+        }
+    }
+
     /// Whether it shows metrics, which have a token of their own.
     pub(crate) fn metrics(&self) -> bool {
         matches!(self, Route::Metrics | Route::Prometheus { .. } | Route::MetricsOf(..))
@@ -235,6 +265,7 @@ impl Action {
             | Action::BuildKill(..)
             | Action::Restart(_)
             | Action::Reload
+            | Action::CancelRestart
             | Action::Drain(_)
             | Action::Quiet(_)
             | Action::QueueCancel
@@ -331,6 +362,7 @@ fn top(parts: &[&str]) -> Route {
         ["asynchPeople", rest @ ..] => thing(Thing::AsynchPeople, rest),
         ["securityRealm", rest @ ..] => realm(rest),
         ["replicas", "reload"] => Route::Do(Action::Reload),
+        ["replicas", "cancelRestart"] => Route::Do(Action::CancelRestart),
         ["replicas", name, "drain"] => Route::Do(Action::Drain((*name).to_owned())),
         ["replicas", rest @ ..] => thing(Thing::Replicas, rest),
         ["pluginManager", rest @ ..] => thing(Thing::Plugins, rest),

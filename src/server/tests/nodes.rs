@@ -137,7 +137,7 @@ async fn replicas_are_shown_exactly_so() {
              \"state\":\"ready\",\"since\":2000,\"revision\":\"r1\",\"version\":\"0.1.0\",\"level\":1,\
              \"builds\":[{{\"job\":\"hello\",\"number\":1}}],\"agents\":[\"n1\"]}}],\"level\":1,\
              \"startupLock\":{{\"holder\":\"acme-0\",\"fence\":{fence},\"since\":9}},\"failovers\":[],\
-             \"rollout\":null,\"restart\":{{\"number\":0,\"when\":\"immediately\",\"by\":\"\"}}}}"
+             \"rollout\":null,\"restart\":{{\"number\":0,\"when\":\"immediately\",\"by\":\"\",\"withdrawn\":false}}}}"
         )
     );
     assert_eq!(site.anon().get("/replicas/api/json").await.status, 401);
@@ -157,6 +157,7 @@ async fn a_restart_is_asked_for_by_administrators_and_reported_by_whoever_does_i
         "/safeRestart",
         "/restart",
         "/replicas/reload",
+        "/replicas/cancelRestart",
         "/replicas/acme-0/drain",
         "/quietDown",
         "/cancelQuietDown",
@@ -170,13 +171,17 @@ async fn a_restart_is_asked_for_by_administrators_and_reported_by_whoever_does_i
     let asked = site.peer().send("POST", "/admin/rollout", report).await.json();
     assert_eq!(
         asked,
-        serde_json::json!({"restart": 1, "when": "idle", "by": "admin", "reload": false, "busy": 0})
+        serde_json::json!({"restart": 1, "when": "idle", "by": "admin", "reload": false, "withdrawn": false, "busy": 0,
+            "known": 1})
     );
     assert_eq!(site.peer().send("POST", "/admin/rollout", "").await.json(), asked, "nothing new is reported");
     assert_eq!(site.peer().send("POST", "/admin/rollout", "{}").await.status, 400);
     assert_eq!(site.admin().send("POST", "/admin/rollout", "").await.status, 401);
     let shown = site.admin().json("/replicas/api/json?tree=rollout[*],restart[*]").await;
-    assert_eq!(shown["restart"], serde_json::json!({"number": 1, "when": "idle", "by": "admin"}));
+    assert_eq!(
+        shown["restart"],
+        serde_json::json!({"number": 1, "when": "idle", "by": "admin", "withdrawn": false})
+    );
     let mut wanted = serde_json::from_str::<serde_json::Value>(report).unwrap();
     wanted["holder"] = serde_json::Value::Null;
     assert_eq!(shown["rollout"], wanted);
@@ -188,6 +193,39 @@ async fn a_restart_is_asked_for_by_administrators_and_reported_by_whoever_does_i
     site.store.write(take).await.unwrap();
     let holder = site.admin().json("/replicas/api/json?tree=rollout[holder]").await;
     assert_eq!(holder["rollout"]["holder"], "acme-0");
+}
+
+#[tokio::test]
+async fn a_restart_that_waits_is_withdrawn_and_one_that_has_begun_is_not() {
+    let site = Site::new().await;
+    let withdrawn = async || site.store.meta().await.unwrap().restart.withdrawn;
+    let report = async |phase: &str| {
+        let number = site.store.meta().await.unwrap().restart.number;
+        let report = serde_json::json!({"phase": phase, "revision": "2", "reason": "why", "restart": number,
+            "failed": null, "message": "now"});
+        assert_eq!(site.peer().send("POST", "/admin/rollout", report.to_string()).await.status, 200);
+    };
+    let none = site.admin().post("/replicas/cancelRestart").await;
+    assert_eq!(
+        (none.status.as_u16(), none.header("x-error")),
+        (409, "no restart waits; one that has begun goes on")
+    );
+    for path in ["/replicas/cancelRestart", "/cancelQuietDown"] {
+        assert_eq!(site.admin().post("/safeRestart").await.status, 302);
+        report("waiting").await;
+        assert!(!withdrawn().await);
+        assert_eq!(site.admin().post(path).await.status, 302, "{path}");
+        assert!(withdrawn().await, "{path}");
+    }
+    assert_eq!(site.admin().post("/safeRestart").await.status, 302);
+    report("rolling").await;
+    assert_eq!(site.admin().post("/replicas/cancelRestart").await.status, 409);
+    // Jenkins answers the same, whatever there was to cancel
+    assert_eq!(site.admin().post("/cancelQuietDown").await.status, 302);
+    assert!(!withdrawn().await);
+    // one at once does not wait
+    assert_eq!(site.admin().post("/restart").await.status, 302);
+    assert_eq!(site.admin().post("/replicas/cancelRestart").await.status, 409);
 }
 
 #[tokio::test]
@@ -215,7 +253,10 @@ async fn a_quiet_period_has_the_reason_that_was_given() {
     };
     assert_eq!(seen().await, (false, None));
     assert_eq!(site.admin().post("/quietDown").await.status, 302);
-    assert_eq!(seen().await, (true, Some("Jenkins is going to shut down".to_owned())));
+    assert_eq!(seen().await, (true, Some("admin has asked for it".to_owned())));
+    // as newer clients say it
+    assert_eq!(site.admin().post("/quietDown?reason=&message=%20upgrade+").await.status, 302);
+    assert_eq!(seen().await, (true, Some("upgrade".to_owned())));
     assert_eq!(site.admin().post("/quietDown?reason=new+disk").await.status, 302);
     assert_eq!(seen().await, (true, Some("new disk".to_owned())));
     let long = format!("/quietDown?reason={}", "x".repeat(1_001));
@@ -227,4 +268,101 @@ async fn a_quiet_period_has_the_reason_that_was_given() {
     assert!(seen().await.0);
     assert_eq!(site.admin().post("/cancelQuietDown/api/json").await.status, 302);
     assert!(!seen().await.0);
+}
+
+#[tokio::test]
+async fn in_a_quiet_period_the_queue_and_the_pages_say_why_nothing_begins() {
+    let site = Site::new().await;
+    site.create("", "hello", PIPELINE).await;
+    let admin = site.admin();
+    assert_eq!(admin.post("/job/hello/build").await.status, 201);
+    let item = async || admin.json("/queue/item/1/api/json").await;
+    assert_eq!(item().await["why"], "Waiting for a replica to take it");
+    assert_eq!(admin.post("/quietDown?reason=new+%3Cdisk%3E").await.status, 302);
+    let waits = item().await;
+    assert_eq!(waits["why"], "No build begins in the quiet period: new <disk>");
+    assert_eq!(
+        (&waits["_class"], &waits["buildable"]),
+        (&"hudson.model.Queue$BuildableItem".into(), &true.into())
+    );
+    let banner = "<aside><p>No build begins in the quiet period: new &lt;disk&gt;</p>";
+    let token = site.user("ann", false).await;
+    for path in ["/", "/job/hello/", "/queue/", "/computer/", "/people/"] {
+        let page = admin.get(path).await.text();
+        assert!(page.contains(banner) && page.contains("action=\"/cancelQuietDown\""), "{path}: {page}");
+        let page = site.basic("ann", &token).get(path).await.text();
+        assert!(page.contains(banner) && !page.contains("cancelQuietDown"), "{path}: {page}");
+    }
+    assert!(!site.anon().get("/whoAmI/").await.text().contains("disk"));
+    assert_eq!(admin.post("/cancelQuietDown").await.status, 302);
+    assert!(!admin.get("/").await.text().contains("<aside>"));
+    assert_eq!(item().await["why"], "Waiting for a replica to take it");
+}
+
+#[tokio::test]
+async fn who_begins_a_quiet_period_may_wait_until_no_build_runs() {
+    let site = Site::new().await;
+    site.create("", "hello", PIPELINE).await;
+    let admin = site.admin();
+    let status = async |query: &str| admin.post(&format!("/quietDown?{query}")).await.status;
+    assert_eq!(status("block=true").await, 302, "none runs");
+    assert_eq!(admin.post("/cancelQuietDown").await.status, 302);
+    assert_eq!(admin.post("/job/hello/build").await.status, 201);
+    let taken = site.take().await;
+    assert_eq!(status("block=true&timeout=soon").await, 400);
+    assert_eq!(site.store.meta().await.unwrap().quiet, None, "nothing was done");
+    assert_eq!(status("timeout=60000").await, 302, "who does not block does not wait");
+    assert_eq!(status("block=true&timeout=1").await, 302);
+    // a replica that is about to go does not wait to the end
+    *site.nobody.state.lock() = ReplicaState::Draining;
+    let later = admin.post("/quietDown?block=true").await;
+    assert_eq!((later.status.as_u16(), later.header("retry-after")), (503, "2"));
+    assert!(later.header("x-error").contains("one build still runs"), "{}", later.header("x-error"));
+    *site.nobody.state.lock() = ReplicaState::Ready;
+    let ends = async {
+        while site.store.meta().await.unwrap().quiet.as_deref() != Some("last") {
+            tokio::task::yield_now().await;
+        }
+        let result = model::BuildResult::Success;
+        let finish = store::Effect::Finish { result, at: Millis(8_000), archive: false };
+        site.progress(&taken, 0, "", vec![finish]).await;
+    };
+    let (waited, ()) = tokio::join!(status("block=true&reason=last"), ends);
+    assert_eq!(waited, 302);
+    assert!(site.store.running(None).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_person_who_comes_to_the_address_of_a_restart_is_asked_once_more() {
+    let site = Site::new().await;
+    let cookie = site.browse("admin", "right").await;
+    let browser = site.anon().with("cookie", &cookie).with("accept", "text/html,*/*;q=0.8");
+    let meta = async || site.store.meta().await.unwrap();
+    for path in ["/restart", "/safeRestart", "/quietDown", "/cancelQuietDown"] {
+        let before = meta().await;
+        let page = browser.get(path).await;
+        assert_eq!(page.status, 200, "{path}");
+        let text = page.text();
+        let form = format!("<form class=\"parameters\" method=\"post\" action=\"{path}\">");
+        assert!(text.contains(&form) && text.contains("No build runs now."), "{path}: {text}");
+        assert_eq!(meta().await, before, "nothing is done yet");
+        let crumb =
+            text.split("name=\"Jenkins-Crumb\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
+        let crumb = crumb.unwrap_or_else(|| panic!("no crumb: {text}"));
+        assert_eq!(browser.form(path, "").await.status, 403, "{path}");
+        let sent = browser.form(path, &format!("Jenkins-Crumb={crumb}&reason=new+disk")).await;
+        assert_eq!(sent.status, 302, "{path}: {}", sent.text());
+        assert_ne!(meta().await, before, "{path}");
+        // who wants no page, or is no administrator, is refused as ever
+        assert_eq!(site.admin().get(path).await.status, 405, "{path}");
+        assert_eq!(site.admin().with("accept", "application/json").get(path).await.status, 405, "{path}");
+    }
+    let token = site.user("ann", false).await;
+    assert_eq!(site.basic("ann", &token).with("accept", "text/html").get("/restart").await.status, 403);
+    let anon = site.anon().with("accept", "text/html").get("/restart").await;
+    assert_eq!(
+        (anon.status.as_u16(), anon.header("location")),
+        (302, "http://ci:8080/login?from=%2Frestart")
+    );
+    assert_eq!(browser.get("/replicas/reload").await.status, 405, "this one has no page");
 }

@@ -80,7 +80,7 @@ pub async fn each_restart_that_is_asked_for_has_a_number<S: Store>(store: &S) {
     ] {
         let ask = Write::AskRestart { seen, when, by: by.into(), reload: false };
         assert_eq!(ok(store, ask).await, Answer::Id(number));
-        let wanted = Restart { number, when, by: by.into(), reload: false };
+        let wanted = Restart { number, when, by: by.into(), ..Restart::default() };
         assert_eq!(store.meta().await.unwrap().restart, wanted);
     }
 }
@@ -97,6 +97,23 @@ pub async fn a_restart_serves_nobody_who_asks_for_a_reload<S: Store>(store: &S) 
         assert_eq!(ok(store, ask).await, Answer::Id(number));
         assert_eq!(store.meta().await.unwrap().restart.reload, reload, "{seen} {asked}");
     }
+}
+
+pub async fn a_restart_is_withdrawn_until_another_one_is_asked_for<S: Store>(store: &S) {
+    let ask = |seen| Write::AskRestart { seen, when: RestartWhen::Idle, by: "ann".into(), reload: false };
+    assert_eq!(ok(store, ask(0)).await, Answer::Id(1));
+    for (number, last) in [(0, false), (1, true), (1, true), (2, false)] {
+        assert_eq!(ok(store, Write::WithdrawRestart { number }).await, Answer::Bool(last));
+        let restart = store.meta().await.unwrap().restart;
+        assert_eq!((restart.number, restart.withdrawn), (1, number > 0), "{number}");
+    }
+    // who has not seen it asks for one of his own
+    for _ in 0..2 {
+        assert_eq!(ok(store, ask(0)).await, Answer::Id(2));
+        assert!(!store.meta().await.unwrap().restart.withdrawn);
+    }
+    assert_eq!(ok(store, Write::WithdrawRestart { number: 1 }).await, Answer::Bool(false));
+    assert!(!store.meta().await.unwrap().restart.withdrawn);
 }
 
 pub async fn the_last_report_of_a_rollout_is_kept<S: Store>(store: &S) {

@@ -29,6 +29,7 @@ async fn found(write: &impl AsyncFn(Write) -> Answer) -> (ReplicaId, ReplicaId) 
     write(Write::RaiseLevel { level: 1 }).await;
     write(Write::SetQuiet { reason: Some("maintenance".into()) }).await;
     write(Write::AskRestart { seen: 0, when: RestartWhen::Idle, by: "ann".into(), reload: true }).await;
+    write(Write::WithdrawRestart { number: 1 }).await;
     write(Write::ReportRollout { report: a_report() }).await;
     people(write).await;
     let (a, b) = (member(write, "r-0").await, member(write, "r-1").await);
@@ -162,6 +163,7 @@ pub fn kind(write: &Write) -> &'static str {
         Write::Identify { .. } => "Identify",
         Write::SetQuiet { .. } => "SetQuiet",
         Write::AskRestart { .. } => "AskRestart",
+        Write::WithdrawRestart { .. } => "WithdrawRestart",
         Write::ReportRollout { .. } => "ReportRollout",
         Write::RaiseLevel { .. } => "RaiseLevel",
         Write::RaiseEpoch { .. } => "RaiseEpoch",
@@ -216,4 +218,4 @@ pub fn kind(write: &Write) -> &'static str {
 }
 
 /// How many variants [`kind`] knows.
-pub const KINDS: usize = 53;
+pub const KINDS: usize = 54;

@@ -44,6 +44,7 @@ macro_rules! contract_suite {
                 a_quiet_period_has_a_reason,
                 each_restart_that_is_asked_for_has_a_number,
                 a_restart_serves_nobody_who_asks_for_a_reload,
+                a_restart_is_withdrawn_until_another_one_is_asked_for,
                 the_last_report_of_a_rollout_is_kept,
             }
             users {

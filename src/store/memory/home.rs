@@ -44,10 +44,17 @@ impl State {
 
     pub(super) fn ask_restart(&mut self, seen: i64, when: RestartWhen, by: &str, reload: bool) -> Answer {
         let last = &self.meta.restart;
-        if last.number <= seen || (reload && !last.reload) {
-            self.meta.restart = Restart { number: last.number + 1, when, by: by.to_owned(), reload };
+        if last.number <= seen || (reload && !last.reload) || last.withdrawn {
+            let (number, by) = (last.number + 1, by.to_owned());
+            self.meta.restart = Restart { number, when, by, reload, withdrawn: false };
         }
         Answer::Id(self.meta.restart.number)
+    }
+
+    pub(super) fn withdraw_restart(&mut self, number: i64) -> Answer {
+        let last = self.meta.restart.number == number;
+        self.meta.restart.withdrawn |= last;
+        Answer::Bool(last)
     }
 
     pub(super) fn report_rollout(&mut self, report: &RolloutReport) -> Result<Answer> {

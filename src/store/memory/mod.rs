@@ -177,6 +177,7 @@ impl State {
             Write::RaiseEpoch { above } => self.raise_epoch(*above),
             Write::SetQuiet { reason } => self.set_quiet(reason.as_deref()),
             Write::AskRestart { seen, when, by, reload } => Ok(self.ask_restart(*seen, *when, by, *reload)),
+            Write::WithdrawRestart { number } => Ok(self.withdraw_restart(*number)),
             Write::ReportRollout { report } => self.report_rollout(report),
             Write::CreateFirstUser { user, token } => self.create_first_user(user, token.as_ref()),
             Write::CreateUser(user) => self.create_user(user),

@@ -12,10 +12,12 @@ CREATE TABLE meta (
     restart_when TEXT NOT NULL,
     restart_by TEXT NOT NULL,
     restart_reload BIGINT NOT NULL,
+    restart_withdrawn BIGINT NOT NULL,
     rollout TEXT
 );
-INSERT INTO meta (id, controller, level, epoch, tick, incarnation, restart, restart_when, restart_by, restart_reload)
-VALUES (1, '', 1, 1, 0, 0, 0, 'immediately', '', 0);
+INSERT INTO meta
+    (id, controller, level, epoch, tick, incarnation, restart, restart_when, restart_by, restart_reload, restart_withdrawn)
+VALUES (1, '', 1, 1, 0, 0, 0, 'immediately', '', 0, 0);
 
 CREATE TABLE account (
     user_key TEXT COLLATE "C" PRIMARY KEY,

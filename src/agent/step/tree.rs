@@ -48,7 +48,11 @@ impl Tree {
             let children = all.children.get(&parent.pid).into_iter().flatten();
             unread.extend(children.filter(|child| child.pid != me && known.insert(**child)));
         }
-        known.iter().copied().filter(|process| all.alive(*process)).collect()
+        let mut members: Vec<Process> = known.iter().copied().filter(|process| all.alive(*process)).collect();
+        // Parents begin before their children. A shell that is told first runs its trap; otherwise it may see its child end
+        // before, and end itself for that (`set -e`).
+        members.sort_unstable_by_key(|process| (process.start, process.pid));
+        members
     }
 }
 
@@ -220,9 +224,7 @@ mod tests {
     }
 
     fn members(tree: &Tree, all: &Processes, known: &mut HashSet<Process>) -> Vec<i32> {
-        let mut pids: Vec<i32> = tree.members(all, known).iter().map(|process| process.pid).collect();
-        pids.sort_unstable();
-        pids
+        tree.members(all, known).iter().map(|process| process.pid).collect()
     }
 
     #[test]
@@ -248,6 +250,18 @@ mod tests {
         other.add(stat(10, 900), Vec::new());
         other.add(stat(17, 901), Vec::new());
         assert_eq!(members(&tree, &other, &mut known), [12, 16]);
+    }
+
+    #[test]
+    fn parents_are_told_before_their_children_also_when_numbers_begin_again() {
+        let folder = StepFolder::new(std::path::Path::new("/nowhere"), "0").unwrap();
+        let tree = Tree { folder, cookie: "c".to_owned(), wrapper: None };
+        let mut all = Processes::default();
+        for (pid, parent, start) in [(7, 5, 102), (5, 32_000, 101), (32_000, 31_999, 100), (31_999, 1, 100)] {
+            let stat = Stat { process: Process { pid, start }, parent, group: pid, dead: false };
+            all.add(stat, format!("{COOKIE}=c\0").into_bytes());
+        }
+        assert_eq!(members(&tree, &all, &mut HashSet::new()), [31_999, 32_000, 5, 7]);
     }
 
     #[tokio::test]

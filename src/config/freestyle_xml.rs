@@ -5,12 +5,12 @@
 
 use std::collections::BTreeSet;
 
-use model::{BuildResult, BuildTimeout, Builder, Freestyle, Publisher};
+use model::{BuildResult, BuildTimeout, Builder, Freestyle, Publisher, short};
 
 use crate::ConfigError;
 use crate::git::{GIT, git};
 use crate::item::{Elastic, FreestyleJob, steps_limit};
-use crate::xml::{Element, short};
+use crate::xml::Element;
 
 /// Longest class name that is shown.
 const MAX_CLASS: usize = 200;

@@ -3,14 +3,14 @@
 //! Only what a build needs is read; unknown elements never refuse a configuration, because the text itself is what is
 //! kept and given back. Job types that could not run are refused by name.
 
-use model::{BuildDiscarder, Freestyle, ParameterDefinition};
+use model::{BuildDiscarder, Freestyle, ParameterDefinition, short};
 use store::ItemKind;
 
 use crate::ConfigError;
 use crate::freestyle_xml::freestyle;
 use crate::git::{GitScm, git};
 use crate::parameter;
-use crate::xml::{self, Element, short};
+use crate::xml::{self, Element};
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum ItemConfig {

@@ -28,6 +28,7 @@ enum Command {
     Drain(cmd::drain::DrainArgs),
     VerifyLog(cmd::verify_log::VerifyLogArgs),
     FailoverTest(cmd::failover_test::FailoverTestArgs),
+    Crd(cmd::crd::CrdArgs),
     /// Connect this machine to a controller as an agent; takes the flags of the stock agent, see `agent -help`
     #[command(disable_help_flag = true)]
     Agent(cmd::agent::AgentArgs),
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Command::Drain(args) => cmd::drain::run(args),
         Command::VerifyLog(args) => cmd::verify_log::run(args),
         Command::FailoverTest(args) => cmd::failover_test::run(args),
+        Command::Crd(args) => cmd::crd::run(args),
         Command::Agent(args) => cmd::agent::run(args),
     });
     match done {

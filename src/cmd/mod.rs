@@ -1,6 +1,7 @@
 //! The subcommands: flags in, parts wired together, no logic.
 
 pub(crate) mod agent;
+pub(crate) mod crd;
 pub(crate) mod drain;
 pub(crate) mod failover_test;
 pub(crate) mod init;

@@ -1,7 +1,9 @@
 //! The Git source of a job: one repository, and which of its references builds are made of.
 
+use model::short;
+
 use crate::ConfigError;
-use crate::xml::{Element, short};
+use crate::xml::Element;
 
 const GIT: &str = "hudson.plugins.git.GitSCM";
 /// What a remote is called that nobody has named.

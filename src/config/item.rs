@@ -4,14 +4,14 @@
 //! kept and given back. Job types that could not run are refused by name; a job whose source can't be fetched is kept, and its
 //! builds fail and say why.
 
-use model::{BuildDiscarder, Freestyle, ParameterDefinition};
+use model::{BuildDiscarder, Freestyle, ParameterDefinition, short};
 use store::ItemKind;
 
 use crate::ConfigError;
 use crate::freestyle_xml::freestyle;
 use crate::git::{GitScm, git};
 use crate::parameter;
-use crate::xml::{self, Element, short};
+use crate::xml::{self, Element};
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum ItemConfig {

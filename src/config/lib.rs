@@ -1,8 +1,7 @@
-//! Configuration as values: `config.xml` of jobs, folders and nodes, and the `HAController` resource. Pure.
+//! Configuration as values: `config.xml` of jobs, folders and nodes. Pure.
 //!
 //! Everything here comes from outside: sizes are limited, and whatever is refused is refused with a sentence.
 
-pub mod controller;
 mod error;
 mod freestyle_xml;
 mod git;

@@ -1,11 +1,11 @@
 //! `config.xml` of nodes (`<slave>`), and the form of `/computer/doCreateItem`.
 
-use model::{NameError, NodeName};
+use model::{NameError, NodeName, short};
 use serde_json::Value;
 use store::Node;
 
 use crate::ConfigError;
-use crate::xml::{self, escape, short};
+use crate::xml::{self, escape};
 
 /// Most executors of one node.
 pub const MAX_EXECUTORS: u32 = 1_000;

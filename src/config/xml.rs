@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use model::short;
 use quick_xml::Reader;
 use quick_xml::XmlVersion;
 use quick_xml::events::{BytesRef, BytesStart, Event};
@@ -85,13 +86,6 @@ impl Element {
         }
         found
     }
-}
-
-/// The beginning of a text that came from outside, for a sentence.
-pub(crate) fn short(text: &str) -> String {
-    const SHOWN: usize = 60;
-    let cut: String = text.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.chars().nth(SHOWN).is_some() { format!("{cut}…") } else { cut }
 }
 
 /// Reads a document; the answer is its root.

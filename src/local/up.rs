@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::controller::{HAController, LocalPlan, LocalRollout, LocalStore, MAX_REPLICAS, local_plan};
+use resource::{HAController, LocalPlan, LocalRollout, LocalStore, MAX_REPLICAS, local_plan};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 

@@ -7,6 +7,7 @@ mod freestyle;
 mod job;
 pub mod level;
 mod names;
+mod text;
 mod time;
 
 use std::fmt;
@@ -18,6 +19,7 @@ pub use cause::{Cause, join_causes};
 pub use freestyle::{BuildTimeout, Builder, Freestyle, Publisher};
 pub use job::{BuildDiscarder, ParameterDefinition, ParameterKind};
 pub use names::{JobName, MAX_NAME, NameError, NodeName, ReplicaName};
+pub use text::short;
 pub use time::{Clock, Millis, SystemClock, length};
 
 /// Names a build for ever, across jobs and renames. Allotted by the store.

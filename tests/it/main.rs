@@ -11,6 +11,7 @@ mod harness;
 mod agents;
 mod bad_input;
 mod builds;
+mod crd;
 mod disks;
 mod freestyle;
 mod jobs;

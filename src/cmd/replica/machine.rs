@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use config::controller::Span;
 use local::{Paths, StoreUrl};
 use machines::{INSTALLED_ENV, Notifier, Plan, Programs, ROLLOUT, Roller, Tell};
 use model::{Clock, ReplicaState};
+use resource::Span;
 use store::Store;
 use tokio::net::TcpSocket;
 

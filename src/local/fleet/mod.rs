@@ -10,7 +10,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use config::controller::{LocalPlan, MAX_REPLICAS};
+use resource::{LocalPlan, MAX_REPLICAS};
 use rollout::Revision;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use config::controller::LocalRollout;
 use model::{Clock, RolloutAsked, RolloutReport, SystemClock};
+use resource::LocalRollout;
 use rollout::{Act, Observed, Phase, Policy, Revision, Rollout, State, step};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;

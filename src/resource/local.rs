@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::spec::{HAController, Metadata, Objects, Postgres, Rollout, Spec, Store};
+use crate::{HAController, Objects, Postgres, Rollout, Spec, Store};
 
 /// What `majordomo up` starts.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,9 +63,9 @@ const IN_HOME: &str = "state is kept in SQLite in the home; --store postgres://â
 
 /// The plan, and one warning for each set field that it leaves out.
 pub fn local_plan(controller: &HAController) -> (LocalPlan, Vec<Warning>) {
-    let HAController { api_version: _, kind: _, metadata, spec, status: _ } = controller;
-    // nothing of the metadata but the name means anything outside a cluster
-    let Metadata { name, namespace: _, labels: _, annotations } = metadata;
+    // nothing else of the metadata means anything outside a cluster, and nobody reads a status there
+    let HAController { metadata, spec, status: _ } = controller;
+    let (name, annotations) = (&metadata.name, &metadata.annotations);
     let mut warnings = Vec::new();
     let mut warn = |set: bool, field: &'static str, why: &'static str| {
         if set {
@@ -111,13 +111,13 @@ pub fn local_plan(controller: &HAController) -> (LocalPlan, Vec<Warning>) {
     warn(security.is_some(), "spec.security", LATER);
     warn(monitoring.is_some(), "spec.monitoring", "it counts on Kubernetes only; every replica has /metrics");
     warn(network_policy.is_some(), "spec.networkPolicy", KUBERNETES);
-    (LocalPlan { name: name.clone(), replicas: *replicas, store, rollout }, warnings)
+    (LocalPlan { name: name.clone().unwrap_or_default(), replicas: *replicas, store, rollout }, warnings)
 }
 
 fn plan_store(store: Option<&Store>, warn: &mut impl FnMut(bool, &'static str, &'static str)) -> LocalStore {
     let Some(Store { postgres, builtin, sqlite, cloud_native_pg }) = store else { return LocalStore::Sqlite };
     warn(builtin.is_some(), "spec.store.builtin", IN_HOME);
-    warn(cloud_native_pg.is_some(), "spec.store.cloudNativePg", IN_HOME);
+    warn(cloud_native_pg.is_some(), "spec.store.cloudNativePG", IN_HOME);
     let storage = sqlite.as_ref().is_some_and(|s| s.storage.is_some());
     warn(storage, "spec.store.sqlite.storage", "the database is a file in the home");
     match postgres {
@@ -135,7 +135,7 @@ fn plan_rollout(
     rollout: Option<&Rollout>,
     warn: &mut impl FnMut(bool, &'static str, &'static str),
 ) -> LocalRollout {
-    let Some(Rollout { when, drain_timeout, ready_timeout, bake, paused }) = rollout else {
+    let Some(Rollout { when, window: _, drain_timeout, ready_timeout, bake, paused }) = rollout else {
         return LocalRollout::default();
     };
     warn(when.is_some(), "spec.rollout.when", "`majordomo restart --when` chooses");

@@ -1,26 +1,22 @@
-//! The `HAController` resource: one description of a controller for Kubernetes and for `majordomo up -f`.
+//! A resource in a file: read with its mistakes told in a sentence, as `majordomo up -f` takes it.
 
-mod local;
-mod spec;
+use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use model::short;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_path_to_error::Segment;
 
-pub use local::{LocalPlan, LocalRollout, LocalStore, Warning, local_plan};
-pub use spec::*;
+use crate::rules::rules;
+use crate::spec::{HAController, MAX_NAME, Spec};
+use crate::{API_VERSION, Error, KIND, limits};
 
-use crate::ConfigError;
-use crate::xml::short;
-
-pub const API_VERSION: &str = "majordomo.dev/v1alpha1";
-pub const KIND: &str = "HAController";
 /// Largest file.
 const MAX_BYTES: usize = 1024 * 1024;
 const MAX_DEPTH: usize = 40;
 const MAX_NODES: usize = 50_000;
 const MAX_ALIASES: usize = 100;
-/// Longest name: what is made of it (`NAME-postgres-0`…) must fit a label of 63.
-const MAX_NAME: usize = 52;
 
 const TOO_LARGE: &str = "the file is too large once its aliases and nesting are counted";
 
@@ -34,91 +30,91 @@ struct Header {
     kind: Option<String>,
 }
 
+/// The document; what is none of its fields is refused.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Document {
+    #[serde(rename = "apiVersion")]
+    _api_version: IgnoredAny,
+    #[serde(rename = "kind")]
+    _kind: IgnoredAny,
+    metadata: Metadata,
+    #[serde(default)]
+    spec: Spec,
+    /// Written by the operator; nothing reads it here.
+    #[serde(default, rename = "status")]
+    _status: IgnoredAny,
+}
+
+/// What of an object's metadata counts; the rest (`uid`, `resourceVersion`, …) is Kubernetes' own.
+#[derive(Deserialize)]
+struct Metadata {
+    name: String,
+    namespace: Option<String>,
+    labels: Option<BTreeMap<String, String>>,
+    annotations: Option<BTreeMap<String, String>>,
+}
+
 impl HAController {
     /// Reads one YAML (or JSON) document.
-    pub fn parse(text: &str) -> Result<HAController, ConfigError> {
+    pub fn parse(text: &str) -> Result<HAController, Error> {
         if text.len() > MAX_BYTES {
-            return Err(ConfigError::new("the file is larger than 1 MiB"));
+            return Err(Error("the file is larger than 1 MiB".to_owned()));
         }
         let header: Option<Header> =
             serde_saphyr::from_str_with_options(text, options()).map_err(sentence)?;
         check_header(header)?;
         let mut path = String::new();
         let parsed = serde_saphyr::with_deserializer_from_str_with_options(text, options(), |yaml| {
-            serde_path_to_error::deserialize::<_, HAController>(yaml).map_err(|error| {
+            serde_path_to_error::deserialize::<_, Document>(yaml).map_err(|error| {
                 path = path_text(error.path());
                 error.into_inner()
             })
         });
-        let controller = parsed.map_err(|error| match sentence(error) {
+        let Document { metadata, spec, .. } = parsed.map_err(|error| match sentence(error) {
             why if path.is_empty() => why,
-            ConfigError(why) => ConfigError(format!("{path}: {why}")),
+            Error(why) => Error(format!("{path}: {why}")),
         })?;
-        controller.check()?;
-        Ok(controller)
-    }
-
-    /// What types can't say.
-    fn check(&self) -> Result<(), ConfigError> {
-        check_name(&self.metadata.name)?;
-        if let Some(store) = &self.spec.store {
-            check_store(store)?;
-        }
-        if let Some(objects) = &self.spec.objects {
-            let Objects { store, s3, gcs, azure, volume } = objects;
-            let set = [store.is_some(), s3.is_some(), gcs.is_some(), azure.is_some(), volume.is_some()];
-            one_of("spec.objects", "store, s3, gcs, azure, volume", &set)?;
-        }
-        Ok(())
+        check(&metadata.name, &spec)?;
+        let Metadata { name, namespace, labels, annotations } = metadata;
+        let metadata =
+            ObjectMeta { name: Some(name), namespace, labels, annotations, ..ObjectMeta::default() };
+        Ok(HAController { metadata, spec, status: None })
     }
 }
 
-fn check_name(name: &str) -> Result<(), ConfigError> {
+/// What types can't say.
+fn check(name: &str, spec: &Spec) -> Result<(), Error> {
     if model::ReplicaName::parse(name).is_err() || name.len() > MAX_NAME {
         let name = short(name);
-        return Err(ConfigError(format!(
+        return Err(Error(format!(
             "metadata.name: “{name}” is not 1 to {MAX_NAME} of a-z, 0-9 and ‘-’, not at either end"
         )));
     }
-    Ok(())
-}
-
-fn check_store(store: &Store) -> Result<(), ConfigError> {
-    let Store { postgres, builtin, sqlite, cloud_native_pg } = store;
-    let set = [postgres.is_some(), builtin.is_some(), sqlite.is_some(), cloud_native_pg.is_some()];
-    one_of("spec.store", "postgres, builtin, sqlite, cloudNativePg", &set)?;
-    match postgres {
-        Some(Postgres { secret_ref, url }) => {
-            one_of("spec.store.postgres", "secretRef, url", &[secret_ref.is_some(), url.is_some()])
+    for rule in rules() {
+        if rule.holds.is_some_and(|holds| !holds(spec)) {
+            return Err(Error(format!("{}: {}", rule.at, rule.sentence)));
         }
-        None => Ok(()),
     }
+    limits::check(spec)
 }
 
-fn one_of(path: &str, names: &str, set: &[bool]) -> Result<(), ConfigError> {
-    match set.iter().filter(|s| **s).count() {
-        1 => Ok(()),
-        0 => Err(ConfigError(format!("{path}: one of {names} is needed"))),
-        _ => Err(ConfigError(format!("{path}: only one of {names} may be given"))),
-    }
-}
-
-fn check_header(header: Option<Header>) -> Result<(), ConfigError> {
+fn check_header(header: Option<Header>) -> Result<(), Error> {
     let Some(Header { api_version, kind }) = header else {
-        return Err(ConfigError(format!("the file is empty; it should hold one {KIND}")));
+        return Err(Error(format!("the file is empty; it should hold one {KIND}")));
     };
     match kind.as_deref() {
         Some(KIND) => {}
         Some(other) => {
             let other = short(other);
-            return Err(ConfigError(format!("kind: “{other}” is not {KIND}")));
+            return Err(Error(format!("kind: “{other}” is not {KIND}")));
         }
-        None => return Err(ConfigError(format!("kind: it is missing; this takes a {KIND}"))),
+        None => return Err(Error(format!("kind: it is missing; this takes a {KIND}"))),
     }
     match api_version.as_deref() {
         Some(API_VERSION) => Ok(()),
-        Some(other) => Err(ConfigError(format!("apiVersion: “{}” is not {API_VERSION}", short(other)))),
-        None => Err(ConfigError(format!("apiVersion: it is missing; this takes {API_VERSION}"))),
+        Some(other) => Err(Error(format!("apiVersion: “{}” is not {API_VERSION}", short(other)))),
+        None => Err(Error(format!("apiVersion: it is missing; this takes {API_VERSION}"))),
     }
 }
 
@@ -145,7 +141,7 @@ fn options() -> serde_saphyr::Options {
 }
 
 /// One line for a person.
-fn sentence(error: serde_saphyr::Error) -> ConfigError {
+fn sentence(error: serde_saphyr::Error) -> Error {
     use serde_saphyr::Error;
     let place = error.location().map(|l| (l.line(), l.column())).filter(|(line, _)| *line > 0);
     let what = match &error {
@@ -173,9 +169,9 @@ fn sentence(error: serde_saphyr::Error) -> ConfigError {
     };
     match place {
         Some((line, column)) if !what.contains("line ") => {
-            ConfigError(format!("{what} (line {line}, column {column})"))
+            Error(format!("{what} (line {line}, column {column})"))
         }
-        _ => ConfigError(what),
+        _ => Error(what),
     }
 }
 
@@ -201,6 +197,3 @@ fn path_text(path: &serde_path_to_error::Path) -> String {
     }
     text
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::*;
 
 const FULL: &str = r#"
@@ -23,7 +25,7 @@ spec:
   plugins:
     - {name: slack, version: "1.2", source: "oci://x", digest: "sha256:1"}
   ingress: {host: ci.example.org, className: nginx, tls: {secretName: t}, annotations: {a: b}}
-  rollout: {when: {window: {from: "22:00", to: "04:00"}}, drainTimeout: 5m, bake: 1h30m, paused: false}
+  rollout: {when: Window, window: {from: "22:00", to: "04:00"}, drainTimeout: 5m, bake: 1h30m, paused: false}
   resources: {requests: {cpu: 1}}
   podTemplate: {spec: {nodeSelector: {a: b}}}
   security: {adminSecretRef: {name: s}}
@@ -43,11 +45,13 @@ fn refusal(text: &str) -> String {
 #[test]
 fn all_known_fields_are_read() {
     let controller = HAController::parse(FULL).unwrap();
-    assert_eq!(controller.metadata.name, "acme");
+    assert_eq!(controller.metadata.name.as_deref(), Some("acme"));
+    assert_eq!(controller.metadata.namespace.as_deref(), Some("ci"));
     assert_eq!(controller.spec.replicas, 5);
     let rollout = controller.spec.rollout.as_ref().unwrap();
     assert_eq!(rollout.bake, Some(Span(Duration::from_secs(5_400))));
-    assert!(matches!(&rollout.when, Some(When::Window(w)) if w.from == "22:00"));
+    assert_eq!(rollout.when, Some(When::Window));
+    assert_eq!(rollout.window.as_ref().unwrap().from, TimeOfDay { hour: 22, minute: 0 });
     let (plan, warnings) = local_plan(&controller);
     let store = LocalStore::Postgres("postgres://u:secret@db/x".to_owned());
     let rollout = LocalRollout {
@@ -100,7 +104,8 @@ fn a_minimal_resource_has_the_defaults() {
 fn stores_that_only_kubernetes_has_are_named() {
     for (store, field) in [
         ("builtin: {}", "spec.store.builtin"),
-        ("cloudNativePg: {cluster: x}", "spec.store.cloudNativePg"),
+        ("cloudNativePG: {cluster: x}", "spec.store.cloudNativePG"),
+        ("cloudNativePg: {}", "spec.store.cloudNativePG"),
         ("postgres: {secretRef: {name: x}}", "spec.store.postgres.secretRef"),
         ("sqlite: {storage: {size: 1Gi}}", "spec.store.sqlite.storage"),
     ] {
@@ -174,7 +179,7 @@ fn a_wrong_file_is_refused_with_a_sentence() {
         (head("metadata: {name: a}\n\tspec: 1\n"), "line"),
         ("just text".to_owned(), "line 1"),
         ("- a\n- b\n".to_owned(), "line 1"),
-        ("x".repeat(MAX_BYTES + 1), "larger than 1 MiB"),
+        ("x".repeat(1024 * 1024 + 1), "larger than 1 MiB"),
     ] {
         let said = refusal(&text);
         assert!(said.contains(why), "{text:.200}\n  said: {said}\n  not: {why}");
@@ -184,18 +189,22 @@ fn a_wrong_file_is_refused_with_a_sentence() {
 
 #[test]
 fn bombs_are_refused() {
-    let mut laughs =
-        head("metadata: {name: a}\nspec:\n  security:\n    a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
+    let mut laughs = head(
+        "metadata: {name: a}\nspec:\n  podTemplate:\n   spec:\n    a0: &a0 [x, x, x, x, x, x, x, x, x]\n",
+    );
     for n in 1..12 {
         let refs = vec![format!("*a{}", n - 1); 9].join(", ");
         laughs.push_str(&format!("    a{n}: &a{n} [{refs}]\n"));
     }
     assert!(refusal(&laughs).contains("too large"), "{}", refusal(&laughs));
-    let deep = head(&format!("metadata: {{name: a}}\nspec: {{security: {{x: {}}}}}\n", "[".repeat(5_000)));
+    let deep = head(&format!(
+        "metadata: {{name: a}}\nspec: {{podTemplate: {{spec: {{x: {}}}}}}}\n",
+        "[".repeat(5_000)
+    ));
     assert!(HAController::parse(&deep).is_err());
     let block: String = (0..5_000).map(|n| format!("{}a:\n", " ".repeat(n.min(150) + 1))).collect();
     assert!(HAController::parse(&head(&format!("spec:\n{block}"))).is_err());
-    let recursive = head("metadata: {name: a}\nspec: {security: &x {y: *x}}\n");
+    let recursive = head("metadata: {name: a}\nspec: {podTemplate: {spec: &x {y: *x}}}\n");
     assert!(HAController::parse(&recursive).is_err());
 }
 
@@ -207,5 +216,45 @@ fn spans_are_read_as_people_write_them() {
     }
     for text in ["", "5", "m", "5x", "-1s", "1.5h", "99999999999999999999s", "18446744073709551615d", "é"] {
         assert_eq!(Span::parse(text), None, "{text}");
+    }
+}
+
+#[test]
+fn texts_are_written_as_they_are_read() {
+    for text in ["90s", "500ms", "0s"] {
+        assert_eq!(Span::parse(text).unwrap().to_string(), text);
+    }
+    for text in ["00:00", "09:05", "23:59"] {
+        assert_eq!(TimeOfDay::parse(text).unwrap().to_string(), text);
+    }
+    for text in ["500Mi", "10Gi", "1T"] {
+        assert_eq!(Size::parse(text).unwrap().to_string(), text);
+    }
+}
+
+/// One change of a text: where, how far, and what comes there.
+fn change() -> impl Strategy<Value = (prop::sample::Index, usize, &'static str)> {
+    let spice = [
+        "", "{", "}", "[", "]", ":", "- ", "\n", "\t", "*a", "&a ", "---\n", "!!x ", "|\n", "#", ",", "\"",
+        "'", "\0", "é", "\u{feff}", "\r", "10", "-1", "null", "spec", "Window",
+    ];
+    (any::<prop::sample::Index>(), 0..12_usize, prop::sample::select(spice.to_vec()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_in_a_file_it_is_read_or_refused_in_one_line(changes in prop::collection::vec(change(), 1..6)) {
+        let mut text: Vec<char> = FULL.chars().collect();
+        for (place, length, spice) in changes {
+            let from = place.index(text.len() + 1);
+            text.splice(from..(from + length).min(text.len()), spice.chars());
+        }
+        let text: String = text.into_iter().collect();
+        match HAController::parse(&text) {
+            Ok(controller) => drop(local_plan(&controller)),
+            Err(error) => prop_assert!(!error.to_string().contains('\n'), "{text}\n{error}"),
+        }
     }
 }

@@ -1,0 +1,212 @@
+//! The conditions of a controller: which there are, and which reasons each may have. Users wait for them and alert on them, so
+//! a word that was written once keeps its meaning.
+
+use crate::words::words;
+
+words! {
+    /// What a condition is about.
+    pub enum ConditionType {
+        /// all replicas that are wanted serve.
+        Ready,
+        /// the store answers.
+        StoreReady,
+        /// what the store has said yes to survives the loss of one of its machines.
+        StoreDurable,
+        /// users and agents can reach the controller.
+        Exposed,
+        /// replicas are being replaced, or are to be.
+        Progressing,
+        /// the last revision was given up, and the one before runs.
+        RolledBack,
+        /// the spec, what it refers to and the configuration as code can be honoured. While they can't, the last good ones go on.
+        ConfigurationValid,
+        /// all replicas run the plugins of the list.
+        PluginsLoaded,
+    }
+}
+
+words! {
+    /// Why a condition is as it is.
+    pub enum Reason {
+        /// all replicas that are wanted serve.
+        AllReady,
+        /// some serve.
+        SomeReady,
+        /// none serves.
+        NoneReady,
+        /// one serves, and waits for a user to end the setup wizard.
+        Setup,
+        /// none is wanted.
+        Stopped,
+        /// it is being removed.
+        Deleting,
+
+        /// the store answers.
+        StoreAnswers,
+        /// the operator has made it, and it is not there yet.
+        StoreStarting,
+        /// nobody answers at its address.
+        StoreUnreachable,
+        /// it does not take the user or the password.
+        CredentialsRefused,
+        /// it belongs to another controller.
+        DatabaseTaken,
+        /// its volume is being made larger.
+        StorageGrowing,
+        /// its storage class can't make volumes larger.
+        StorageFixed,
+
+        /// a commit waits for a second machine.
+        Replicated,
+        /// copies follow later: what was committed last may be lost with its machine.
+        AsynchronousReplicas,
+        /// there is one copy.
+        SingleCopy,
+        /// the database does not say how it is copied.
+        ReplicationUnknown,
+
+        /// it has its address.
+        AddressAssigned,
+        /// whoever implements it has given it no address yet.
+        AddressPending,
+        /// neither ingress nor gateway nor route is asked for.
+        NotAsked,
+        /// another controller has this host.
+        HostTaken,
+        /// the cluster does not know such objects: what defines them must be installed.
+        ApiMissing,
+        /// there is no such class.
+        ClassMissing,
+
+        /// all replicas run what is wanted.
+        Settled,
+        /// replicas are being replaced.
+        Rolling,
+        /// it waits until nothing runs.
+        WaitingForIdle,
+        /// it waits for its window.
+        WaitingForWindow,
+        /// somebody has said `paused: true`.
+        Paused,
+        /// the new revision does not become ready; the one before comes back.
+        GoingBack,
+        /// it has gone back; another revision must be asked for.
+        Halted,
+        /// no node takes the pods.
+        Unschedulable,
+
+        /// no revision was given up.
+        NothingFailed,
+        /// a replica was not ready in time.
+        NotReadyInTime,
+        /// a replica ends again and again.
+        ReplicaEnds,
+        /// the image can't be pulled.
+        ImageRefused,
+        /// the image is another product, or one that can't read what is there.
+        ImageUnfit,
+
+        /// all can be honoured.
+        Valid,
+        /// a Secret is missing, or a key of it.
+        SecretMissing,
+        /// a ConfigMap is missing, or a key of it.
+        ConfigMapMissing,
+        /// there is no such storage class.
+        StorageClassMissing,
+        /// one node only can mount the volume, and there are several replicas.
+        VolumeNotShared,
+        /// the annotation majordomo.dev/restartedAt holds no time.
+        RestartedAtInvalid,
+        /// the configuration as code is wrong.
+        ConfigurationRefused,
+        /// Kubernetes refuses an object as podTemplate or another field makes it.
+        ObjectRefused,
+        /// this version of the operator can't honour a field.
+        NotSupported,
+
+        /// the list is empty.
+        NoPlugins,
+        /// this version has no plugin runtime.
+        NoRuntime,
+    }
+}
+
+impl ConditionType {
+    /// Those that it may have.
+    pub fn reasons(self) -> &'static [Reason] {
+        use Reason::*;
+        match self {
+            ConditionType::Ready => &[AllReady, SomeReady, NoneReady, Setup, Stopped, Deleting],
+            ConditionType::StoreReady => &[
+                StoreAnswers,
+                StoreStarting,
+                StoreUnreachable,
+                CredentialsRefused,
+                DatabaseTaken,
+                SecretMissing,
+                StorageClassMissing,
+                StorageGrowing,
+                StorageFixed,
+                ApiMissing,
+            ],
+            ConditionType::StoreDurable => {
+                &[Replicated, AsynchronousReplicas, SingleCopy, ReplicationUnknown]
+            }
+            ConditionType::Exposed => &[
+                AddressAssigned,
+                AddressPending,
+                NotAsked,
+                HostTaken,
+                ApiMissing,
+                ClassMissing,
+                SecretMissing,
+            ],
+            ConditionType::Progressing => &[
+                Settled,
+                Rolling,
+                WaitingForIdle,
+                WaitingForWindow,
+                Paused,
+                GoingBack,
+                Halted,
+                Unschedulable,
+                ImageRefused,
+            ],
+            ConditionType::RolledBack => {
+                &[NothingFailed, NotReadyInTime, ReplicaEnds, ImageRefused, ImageUnfit, ObjectRefused]
+            }
+            ConditionType::ConfigurationValid => &[
+                Valid,
+                SecretMissing,
+                ConfigMapMissing,
+                StorageClassMissing,
+                VolumeNotShared,
+                RestartedAtInvalid,
+                ConfigurationRefused,
+                ObjectRefused,
+                NotSupported,
+            ],
+            ConditionType::PluginsLoaded => &[NoPlugins, NoRuntime],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_belongs_to_a_condition_and_no_condition_has_one_twice() {
+        for reason in Reason::ALL {
+            assert!(ConditionType::ALL.iter().any(|of| of.reasons().contains(reason)), "{reason}");
+        }
+        for of in ConditionType::ALL {
+            let mut reasons: Vec<_> = of.reasons().iter().map(|reason| reason.as_str()).collect();
+            let all = reasons.len();
+            reasons.sort_unstable();
+            reasons.dedup();
+            assert_eq!((reasons.len(), all > 1), (all, true), "{of}");
+        }
+    }
+}

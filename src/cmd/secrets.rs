@@ -30,9 +30,10 @@ pub(crate) fn refuse(arguments: impl IntoIterator<Item = String>) -> Result<()> 
 /// Whether the address of a database has one, before its host or among its options.
 fn has_password(address: &str) -> bool {
     let Some((_, rest)) = address.split_once("://") else { return false };
+    let (place, options) = rest.split_once('?').unwrap_or((rest, ""));
     // a password may hold an @ that nobody has encoded
-    let before = rest.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
-    before || rest.split(['?', '&']).any(|option| option.starts_with("password="))
+    let before = place.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
+    before || options.split('&').any(|option| option.starts_with("password="))
 }
 
 #[cfg(test)]
@@ -67,6 +68,7 @@ mod tests {
         for arguments in [
             "up --store postgres://ci@h:5432/ci?sslmode=require",
             "up --store=postgres://[::1]:5432/ci",
+            "up --store postgres://h:5432/ci?user=me@corp",
             "up --store sqlite:/a:b@c.db",
             "init --store @/root/database-url",
             "replicas --auth @credentials",

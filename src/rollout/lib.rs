@@ -168,8 +168,10 @@ impl Rollout {
             && observed.busy.is_none_or(|busy| busy > 0)
     }
 
+    /// Of a slot that is away it is only known what it is to run.
     fn begun(&self, observed: &Observed<'_>) -> bool {
-        self.turn.is_some() || observed.slots.iter().any(|slot| slot.revision != self.good)
+        let other = |slot: &Slot| slot.revision != self.good && slot.state != State::Away;
+        self.turn.is_some() || observed.slots.iter().any(other)
     }
 }
 

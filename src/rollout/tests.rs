@@ -147,8 +147,10 @@ fn only_what_waits_and_has_not_begun_is_withdrawn() {
     let ready = vec![slot("1", State::Ready), slot("1", State::Ready)];
     let one_away = vec![slot("1", State::Ready), slot("1", State::Starting)];
     let half = vec![slot("2", State::Ready), slot("1", State::Ready)];
+    let lost = vec![slot("1", State::Ready), slot("2", State::Away)];
     let table = [
         ("it waits", idle, None, &ready, "1"),
+        ("what is away was not replaced", idle, None, &lost, "1"),
         ("it would wait for another one, too", idle, None, &one_away, "1"),
         ("it drains", idle, Some((0, Stage::Drain, 90)), &ready, "2"),
         ("one was replaced", idle, None, &half, "2"),

@@ -1,4 +1,5 @@
-//! Steps that print a numbered line every 50 ms, and clients that read on in their logs: for how long a log stands still.
+//! Steps that print a numbered line every 50 ms, and clients that read on in their logs: for how long a log stands still. How short
+//! that is (the goal is one second) `tests/bench` tells: here the machine has other things to do.
 
 use std::path::PathBuf;
 use std::thread::JoinHandle;
@@ -22,9 +23,6 @@ echo "$n" >"$folder/$1"
 const BUILDS: usize = 2;
 /// Between two reads of a client.
 const READ: Duration = Duration::from_millis(20);
-/// Only what waits for a time-out, or stands still altogether, takes so long. How short it is (the goal is one second)
-/// `tests/bench` tells: nothing is timed here, where the machine has other things to do.
-const STALL: Duration = Duration::from_secs(10);
 
 pub(crate) struct Ticks {
     folder: PathBuf,
@@ -79,7 +77,7 @@ impl Ticks {
             let lines: Vec<&str> = seen.text.lines().filter_map(|line| line.strip_prefix("tick ")).collect();
             let wanted: Vec<String> = (1..=printed).map(|line| line.to_string()).collect();
             assert!(lines == wanted, "build {number} has printed {printed} lines: {}", seen.text);
-            assert!(seen.gap < STALL, "the log of build {number} stood still for {:?}", seen.gap);
+            assert!(seen.gap < LONG, "the log of build {number} stood still for {:?}", seen.gap);
         }
     }
 }

@@ -128,14 +128,17 @@ impl Roller {
         self.leaving.iter().any(|slot| slot.name == name && !slot.wanted.is_closed())
     }
 
-    /// Ends those whose places are given up, one after the other. Whether there is one.
+    /// Ends those whose places are given up, one after the other, while all that stay are ready. Whether one is ending.
     fn retire(&mut self) -> bool {
         // whoever keeps one running is gone when it has ended
         self.leaving.retain(|slot| !slot.wanted.is_closed());
-        if let Some(slot) = self.leaving.first() {
+        let Some(slot) = self.leaving.first() else { return false };
+        let room =
+            self.rollout.turn.is_none() && self.slots.iter().all(|slot| slot.seen.state == State::Ready);
+        if room {
             slot.wanted.send_replace(None);
         }
-        !self.leaving.is_empty()
+        slot.wanted.borrow().is_none()
     }
 
     /// Whether there is nothing to go back to when this revision does not start.
@@ -221,7 +224,8 @@ impl Roller {
         }
         // one goes at a time
         if self.retire() {
-            return;
+            let message = "replicas whose places are given up end first".to_owned();
+            return self.tell(self.said, message, say);
         }
         if self.slots.iter().any(|slot| slot.unseen) && self.clock.elapsed() < UNSEEN {
             return;

@@ -100,6 +100,13 @@ impl Revisions {
 
     /// Wants the program again that ran before the one that is wanted now. `level`: of the home, where it is known.
     pub(crate) fn back(&mut self, paths: &Paths, level: Option<i64>) -> Result<(), Error> {
+        if self.rollout().failed.is_some() {
+            return Err(Error::Refused(format!(
+                "revision {} was given up, and {} is gone back to already",
+                self.wanted(),
+                self.good
+            )));
+        }
         // one that is not good yet is gone back from to the one that is
         let settled = self.same_program(self.rollout().target(), &self.good);
         let before = if settled { self.former.as_ref() } else { Some(&self.good) };
@@ -409,6 +416,8 @@ mod tests {
         revisions.reload(&paths, &program).unwrap();
         let failed = Rollout { failed: Some("it is broken".to_owned()), ..revisions.rollout() };
         revisions.note(&paths, &failed, [].iter(), None).unwrap();
+        let back = revisions.back(&paths, Some(1)).unwrap_err().to_string();
+        assert!(back.ends_with(" was given up, and 1 is gone back to already"), "{back}");
         revisions.restart(&paths, &ask(5, RestartWhen::Immediately, "bob", false), &program).unwrap();
         assert_eq!(read(&revisions, &paths, "4"), "first");
         install(&program, "mended");

@@ -87,10 +87,17 @@ pub(crate) async fn cancel_quiet_down(look: &Look<'_>) -> Reply {
 /// Waits until no build runs.
 async fn calm(look: &Look<'_>, most: Option<Duration>) -> Result<(), Error> {
     let began = Instant::now();
+    let (mut quiet, mut builds) = (true, 1);
     loop {
+        // While the store is away nothing is new: the quiet period is not to begin again for that.
+        match (look.store().meta().await, look.store().running(None).await) {
+            (Ok(meta), Ok(running)) => (quiet, builds) = (meta.quiet.is_some(), running.len()),
+            (Err(error), _) | (_, Err(error)) if error.passing() => {}
+            (Err(error), _) | (_, Err(error)) => return Err(error.into()),
+        }
         let seen = Calm {
-            quiet: look.store().meta().await?.quiet.is_some(),
-            builds: look.store().running(None).await?.len(),
+            quiet,
+            builds,
             goes: matches!(look.app.replica.state(), ReplicaState::Draining | ReplicaState::Stopped),
             waited: began.elapsed(),
         };

@@ -19,7 +19,7 @@ use crate::allocate::{Allocation, Free, Seen, allocate};
 use crate::definition::{self, effective};
 use crate::hints::Hint;
 use crate::inbox::{self, Delivery};
-use crate::seats::{FreeSeats, Place, Seats, first_waits, granted, live_links, place};
+use crate::seats::{FreeSeats, Place, Seats, executors, first_waits, granted, live_links, place};
 use crate::service::Shared;
 
 /// Builds that begin in one pass; more wait for the next, so that other writes are not behind all of them.
@@ -192,8 +192,7 @@ impl Scheduler {
             self.waits.clear();
             return Ok(());
         }
-        let (nodes, links, slots) =
-            tokio::try_join!(shared.store.nodes(), live_links(shared), shared.store.slots())?;
+        let (nodes, links, slots) = executors(shared).await?;
         let mut free = Free::of(&nodes, &links, &slots);
         let mut waits = first_waits(shared, labels, &mut free).await?;
         let before = std::mem::replace(&mut self.waits, waits.iter().map(|wait| wait.id).collect());

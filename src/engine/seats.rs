@@ -52,8 +52,7 @@ pub(crate) struct FreeSeats<'a> {
 
 impl Seats {
     pub(crate) async fn look(shared: &Shared) -> Result<Seats, store::Error> {
-        let (nodes, links, slots) =
-            tokio::try_join!(shared.store.nodes(), live_links(shared), shared.store.slots())?;
+        let (nodes, links, slots) = executors(shared).await?;
         let labels = shared.store.wait_labels().await?;
         let waits = first_waits(shared, labels, &mut Free::of(&nodes, &links, &slots)).await?;
         Ok(Seats { nodes, links, slots, waits: waits.into() })
@@ -100,6 +99,13 @@ pub(crate) async fn first_waits(
     }
     waits.sort_by_key(|wait| wait.id);
     Ok(waits)
+}
+
+/// All nodes, the links whose holder is live, and the executors that are taken.
+pub(crate) async fn executors(
+    shared: &Shared,
+) -> Result<(Vec<Node>, Vec<Link>, Vec<(NodeName, u32)>), store::Error> {
+    tokio::try_join!(shared.store.nodes(), live_links(shared), shared.store.slots())
 }
 
 /// The links whose holder is live.

@@ -216,10 +216,7 @@ impl Conn {
                     sqlite::run(c, sql.as_str(), args)?;
                 }
             }
-            Conn::Postgres(c) if !args.is_empty() => {
-                arrays(&[], Many { head, width, args, tail })?.execute(c).await?;
-            }
-            Conn::Postgres(_) => {}
+            Conn::Postgres(c) => drop(joined(c, &[Many { head, width, args, tail }]).await?),
         }
         Ok(())
     }
@@ -235,14 +232,7 @@ impl Conn {
                     rows = self.rows_many(head, *width, args, tail).await?;
                 }
             }
-            Conn::Postgres(c) => {
-                let some: Vec<Many<'_>> = all.iter().filter(|many| !many.args.is_empty()).copied().collect();
-                let Some((main, others)) = some.split_last() else { return Ok(rows) };
-                let found = arrays(others, *main)?.fetch_all(c).await?;
-                if all.last().is_some_and(|last| !last.args.is_empty()) {
-                    rows.extend(found.into_iter().map(Row::Postgres));
-                }
-            }
+            Conn::Postgres(c) => rows = joined(c, all).await?,
         }
         Ok(rows)
     }
@@ -262,11 +252,7 @@ impl Conn {
                     rows.append(&mut sqlite::rows(c, sql.as_str(), args)?);
                 }
             }
-            Conn::Postgres(c) if !args.is_empty() => {
-                let found = arrays(&[], Many { head, width, args, tail })?.fetch_all(c).await?;
-                rows.extend(found.into_iter().map(Row::Postgres));
-            }
-            Conn::Postgres(_) => {}
+            Conn::Postgres(c) => rows = joined(c, &[Many { head, width, args, tail }]).await?,
         }
         Ok(rows)
     }
@@ -338,6 +324,15 @@ fn repeated(ids: &[i64]) -> Vec<Arg<'_>> {
 
 fn listed(ids: &[i64]) -> Vec<Arg<'_>> {
     ids.iter().map(|id| Arg::from(*id)).collect()
+}
+
+/// Executes what has rows as one statement; gives the rows of the last.
+async fn joined(c: &mut PgConnection, all: &[Many<'_>]) -> sqlx::Result<Vec<Row>> {
+    let some: Vec<Many<'_>> = all.iter().filter(|many| !many.args.is_empty()).copied().collect();
+    let Some((main, others)) = some.split_last() else { return Ok(Vec::new()) };
+    let found = arrays(others, *main)?.fetch_all(c).await?;
+    let answers = all.last().is_some_and(|last| !last.args.is_empty());
+    Ok(found.into_iter().filter(|_| answers).map(Row::Postgres).collect())
 }
 
 /// One statement for PostgreSQL, whatever the number of rows: each column is an array, so one text is prepared, and one

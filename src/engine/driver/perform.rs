@@ -243,22 +243,21 @@ impl Driver {
     /// Room for more output, as soon as a quarter of the credit is free.
     pub(super) fn raw_committed(&mut self, step: &StepId, raw: u64, now: Now) {
         let credit = credit(self.builds, self.outputs.len());
+        // Over a new link the agent begins where `follow` says, which tells the room, too.
+        let follows =
+            |node: &model::NodeName| self.sessions.get(node).is_some_and(|s| s.followed.contains(step));
+        let node = self.node_of(step).filter(follows);
         let Some(output) = self.outputs.get_mut(step) else { return };
         output.committed = output.committed.max(raw);
         self.facts.raw.insert(step.0.clone(), output.committed);
         let (upto, from) = (output.committed + credit, output.expected());
-        if upto < output.upto + credit / 4 || output.end.is_some_and(|end| from >= end) {
-            return;
-        }
-        let Some(node) = self.node_of(step) else { return };
-        // Over a new link the agent begins where `follow` says, which tells the room, too.
-        if self.sessions.get(&node).is_none_or(|session| !session.followed.contains(step)) {
-            return;
-        }
-        if let Some(output) = self.outputs.get_mut(step) {
+        if let Some(node) = node
+            && upto >= output.upto + credit / 4
+            && output.end.is_none_or(|end| from < end)
+        {
             output.room(upto, now);
+            self.send(&node, Command::Follow { step: step.to_string(), from, upto });
         }
-        self.send(&node, Command::Follow { step: step.to_string(), from, upto });
     }
 
     fn cancel(&mut self, step: &StepId, reason: &str, now: Now) {

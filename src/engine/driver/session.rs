@@ -231,6 +231,17 @@ mod tests {
         said
     }
 
+    fn reported(node: &NodeName, report: Report) -> Event {
+        let report = FromAgent { build: BuildId(1), fence: Fence::first(1), report };
+        Event::Report { node: node.clone(), report }
+    }
+
+    /// From where and up to where the agent was told to send output.
+    fn followed(said: Vec<Command>) -> Option<(u64, u64)> {
+        said.into_iter()
+            .find_map(|c| if let Command::Follow { from, upto, .. } = c { Some((from, upto)) } else { None })
+    }
+
     /// A build that wants a step to be run on the node `linux`, and the step.
     fn stepping(now: Now) -> (Driver, NodeName, String) {
         let node = NodeName::parse("linux").unwrap();
@@ -255,10 +266,7 @@ mod tests {
     fn a_step_that_prints_all_the_time_does_not_keep_its_build_from_being_handed_over() {
         let now = Now { wall: Millis(0), elapsed: Duration::ZERO };
         let (mut driver, node, step) = stepping(now);
-        let report = |report| Event::Report {
-            node: node.clone(),
-            report: FromAgent { build: BuildId(1), fence: Fence::first(1), report },
-        };
+        let report = |report| reported(&node, report);
         tell(&mut driver, Event::LinkUp { node: node.clone(), instance: String::new() }, now);
         tell(&mut driver, report(Report::Claimed { steps: Vec::new(), rebooted: false }), now);
         let line = |offset| Report::Output { step: step.clone(), offset, bytes: Bytes::from_static(b"a\n") };
@@ -276,15 +284,9 @@ mod tests {
     fn output_that_an_agent_sends_once_is_kept_when_its_claim_is_answered_twice() {
         let now = Now { wall: Millis(0), elapsed: Duration::ZERO };
         let (mut driver, node, step) = stepping(now);
-        let report = |report| Event::Report {
-            node: node.clone(),
-            report: FromAgent { build: BuildId(1), fence: Fence::first(1), report },
-        };
+        let report = |report| reported(&node, report);
         let claimed = || report(Report::Claimed { steps: Vec::new(), rebooted: false });
-        let from = |said: Vec<Command>| {
-            said.into_iter()
-                .find_map(|c| if let Command::Follow { from, .. } = c { Some(from) } else { None })
-        };
+        let from = |said| followed(said).map(|(from, _)| from);
 
         let up = Event::LinkUp { node: node.clone(), instance: String::new() };
         assert_eq!(tell(&mut driver, up, now), [Command::Claim]);
@@ -301,15 +303,9 @@ mod tests {
     fn a_step_may_print_as_far_ahead_as_it_was_told_though_more_builds_run_now() {
         let now = Now { wall: Millis(0), elapsed: Duration::ZERO };
         let (mut driver, node, step) = stepping(now);
-        let report = |report| Event::Report {
-            node: node.clone(),
-            report: FromAgent { build: BuildId(1), fence: Fence::first(1), report },
-        };
+        let report = |report| reported(&node, report);
         let claimed = || report(Report::Claimed { steps: Vec::new(), rebooted: false });
-        let upto = |said: Vec<Command>| {
-            said.into_iter()
-                .find_map(|c| if let Command::Follow { upto, .. } = c { Some(upto) } else { None })
-        };
+        let upto = |said| followed(said).map(|(_, upto)| upto);
         tell(&mut driver, Event::LinkUp { node: node.clone(), instance: String::new() }, now);
         assert_eq!(upto(tell(&mut driver, claimed(), now)), Some(1024 * 1024));
         let print = |offset: u64, bytes: usize| {
@@ -359,10 +355,7 @@ mod tests {
         for (end, lines, why) in [(over, 0, large), (refused, 1, "too much"), (refused, 2, "too much")] {
             let now = Now { wall: Millis(0), elapsed: Duration::ZERO };
             let (mut driver, node, step) = stepping(now);
-            let report = |report| Event::Report {
-                node: node.clone(),
-                report: FromAgent { build: BuildId(1), fence: Fence::first(1), report },
-            };
+            let report = |report| reported(&node, report);
             tell(&mut driver, Event::LinkUp { node: node.clone(), instance: String::new() }, now);
             tell(&mut driver, report(Report::Claimed { steps: Vec::new(), rebooted: false }), now);
             let log_end = driver.log_end;

@@ -28,13 +28,18 @@ enum Command {
     Drain(cmd::drain::DrainArgs),
     VerifyLog(cmd::verify_log::VerifyLogArgs),
     FailoverTest(cmd::failover_test::FailoverTestArgs),
+    Operator(cmd::operator::OperatorArgs),
     Crd(cmd::crd::CrdArgs),
+    Kubectl(Box<cmd::kubectl::KubectlArgs>),
     /// Connect this machine to a controller as an agent; takes the flags of the stock agent, see `agent -help`
     #[command(disable_help_flag = true)]
     Agent(cmd::agent::AgentArgs),
 }
 
 fn main() -> ExitCode {
+    if cmd::kubectl::called_as_plugin(std::env::args_os().next()) {
+        return ended("kubectl majordomo", cmd::kubectl::run(cmd::kubectl::KubectlArgs::parse()));
+    }
     let command = Cli::parse().command;
     let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
     let done = cmd::secrets::refuse(arguments).and_then(|()| match command {
@@ -47,13 +52,19 @@ fn main() -> ExitCode {
         Command::Drain(args) => cmd::drain::run(args),
         Command::VerifyLog(args) => cmd::verify_log::run(args),
         Command::FailoverTest(args) => cmd::failover_test::run(args),
+        Command::Operator(args) => cmd::operator::run(args),
         Command::Crd(args) => cmd::crd::run(args),
+        Command::Kubectl(args) => cmd::kubectl::run(*args),
         Command::Agent(args) => cmd::agent::run(args),
     });
+    ended("majordomo", done)
+}
+
+fn ended(program: &str, done: anyhow::Result<ExitCode>) -> ExitCode {
     match done {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("majordomo: {error:#}");
+            eprintln!("{program}: {error:#}");
             ExitCode::from(cmd::REFUSED)
         }
     }
@@ -65,14 +76,21 @@ mod tests {
 
     use super::*;
 
+    /// Each command, and each below it.
+    fn check(command: &clap::Command) {
+        for sub in command.get_subcommands().filter(|sub| sub.get_name() != "agent") {
+            let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example"), "{} {}", command.get_name(), sub.get_name());
+            check(sub);
+        }
+    }
+
     #[test]
     fn every_command_has_an_example() {
         let command = Cli::command();
         command.clone().debug_assert();
-        for sub in command.get_subcommands().filter(|sub| sub.get_name() != "agent") {
-            let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(help.contains("Example"), "{}", sub.get_name());
-        }
+        check(&command);
         assert!(agent::HELP.contains("Example"));
+        check(&cmd::kubectl::KubectlArgs::command());
     }
 }

@@ -20,9 +20,10 @@ pub struct Baking {
 }
 
 impl Baking {
-    /// The level to which the home is to be raised now.
-    pub fn look(&mut self, now: Duration, view: &View) -> Option<i64> {
-        let bake = view.meta.rollout.as_ref().and_then(|rollout| rollout.bake).unwrap_or(BAKE);
+    /// The level to which the home is to be raised now. `bake`: the time, unless whoever looks after the replicas says
+    /// another one.
+    pub fn look(&mut self, now: Duration, view: &View, bake: Duration) -> Option<i64> {
+        let bake = view.meta.rollout.as_ref().and_then(|rollout| rollout.bake).unwrap_or(bake);
         let Some(level) = settled(view).filter(|level| *level > view.meta.level) else {
             self.since = None;
             return None;
@@ -48,12 +49,13 @@ fn settled(view: &View) -> Option<i64> {
 }
 
 /// Raises the level of the home when it is time; never ends. All replicas watch, and the one that schedules does it.
-pub async fn raise(store: &dyn Store, clock: &dyn Clock, cluster: &Handle) {
+/// `bake` is as in [`Baking::look`].
+pub async fn raise(store: &dyn Store, clock: &dyn Clock, cluster: &Handle, bake: Duration) {
     let mut views = cluster.view();
     let mut baking = Baking::default();
     loop {
         let view = views.borrow_and_update().clone();
-        let wanted = baking.look(clock.elapsed(), &view);
+        let wanted = baking.look(clock.elapsed(), &view, bake);
         if let Some(level) = wanted
             && scheduler(&view.members) == Some(cluster.me())
         {
@@ -116,6 +118,8 @@ mod tests {
                 quiet: None,
                 restart: Restart::default(),
                 rollout,
+                objects: None,
+                joined: 1,
             },
             members: members.iter().enumerate().map(member).collect(),
             leases: Vec::new(),
@@ -127,7 +131,7 @@ mod tests {
 
     fn after(views: &[(u64, View)]) -> Vec<Option<i64>> {
         let mut baking = Baking::default();
-        views.iter().map(|(at, view)| baking.look(Duration::from_secs(*at), view)).collect()
+        views.iter().map(|(at, view)| baking.look(Duration::from_secs(*at), view, BAKE)).collect()
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Membership, leases, the startup lock, who adopts what.
 //!
-//! Decisions are pure: [`watch`] says who has lapsed, [`assign`] who takes which build, [`level`] when the
+//! Decisions are pure: [`watch`] says who has lapsed, [`assign`] who takes which build, [`place`] where objects are, [`level`] when the
 //! home may contain what is new. [`membership`] is the shell: it
 //! joins, beats once a second, looks once a second, and publishes what it saw. It knows nothing of what a build does.
 
@@ -8,6 +8,9 @@ pub mod assign;
 pub mod level;
 pub mod membership;
 mod metrics;
+pub mod place;
+#[cfg(test)]
+mod start_tests;
 pub mod startup;
 pub mod watch;
 

@@ -320,10 +320,12 @@ impl Handle {
     }
 
     /// Waits for the startup lock, starts, and lets the next one go on. A start that fails or takes too long lets go
-    /// of the lock, says why, and is tried again later.
-    pub async fn start<F, E>(&self, mut start: impl FnMut() -> F) -> Result<(), Error>
+    /// of the lock, says why, and is tried again later. One that gives a setup is followed by that, in a state of its own,
+    /// under the lock and without a deadline: it waits for a person.
+    pub async fn start<F, S, E>(&self, mut start: impl FnMut() -> F) -> Result<(), Error>
     where
-        F: Future<Output = Result<(), E>>,
+        F: Future<Output = Result<Option<S>, E>>,
+        S: Future<Output = ()>,
         E: std::fmt::Display,
     {
         let (mut pause, metrics) = (LOOK, &self.shared.metrics);
@@ -333,21 +335,35 @@ impl Handle {
             let held = self.shared.clock.elapsed();
             metrics.stage(Stage::Lock, held.saturating_sub(asked));
             self.set_state(ReplicaState::Starting).await?;
-            let why = match tokio::time::timeout(START_DEADLINE, start()).await {
-                Ok(Ok(())) => None,
+            let started = tokio::time::timeout(START_DEADLINE, start()).await;
+            metrics.stage(Stage::Start, self.shared.clock.elapsed().saturating_sub(held));
+            let why = match started {
+                Ok(Ok(setup)) => {
+                    if let Some(setup) = setup {
+                        self.set_up(setup).await?;
+                    }
+                    None
+                }
                 Ok(Err(error)) => Some(format!("{error:#}")),
                 Err(_) => Some(format!("it took longer than {} s", START_DEADLINE.as_secs())),
             };
             let state = if why.is_none() { ReplicaState::Ready } else { ReplicaState::Waiting };
             self.set_state(state).await?;
             self.release(fence).await;
-            metrics.stage(Stage::Start, self.shared.clock.elapsed().saturating_sub(held));
             let Some(why) = why else { return Ok(()) };
             metrics.given_up.inc();
             tracing::error!(why, retry_seconds = pause.as_secs(), "the start was given up for now");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(60));
         }
+    }
+
+    async fn set_up(&self, setup: impl Future<Output = ()>) -> Result<(), Error> {
+        let began = self.shared.clock.elapsed();
+        self.set_state(ReplicaState::Setup).await?;
+        setup.await;
+        self.shared.metrics.stage(Stage::Setup, self.shared.clock.elapsed().saturating_sub(began));
+        Ok(())
     }
 
     async fn acquire(&self) -> Result<Fence, Error> {

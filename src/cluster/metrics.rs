@@ -34,8 +34,10 @@ labels! {
         Join => "join",
         /// Until it had the startup lock.
         Lock => "lock",
-        /// From then until it was ready.
+        /// From then until it had started.
         Start => "start",
+        /// From then until a person had ended the setup wizard, if it was shown.
+        Setup => "setup",
     }
 }
 

@@ -1,6 +1,5 @@
 //! `majordomo failover-test`: a replica is killed on purpose.
 
-use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -44,27 +43,11 @@ pub(crate) fn run(args: FailoverTestArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let whom = whom(Said { home: Some(&args.home), url: None, auth: args.auth.as_deref() }, &args.home)?;
-    let sure = |plan: &str| sure(plan, args.yes);
+    let sure = |plan: &str| super::sure(plan, args.yes).map_err(Error::Refused);
     let test = FailoverTest { home: &args.home, replica: args.replica.as_deref(), sure: &sure };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let say = Arc::new(super::say) as local::Say;
     let (text, verdict) = runtime.block_on(failover_test(test, &whom, &say))?;
     super::say(&text);
     Ok(ExitCode::from(verdict.status()))
-}
-
-/// Whether the user wants it.
-fn sure(plan: &str, yes: bool) -> Result<bool, Error> {
-    super::say(plan);
-    if yes {
-        return Ok(true);
-    }
-    if !std::io::stdin().is_terminal() {
-        return Err(Error::Refused("nobody can be asked here: say --yes if that is wanted".to_owned()));
-    }
-    print!("Go on? [y/N] ");
-    let _ = std::io::stdout().flush();
-    let mut answer = String::new();
-    let read = std::io::stdin().read_line(&mut answer);
-    Ok(read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
 }

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use anyhow::Result;
 use local::{Initialised, STORE_ENV, StoreUrl};
 
-/// Make what all machines of a controller share: its key, its identity, its first administrator
+/// Make what all machines of a controller share: its keys, its identity, its first administrator
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  majordomo init --to /etc/majordomo --name ci --store @/root/database-url\n\n\
-    Once, on one machine; copy master.key, bootstrap.json and store to the others then. Whoever has the key has the controller."
+    Once, on one machine; copy master.key, peer.keys, bootstrap.json and store to the others then. Whoever has the keys has the controller."
 )]
 pub(crate) struct InitArgs {
     /// Folder that is made
@@ -29,14 +29,14 @@ pub(crate) fn run(args: InitArgs) -> Result<ExitCode> {
     let store = store.map(StoreUrl::parse).transpose()?;
     let Initialised { folder, password, store_missing } = local::init(&args.to, &args.name, store.as_ref())?;
     super::say(&format!(
-        "{} holds the controller's key: keep a copy of it, and of nothing less.",
+        "{} holds the controller's keys: keep a copy of it, and of nothing less.",
         folder.display()
     ));
     if let Some(store) = store_missing {
         super::say(&format!("Write the address of the database (postgres://…) to {}.", store.display()));
     }
     super::say(
-        "Copy master.key, bootstrap.json and store to the same folder of each other machine, and start the replicas.",
+        "Copy master.key, peer.keys, bootstrap.json and store to the same folder of each other machine, and start the replicas.",
     );
     super::say(&format!("The administrator is `admin`; the first password is in {}.", password.display()));
     Ok(ExitCode::SUCCESS)

@@ -5,6 +5,8 @@ pub(crate) mod crd;
 pub(crate) mod drain;
 pub(crate) mod failover_test;
 pub(crate) mod init;
+pub(crate) mod kubectl;
+pub(crate) mod operator;
 pub(crate) mod reload;
 pub(crate) mod replica;
 pub(crate) mod replicas;
@@ -13,6 +15,7 @@ pub(crate) mod secrets;
 pub(crate) mod up;
 pub(crate) mod verify_log;
 
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -75,7 +78,22 @@ pub(crate) fn log_to_stderr() {
 
 /// A line for the user. A reader that has gone (`majordomo … | head`) is no error.
 pub(crate) fn say(line: &str) {
-    use std::io::Write;
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// Shows what is to be done, and says whether the user wants it; who can't be asked must have said so.
+pub(crate) fn sure(plan: &str, yes: bool) -> Result<bool, String> {
+    say(plan);
+    if yes {
+        return Ok(true);
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err("nobody can be asked here: say --yes if that is wanted".to_owned());
+    }
+    print!("Go on? [y/N] ");
+    let _ = std::io::stdout().flush();
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    Ok(read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
 }

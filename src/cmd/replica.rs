@@ -1,50 +1,50 @@
 //! `majordomo replica`: one replica of a controller. The only place where its parts are wired together.
 
+mod begin;
+mod door;
 mod doors;
+mod first;
+mod given;
+pub(crate) mod listen;
 mod machine;
 mod metrics;
+mod objects;
+mod order;
 mod this;
 mod traces;
+mod wizard;
 
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use cluster::Membership;
-use cluster::assign::MOVES;
-use config::NodeConfig;
 use engine::{Engine, Hints, Parts};
 use link::Links;
-use local::{Administrator, Bootstrap, Paths, ReplicaRecord, ReplicaWait, StoreUrl};
+use local::ReplicaRecord;
 use machines::{INSTALLED_ENV, Notifier, Programs};
-use model::level::{BEHAVIOUR, LEVEL};
-use model::{Clock, JobName, ReplicaName, ReplicaState, SystemClock};
+use mutual::Peering;
 use parking_lot::Mutex;
-use security::{Accounts, Keys};
-use server::{App, Limits, LogChecks, MetricsAccess, Proxies, Scrapes, Settings};
-use store::{ApiToken, Hidden, Join, Store, User, Write};
-use tokio::net::{TcpListener, TcpSocket};
+use security::Accounts;
+use server::{App, Health, Limits, LogChecks, MetricsAccess, Proxies, Scrapes, Settings, Tls, Wizard};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use machine::Shared;
-use this::This;
+use begin::{Begun, STARTING, begin};
+use door::{Door, SERVE_ON};
+use listen::Listen;
+use this::{Signals, This};
 
 /// A replica whose membership was taken away ends with this status; whoever started it starts it again.
 const FENCED: u8 = 75;
 /// One whose program is too old for the home, on a machine with `majordomo-start`: that takes the installed one instead.
 const OUTDATED: u8 = 76;
-/// A replica with a listener of its own goes on accepting for so long after it has said that it is not ready: whoever
-/// balances connections before it looks only now and then. A shared socket needs no such time.
-const SERVE_ON: Duration = Duration::from_secs(5);
-/// Connections that wait to be accepted.
-const BACKLOG: u32 = 1024;
-/// Time for builds and links to move when a replica stops, and for answers that are on their way.
-const DRAIN: Duration = Duration::from_secs(30);
+
+/// Those of probes and scrapes.
+const HEALTH_CONNECTIONS: usize = 256;
 
 /// Run one replica of a controller; `up` starts them by itself, on machines of their own a service manager does
 #[derive(Debug, clap::Args)]
@@ -52,35 +52,52 @@ const DRAIN: Duration = Duration::from_secs(30);
     after_help = "Example, on the first of three machines, after `majordomo init --to /etc/majordomo`:\n  \
     majordomo replica --home /var/lib/majordomo --secrets /etc/majordomo --name ci-0 --ordinal 0 \\\n    \
     --listen 10.0.0.1:8080 --peer-listen 10.0.0.1:8081 --url https://ci.example.com/\n\n\
-    With --listen the replicas restart each other: see `majordomo restart`, `reload` and `drain` with --url. A service\n\
+    With --listen, and without --revision, the replicas restart each other: see `majordomo restart`, `reload` and `drain` with --url. A service\n\
     manager must start this one again whenever it ends; the units in deploy/systemd do."
 )]
 pub(crate) struct ReplicaArgs {
     /// Folder for what is this replica's own; without --secrets and --store, with the keys and a SQLite database
     #[arg(long, value_name = "DIR")]
     home: PathBuf,
-    /// Folder that `majordomo init` has made, the same on all machines: `master.key`, `bootstrap.json`, `store`
+    /// Folder that `majordomo init` has made, the same on all machines: `master.key`, `peer.keys`, `bootstrap.json`, `store`.
+    /// What a pod is shown may also have `agent.key` (as `master.key`), `encryption.keys`, `metrics-token`, and
+    /// `admin/username` and `admin/password` of the first administrator
     #[arg(long, value_name = "DIR", env = "MAJORDOMO_SECRETS")]
     secrets: Option<PathBuf>,
+    /// Whose home this is, as NAMESPACE/NAME, where `bootstrap.json` does not say it; another one's is refused
+    #[arg(long, value_name = "NAME", env = "MAJORDOMO_CONTROLLER", value_parser = given::controller)]
+    controller: Option<String>,
     /// Name of this replica: a DNS label, unique in the controller
     #[arg(long, env = "MAJORDOMO_NAME")]
     name: String,
     /// Place in the order of restarts, from 0
     #[arg(long, default_value_t = 0, env = "MAJORDOMO_ORDINAL")]
     ordinal: u32,
-    /// Address for users and agents; a socket inherited from `up` is used instead when there is one
-    #[arg(long, value_name = "ADDR", env = "MAJORDOMO_LISTEN", value_parser = super::up::address)]
-    listen: Option<SocketAddr>,
+    /// Address for users and agents, as 10.0.0.1:8080; :8080 is all of this machine, of IPv6 too where it has it. Open while
+    /// this replica is ready; a socket inherited from `up` is used instead when there is one
+    #[arg(long, value_name = "ADDR", env = "MAJORDOMO_LISTEN", value_parser = Listen::parse)]
+    listen: Option<Listen>,
     /// Address at which the other replicas reach this one; on several machines, one that they can reach
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0", env = "MAJORDOMO_PEER_LISTEN", value_parser = super::up::address)]
-    peer_listen: SocketAddr,
-    /// HOST:PORT at which they reach it, when that is not what --peer-listen says
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0", env = "MAJORDOMO_PEER_LISTEN", value_parser = Listen::parse)]
+    peer_listen: Listen,
+    /// HOST:PORT at which they reach it, when that is not what --peer-listen says; an address of IPv6 needs no brackets
     #[arg(long, value_name = "HOST:PORT", env = "MAJORDOMO_PEER_ADDRESS")]
     peer_address: Option<String>,
+    /// Address for /healthz, /readyz and /metrics alone, in plain HTTP: open from the first moment to the end, also while the
+    /// database is waited for
+    #[arg(long, value_name = "ADDR", env = "MAJORDOMO_HEALTH_LISTEN", value_parser = Listen::parse)]
+    health_listen: Option<Listen>,
     /// sqlite:PATH, postgres://… without a password, or @FILE with an address in it
     /// [default: the file `store` in --secrets, else SQLite in the home]
     #[arg(long, value_name = "URL", env = local::STORE_ENV, hide_env_values = true)]
     store: Option<String>,
+    /// Where artifacts, stashes and archived logs are kept: s3://BUCKET/PREFIX?region=…&endpoint=…&path-style=true,
+    /// gs://BUCKET/PREFIX, azure://ACCOUNT/CONTAINER/PREFIX or folder:/PATH that all replicas share; the same for all replicas, from
+    /// the first build on. Credentials are taken from the environment, as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,
+    /// GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_KEY; without them from the identity of the pod or machine
+    /// [default: with the store: in PostgreSQL itself, beside SQLite in the folder objects]
+    #[arg(long, value_name = "URL", env = "MAJORDOMO_OBJECTS", hide_env_values = true)]
+    objects: Option<String>,
     /// Where users reach the controller, for links in builds and answers
     #[arg(long, value_name = "URL", env = "MAJORDOMO_URL")]
     url: Option<String>,
@@ -88,7 +105,8 @@ pub(crate) struct ReplicaArgs {
     #[arg(long, value_name = "URL")]
     build_url: Option<String>,
     /// How long all replicas must have been ready with a new version before what is new in it is used and the one before can't
-    /// be gone back to any more: 90s, 5m, 1h; the same on all machines [default: 10m]
+    /// be gone back to any more: 90s, 5m, 1h; the same on all machines. Who posts to /admin/rollout may say another time
+    /// [default: 10m]
     #[arg(long, value_name = "TIME", env = "MAJORDOMO_BAKE", value_parser = machine::time)]
     bake: Option<Duration>,
     /// Reverse proxies in front: their addresses and networks (10.0.0.0/8), with commas; what they say in X-Forwarded-For of
@@ -107,9 +125,25 @@ pub(crate) struct ReplicaArgs {
     /// Collector to which traces of builds are sent, as http://localhost:4318 [env: OTEL_EXPORTER_OTLP_ENDPOINT]
     #[arg(long, value_name = "URL")]
     otlp_endpoint: Option<String>,
-    /// What this replica runs, said by whoever starts and restarts it [default: with --listen it knows that itself]
+    /// Have a person make the first user of a new controller: the first replica shows the setup wizard, which is unlocked with the
+    /// password in `admin/password` of --secrets, that of `majordomo init`, or else one that it makes in
+    /// HOME/secrets/initialAdminPassword; the others wait for its end. Once there are users, it is not shown
+    #[arg(long, env = "MAJORDOMO_SETUP_WIZARD", value_parser = clap::builder::BoolishValueParser::new())]
+    setup_wizard: bool,
+    /// What the wizard says of where that password is [default: its file]
+    #[arg(long, value_name = "TEXT", env = "MAJORDOMO_SETUP_PASSWORD_PLACE")]
+    setup_password_place: Option<String>,
+    /// What this replica runs, said by whoever starts and restarts it. With --listen the replicas do not restart each other
+    /// then: that is left to whoever posts to /admin/rollout [default: with --listen it knows that itself]
     #[arg(long)]
     revision: Option<String>,
+}
+
+impl ReplicaArgs {
+    /// Whether somebody else says what this replica runs, and restarts it.
+    fn managed(&self) -> bool {
+        self.revision.is_some()
+    }
 }
 
 pub(crate) fn run(args: ReplicaArgs) -> Result<ExitCode> {
@@ -118,7 +152,8 @@ pub(crate) fn run(args: ReplicaArgs) -> Result<ExitCode> {
     let notifier = Notifier::new("waits for the store");
     let home = args.home.clone();
     let on_trial = Programs::on_trial(&home);
-    let starts_installed = args.listen.is_some() && std::env::var_os(INSTALLED_ENV).is_some();
+    let starts_installed =
+        args.listen.is_some() && !args.managed() && std::env::var_os(INSTALLED_ENV).is_some();
     let span = tracing::info_span!("replica", name = args.name);
     let served = async {
         tokio::select! {
@@ -144,54 +179,56 @@ pub(crate) fn run(args: ReplicaArgs) -> Result<ExitCode> {
 }
 
 async fn serve(args: ReplicaArgs, notifier: &Notifier) -> Result<ExitCode> {
-    let name = ReplicaName::parse(&args.name).with_context(|| format!("the name {:?}", args.name))?;
-    let paths = Paths::new(&args.home);
-    let shared = Shared::of(&args, &paths)?;
-    let keys = Keys::read(&shared.key).context(match args.secrets {
-        Some(_) => "read the key, which `majordomo init` makes on one machine and you copy to the others",
-        None => "read the key of the controller",
-    })?;
-    let inherited = local::inherited().context("take the inherited socket")?;
-    let reserved = match args.listen.filter(|_| inherited.is_none()) {
-        Some(address) => Some(machine::reserve(address, "--listen")?),
-        None => None,
+    // First of all: as process 1 of a container this one is not ended by a signal that it does not hear.
+    let mut signals = Signals::hear().context("hear signals")?;
+    let health = Health::new(STARTING);
+    // It answers whatever the rest does, and ends with it.
+    let mut always = JoinSet::new();
+    if let Some(address) = args.health_listen {
+        let listener = listen::reserve(address, "--health-listen")?.listen(listen::BACKLOG)?;
+        let limits = Limits { connections: HEALTH_CONNECTIONS, ..Limits::default() };
+        let served = server::serve(listener, health.router(), CancellationToken::new(), limits);
+        always.spawn(served.in_current_span());
+    }
+    let begun = tokio::select! {
+        begun = begin(&args, &health) => begun?,
+        () = signals.next() => {
+            tracing::info!("told to end before it was a member");
+            return Ok(ExitCode::SUCCESS);
+        }
     };
-    let peer_listener = machine::reserve(args.peer_listen, "--peer-listen")?.listen(BACKLOG)?;
-    let peer_address = machine::peer_address(&args, peer_listener.local_addr()?)?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let metrics_token = metrics::token(
-        args.metrics_token.as_deref(),
-        args.metrics_token_file.as_deref(),
-        &paths.metrics_token(),
-        &keys,
-    )?;
-    let collector = traces::collector(args.otlp_endpoint.as_deref())?;
-    let home = open(&args, &paths, &shared.store).await?;
-    let opened = clock.elapsed();
-    let store: Arc<dyn Store> = Arc::new(home.clone());
-    not_foreign(&store, &shared.bootstrap).await?;
-    let programs = match reserved {
-        Some(_) => Some(machine::programs(&args, &paths, &store).await?),
-        None => None,
-    };
-    let runs = programs.as_ref().map(|programs| programs.runs().0.clone());
+    work(&args, begun, &mut signals, (notifier, &health)).await
+}
 
-    let join = Join {
-        name: name.clone(),
-        ordinal: args.ordinal,
-        pid: std::process::id(),
-        address: peer_address,
-        revision: args.revision.clone().or(runs).unwrap_or_else(|| "1".to_owned()),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        level: LEVEL,
-        behaviour: BEHAVIOUR,
-        at: clock.now(),
-    };
-    let address = join.address.clone();
-    let asked = clock.elapsed();
-    let (membership, cluster) = join_patiently(&store, &clock, join).await?;
-    metrics::started(&cluster, opened, clock.elapsed().saturating_sub(asked));
-    let links = Links::new(Arc::clone(&store), Arc::clone(&clock), cluster.clone(), keys.peer_token());
+async fn work(
+    args: &ReplicaArgs,
+    begun: Begun,
+    signals: &mut Signals,
+    (notifier, health): (&Notifier, &Health),
+) -> Result<ExitCode> {
+    let Begun {
+        paths,
+        first: wanted,
+        place,
+        url: store_url,
+        keys,
+        tls,
+        clock,
+        home,
+        store,
+        programs,
+        metrics_token,
+        collector,
+        inherited,
+        reserved,
+        peer_listener,
+        address,
+        membership,
+        cluster,
+    } = begun;
+    let name = cluster.me().name.clone();
+    let peering = Peering::of(&keys, tls.as_ref());
+    let links = Links::new(Arc::clone(&store), Arc::clone(&clock), cluster.clone(), peering.clone());
     let slashed = |url: &String| format!("{}/", url.trim_end_matches('/'));
     let url = args.url.as_ref().map(slashed);
     // Answers name the address that their client has used, unless one is configured; builds have no client.
@@ -216,7 +253,8 @@ async fn serve(args: ReplicaArgs, notifier: &Notifier) -> Result<ExitCode> {
         noted => noted?,
     }
 
-    let this = Arc::new(This::new(cluster.clone(), keys.clone()));
+    let this = Arc::new(This::new(cluster.clone(), home.clone(), peering));
+    let wizard = Wizard::default();
     let accounts = Accounts::new(Arc::clone(&store));
     let counted = Arc::new(server::Metrics::default());
     let traced = Arc::new(telemetry::Metrics::default());
@@ -237,9 +275,10 @@ async fn serve(args: ReplicaArgs, notifier: &Notifier) -> Result<ExitCode> {
             server: &counted,
             traces: &traced,
         })),
-        counted,
+        counted: Arc::clone(&counted),
         scrapes: Scrapes::default(),
         log_checks: LogChecks::default(),
+        wizard: wizard.clone(),
         settings: Settings {
             root_url: url,
             proxies: args.trusted_proxies.clone().unwrap_or_default(),
@@ -248,9 +287,13 @@ async fn serve(args: ReplicaArgs, notifier: &Notifier) -> Result<ExitCode> {
         },
         tasks: TaskTracker::new(),
     };
-    let router = server::router(app);
+    let peer_limits = Limits { tls: tls.map(|tls| Tls::new(tls.server(), counted)), ..Limits::default() };
+    let settings = Settings { peers: peer_limits.tls.is_none(), ..app.settings.clone() };
+    let router = server::router(App { settings, ..app.clone() });
+    let peer_router = server::router(app);
+    health.serves(router.clone());
     let (public_stop, all_stop) = (CancellationToken::new(), CancellationToken::new());
-    let peers = server::serve(peer_listener, router.clone(), all_stop.clone(), Limits::default());
+    let peers = server::serve(peer_listener, peer_router, all_stop.clone(), peer_limits);
     let serve_on = if reserved.is_some() { SERVE_ON } else { Duration::ZERO };
     let door = Door {
         inherited,
@@ -258,8 +301,8 @@ async fn serve(args: ReplicaArgs, notifier: &Notifier) -> Result<ExitCode> {
         stop: public_stop,
         closed: CancellationToken::new(),
     };
-    let public = public(&door, &paths, &name, router, &this);
-    let starting = start(&cluster, &store, &shared.bootstrap, &this);
+    let public = door::public(&door, &paths, &name, router, &this);
+    let starting = first::start(&cluster, (&store, &paths), &wanted, (&this, &wizard));
     let machine = machine::Machine {
         store: &store,
         clock: &clock,
@@ -268,6 +311,8 @@ async fn serve(args: ReplicaArgs, notifier: &Notifier) -> Result<ExitCode> {
         bake: args.bake,
     };
 
+    // On machines it comes with the report of whoever has the rollout.
+    let bake = args.bake.filter(|_| args.managed()).unwrap_or(cluster::level::BAKE);
     let code = tokio::select! {
         lost = membership.run() => {
             tracing::warn!(?lost, "this replica is no member any more");
@@ -283,238 +328,19 @@ async fn serve(args: ReplicaArgs, notifier: &Notifier) -> Result<ExitCode> {
             started.and(served)?;
             ExitCode::SUCCESS
         }
-        () = this.hear_signals() => ExitCode::SUCCESS,
+        () = this.hear(signals) => ExitCode::SUCCESS,
         () = links.run() => ExitCode::SUCCESS,
         () = engine.run() => ExitCode::SUCCESS,
         () = accounts.run() => ExitCode::SUCCESS,
-        () = cluster::level::raise(&*store, &*clock, &cluster) => ExitCode::SUCCESS,
+        () = cluster::level::raise(&*store, &*clock, &cluster, bake) => ExitCode::SUCCESS,
         () = machine.run(&this) => ExitCode::SUCCESS,
         () = machine::tell(notifier, &this, programs.as_deref()) => ExitCode::SUCCESS,
+        () = begin::follow(&place, store_url, &home) => ExitCode::SUCCESS,
         () = traces::send(collector, &engine, &name, traced) => ExitCode::SUCCESS,
-        () = stop(&this, &cluster, &engine, &links, (&door, serve_on)) => ExitCode::SUCCESS,
+        () = door::stop(&this, &cluster, &engine, &links, (&door, serve_on)) => ExitCode::SUCCESS,
     };
     all_stop.cancel();
     let _settled = tokio::time::timeout(Duration::from_secs(1), accounts.settle()).await;
     let _closed = tokio::time::timeout(Duration::from_secs(5), home.close()).await;
     Ok(code)
-}
-
-/// Opens the home. A database that does not answer is waited for; what waiting can't mend ends the process.
-async fn open(args: &ReplicaArgs, paths: &Paths, url: &StoreUrl) -> Result<home::Home> {
-    let url = url.expose();
-    // `up` reads there what is waited for
-    let waits = paths.replica_wait(&args.name);
-    let mut told = false;
-    let opened = loop {
-        // Other replicas of a database may be on other machines: its objects are in it.
-        let folder = url.starts_with("sqlite:").then(|| paths.root());
-        match home::open(url, folder).await {
-            Ok(home) => break Ok(home),
-            Err(error) if error.passing() => {
-                if !std::mem::replace(&mut told, true) {
-                    tracing::warn!("{error}; waiting for it");
-                }
-                let wait = ReplicaWait { pid: std::process::id(), why: error.to_string() };
-                if let Err(error) = wait.write(&waits) {
-                    tracing::debug!(%error, "say what is waited for");
-                }
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-            Err(error) => break Err(anyhow!(error)),
-        }
-    };
-    let _none = std::fs::remove_file(&waits);
-    opened
-}
-
-/// Refuses a database in which another controller lives, before anything of it is touched.
-async fn not_foreign(store: &Arc<dyn Store>, bootstrap: &Path) -> Result<()> {
-    let Some(Bootstrap { controller, .. }) = Bootstrap::read(bootstrap)? else { return Ok(()) };
-    loop {
-        match store.meta().await {
-            Ok(meta) if meta.controller.is_empty() => return Ok(()),
-            Ok(meta) => return of(&controller, &meta.controller),
-            Err(error) if error.passing() => {
-                tracing::warn!(%error, "look whose database this is; waiting for the store");
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-            Err(error) => return Err(anyhow!(error)).context("look whose database this is"),
-        }
-    }
-}
-
-fn of(controller: &str, found: &str) -> Result<()> {
-    if found == controller {
-        return Ok(());
-    }
-    Err(anyhow!(
-        "the database belongs to another controller, {found}; this home is of {controller}: use the home of the \
-         former, or give another database with --store"
-    ))
-}
-
-async fn join_patiently(
-    store: &Arc<dyn Store>,
-    clock: &Arc<dyn Clock>,
-    join: Join,
-) -> Result<(Membership, cluster::Handle)> {
-    loop {
-        match Membership::join(Arc::clone(store), Arc::clone(clock), join.clone()).await {
-            Ok(joined) => return Ok(joined),
-            Err(error) if error.passing() => {
-                tracing::warn!(%error, "join; waiting for the store");
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-            Err(error) => return Err(anyhow!(error)).context("join the controller"),
-        }
-    }
-}
-
-/// Starts under the startup lock.
-async fn start(cluster: &cluster::Handle, store: &Arc<dyn Store>, wanted: &Path, this: &This) -> Result<()> {
-    tokio::select! {
-        started = cluster.start(|| bootstrap(store, wanted)) => started.context("start")?,
-        // Whoever is to go does not become ready any more.
-        () = this.ordered() => return Ok(()),
-    }
-    this.set(ReplicaState::Ready);
-    tracing::info!(replica = %cluster.me(), "ready");
-    Ok(())
-}
-
-/// Creates what `up` wants to be there; done again, it changes nothing.
-async fn bootstrap(store: &Arc<dyn Store>, wanted: &Path) -> Result<()> {
-    let Some(wanted) = Bootstrap::read(wanted)? else { return Ok(()) };
-    let Bootstrap { controller, admin, nodes, items } = wanted;
-    let answer = store.write(Write::Identify { controller: controller.clone() }).await?;
-    if let store::Answer::Controller(found) = answer {
-        of(&controller, &found)?;
-    }
-    store.write(first_user(admin)).await?;
-    for node in nodes {
-        let mut config = NodeConfig {
-            name: node.name,
-            description: String::new(),
-            executors: node.executors,
-            labels: node.labels,
-            exclusive: false,
-            remote_fs: node.remote_fs,
-            xml: String::new(),
-        };
-        config.xml = config.to_xml();
-        unless_there(store.write(Write::CreateNode(config.to_node()?)).await)?;
-    }
-    for item in items {
-        let config = config::ItemConfig::parse(&item.xml)?;
-        let create = Write::CreateItem {
-            name: JobName::parse(&item.name)?,
-            kind: config.kind(),
-            disabled: config.disabled(),
-            config: item.xml,
-            at: SystemClock::new().now(),
-        };
-        unless_there(store.write(create).await)?;
-    }
-    Ok(())
-}
-
-/// The administrator of the first start. Later there are users, whoever they are by then.
-fn first_user(admin: Administrator) -> Write {
-    let Administrator { id, full_name, password_hash, token } = admin;
-    let token = token.map(|token| ApiToken {
-        id: token.id,
-        user: id.clone(),
-        name: "made by the first start".to_owned(),
-        hash: Hidden(token.hash),
-        created_at: SystemClock::new().now(),
-        used_at: None,
-        uses: 0,
-    });
-    let password = Hidden(password_hash);
-    Write::CreateFirstUser {
-        user: User { id, full_name, email: String::new(), password, admin: true },
-        token,
-    }
-}
-
-fn unless_there(answer: store::Result<store::Answer>) -> Result<()> {
-    match answer {
-        Ok(_) | Err(store::Error::Exists(_)) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Serves users and agents, from when this replica is ready on. On a shared socket an earlier accept would take a
-/// connection away from those who are.
-async fn public(
-    door: &Door,
-    paths: &Paths,
-    name: &ReplicaName,
-    router: axum::Router,
-    this: &This,
-) -> Result<()> {
-    this.until(ReplicaState::Ready).await;
-    let (stop, reserved) = (door.stop.clone(), door.reserved.lock().take());
-    if let Some(listener) = &door.inherited {
-        let socket = paths.replica_socket(name.as_str());
-        let shared = listener.try_clone().context("share the inherited socket")?;
-        let listener = TcpListener::from_std(listener.try_clone().context("share the inherited socket")?)
-            .context("use the inherited socket")?;
-        tokio::select! {
-            () = server::serve(listener, router, stop.clone(), Limits::default()) => {}
-            failed = local::share(&shared, &socket) => failed.context("hand out the socket")?,
-        }
-    } else if let Some(reserved) = reserved {
-        let listener = reserved.listen(BACKLOG).context("listen for users and agents")?;
-        server::serve(listener, router, stop, Limits { own: true, ..Limits::default() }).await;
-    }
-    door.closed.cancel();
-    std::future::pending().await
-}
-
-/// Where users and agents come in.
-struct Door {
-    /// The socket of `up`, which all its replicas accept on.
-    inherited: Option<std::net::TcpListener>,
-    /// An address of our own. Nobody is accepted there before this replica is ready.
-    reserved: Mutex<Option<TcpSocket>>,
-    /// Nobody is let in any more.
-    stop: CancellationToken,
-    /// All who were in have gone.
-    closed: CancellationToken,
-}
-
-/// Waits for the order to stop (a signal, `/admin/stop`, `/admin/drain`), and moves everything elsewhere first.
-async fn stop(
-    this: &This,
-    cluster: &cluster::Handle,
-    engine: &Engine,
-    links: &Links,
-    (door, serve_on): (&Door, Duration),
-) {
-    this.ordered().await;
-    let served = *this.states().borrow() == ReplicaState::Ready;
-    this.set(ReplicaState::Draining);
-    // The store may be away: then there is nothing to hand over to, and others notice by our silence.
-    let _told = tokio::time::timeout(Duration::from_secs(5), cluster.set_state(ReplicaState::Draining)).await;
-    if served {
-        tokio::time::sleep(serve_on).await;
-    }
-    door.stop.cancel();
-    let started = std::time::Instant::now();
-    let builds = engine.hand_over(DRAIN).await;
-    // The others take them one by one: all at once would make each wait for the last.
-    while links.shed(MOVES, "this replica stops") > 0 && started.elapsed() < DRAIN {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    if served {
-        // Answers that are on their way.
-        let left = DRAIN.saturating_sub(started.elapsed());
-        let _ended = tokio::time::timeout(left, door.closed.cancelled()).await;
-    }
-    tracing::info!(builds_left = builds, millis = started.elapsed().as_millis(), "drained");
-    this.drained();
-    this.stopping().await;
-    let _left = tokio::time::timeout(Duration::from_secs(5), cluster.leave()).await;
 }

@@ -38,6 +38,10 @@ pub(crate) struct UpArgs {
     /// Create no example job
     #[arg(long)]
     no_example: bool,
+    /// Have a person make the first user of a new controller: one replica shows the setup wizard, and the others wait for its end.
+    /// Without it there is the user `admin`
+    #[arg(long, env = "MAJORDOMO_SETUP_WIZARD", value_parser = clap::builder::BoolishValueParser::new())]
+    setup_wizard: bool,
     /// Show metrics to everybody; without it, to who shows the token in HOME/metrics-token, and to administrators
     #[arg(long)]
     metrics_open: bool,
@@ -68,6 +72,7 @@ pub(crate) fn run(args: UpArgs) -> Result<ExitCode> {
         store,
         example: !args.no_example,
         metrics_open: args.metrics_open,
+        setup_wizard: args.setup_wizard,
         program: program()?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -417,6 +417,8 @@ mod tests {
             tick: 1,
             quiet: None,
             restart: Restart { number: 4, when, by: "ann".to_owned(), reload, withdrawn: false },
+            objects: None,
+            joined: 1,
             rollout: Some(RolloutReport {
                 phase: RolloutPhase::Settled,
                 revision: "1".to_owned(),

@@ -6,6 +6,7 @@
 
 mod apply;
 mod db;
+mod durability;
 mod metrics;
 mod migrate;
 mod objects;
@@ -20,11 +21,16 @@ mod writer;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
+use model::overview::Durability;
+use parking_lot::{Mutex, RwLock};
+use sqlx::postgres::PgConnectOptions;
 use store::{Answer, Objects, Store, Write, Writer};
 use tokio::sync::watch;
 
 pub use metrics::Metrics;
+pub use objects::{Marker, ObjectsUrl, ObjectsUrlError, Place as ObjectsPlace, PlaceError};
 pub use open::{OpenError, open};
 pub use stats::{GROUP_BOUNDS, Snapshot, Stats};
 
@@ -47,6 +53,10 @@ pub struct Home {
     objects: Arc<dyn Objects>,
     archives: Arc<read::Archives>,
     stats: Arc<Stats>,
+    /// Of PostgreSQL: how new connections of the writer are made.
+    login: Option<Arc<RwLock<PgConnectOptions>>>,
+    /// What was said last of how safe a commit is.
+    told: Arc<Mutex<Option<(Instant, Durability)>>>,
     stop: watch::Sender<bool>,
     ended: watch::Receiver<bool>,
 }
@@ -63,6 +73,10 @@ impl Drop for Ended {
 impl Home {
     fn start(engine: Engine, place: Place, pool: Pool, objects: Arc<dyn Objects>) -> io::Result<Home> {
         let stats = Arc::new(Stats::default());
+        let login = match &place {
+            Place::Postgres { options } => Some(Arc::clone(options)),
+            Place::Sqlite { .. } => None,
+        };
         let (writer, service) = writer::new(Session::new(place), Arc::clone(&stats));
         let (stop, stopped) = watch::channel(false);
         // The home is the supervisor of its writer: it ends with the home, and never by an error.
@@ -82,7 +96,18 @@ impl Home {
             }
         }
         let archives = Arc::default();
-        Ok(Home { engine, writer, pool: Arc::new(pool), objects, archives, stats, stop, ended })
+        Ok(Home {
+            engine,
+            writer,
+            pool: Arc::new(pool),
+            objects,
+            archives,
+            stats,
+            login,
+            told: Arc::default(),
+            stop,
+            ended,
+        })
     }
 
     /// Waits until nothing is written any more: the home was closed, or its writer met a bug of ours. Then every write is
@@ -90,6 +115,22 @@ impl Home {
     pub async fn ended(&self) {
         let mut ended = self.ended.clone();
         let _gone = ended.wait_for(|ended| *ended).await;
+    }
+
+    /// New connections are made with this URL, which is of the same database: the password has changed. Those that are there
+    /// stay.
+    pub fn log_in_as(&self, url: &str) -> Result<(), OpenError> {
+        if let (Some(login), Pool::Postgres(pool)) = (&self.login, &*self.pool) {
+            let options = open::postgres_options(url)?;
+            *login.write() = options.clone();
+            pool.set_connect_options(options);
+        }
+        Ok(())
+    }
+
+    /// The same home, whose objects are in `place`.
+    pub fn with_objects_in(self, place: &ObjectsPlace) -> Home {
+        Home { objects: place.objects(), ..self }
     }
 
     pub fn engine(&self) -> Engine {

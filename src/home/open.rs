@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use parking_lot::RwLock;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, PgPool};
 use tokio::time::timeout;
@@ -74,6 +75,11 @@ impl OpenError {
     pub fn passing(&self) -> bool {
         matches!(self, OpenError::Refused { .. } | OpenError::NotNow { .. })
     }
+
+    /// Whether another user, password or database at the same server would help.
+    pub fn to_be_mended(&self) -> bool {
+        matches!(self, OpenError::Password { .. } | OpenError::NoDatabase { .. })
+    }
 }
 
 impl From<sqlx::Error> for OpenError {
@@ -93,10 +99,7 @@ pub async fn open(url: &str, home_dir: Option<&Path>) -> Result<Home, OpenError>
         return open_sqlite(Path::new(path), home_dir).await;
     }
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        // The text may hold a password, so the error does not repeat it.
-        let options = PgConnectOptions::from_str(url)
-            .map_err(|_| OpenError::Url("the URL after postgres://".to_owned()))?;
-        return open_postgres(options).await;
+        return open_postgres(postgres_options(url)?).await;
     }
     Err(OpenError::Url(url.to_owned()))
 }
@@ -180,8 +183,14 @@ fn network(folder: &Path) -> io::Result<Option<&'static str>> {
     Ok(KINDS.iter().find(|(magic, _)| *magic == kind).map(|(_, name)| *name))
 }
 
+pub(crate) fn postgres_options(url: &str) -> Result<PgConnectOptions, OpenError> {
+    // The text may hold a password, so the error does not repeat it.
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|_| OpenError::Url("the URL after postgres://".to_owned()))?;
+    Ok(options.application_name("majordomo").statement_cache_capacity(STATEMENTS))
+}
+
 async fn open_postgres(options: PgConnectOptions) -> Result<Home, OpenError> {
-    let options = options.application_name("majordomo").statement_cache_capacity(STATEMENTS);
     let mut conn = match timeout(CONNECT, options.connect()).await {
         Ok(Ok(conn)) => Conn::Postgres(conn),
         Ok(Err(error)) => return Err(postgres_error(&options, error)),
@@ -205,7 +214,7 @@ async fn open_postgres(options: PgConnectOptions) -> Result<Home, OpenError> {
         .test_before_acquire(false)
         .connect_lazy_with(options.clone());
     let objects: Arc<dyn store::Objects> = Arc::new(Table::new(pool.clone()));
-    let place = Place::Postgres { options: Box::new(options) };
+    let place = Place::Postgres { options: Arc::new(RwLock::new(options)) };
     Home::start(Engine::Postgres, place, Pool::Postgres(pool), objects)
         .map_err(|e| OpenError::Database(e.into()))
 }

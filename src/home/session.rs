@@ -2,8 +2,10 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Error};
 use tokio::time::timeout;
@@ -26,8 +28,14 @@ const BEGIN_POSTGRES: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; \
 
 /// Where the connection leads.
 pub(crate) enum Place {
-    Sqlite { path: PathBuf, turnstile: Turnstile },
-    Postgres { options: Box<PgConnectOptions> },
+    Sqlite {
+        path: PathBuf,
+        turnstile: Turnstile,
+    },
+    /// They change with the password.
+    Postgres {
+        options: Arc<RwLock<PgConnectOptions>>,
+    },
 }
 
 /// How a commit ended.
@@ -171,6 +179,7 @@ async fn connect(place: &Place) -> Result<Conn, Error> {
     match place {
         Place::Sqlite { path, .. } => sqlite::connect(path, Use::Write).map(Conn::Sqlite),
         Place::Postgres { options } => {
+            let options = options.read().clone();
             timeout(CONNECT, options.connect()).await.unwrap_or_else(|_| Err(silent())).map(Conn::Postgres)
         }
     }

@@ -76,6 +76,8 @@ fn postgres(error: &dyn DatabaseError) -> Trouble {
         "23505" => Trouble::Taken(why),
         // a plan or prepared statement that a migration or a pooler has outdated; a connection that leads to a standby
         "0A000" | "26000" | "25006" | "25P03" | "53300" => Trouble::Lost(why),
+        // nobody is let in with this password: a new one is on its way to us
+        "28P01" | "28000" => Trouble::Lost(why),
         code if code.starts_with("57P") || code.starts_with("08") => Trouble::Lost(why),
         code if code.starts_with("22") || code.starts_with("54") => Trouble::Value(why),
         "XX001" | "XX002" => Trouble::Corrupt(why),

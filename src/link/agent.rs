@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use meter::Label;
 use model::{BuildId, NodeName, ReplicaId};
+use mutual::Stream;
 use remoting::native::{AgentInfo, Frame, MAX_MESSAGE, Welcome};
 use remoting::ops::{Command, ToAgent};
 use remoting::peer::{Peer, PeerHint};
@@ -17,7 +18,7 @@ use tokio_tungstenite::tungstenite::protocol::Message;
 use crate::mail::{Kept, Mail};
 use crate::metrics::{End, Gone, Refusal};
 use crate::routes::{Local, Outgoing, Pulse, REPLACED, TOO_MUCH};
-use crate::socket::{self, Stream};
+use crate::socket;
 use crate::{Shared, ToSocket};
 
 /// Between pings of an idle link.

@@ -8,26 +8,26 @@ use hyper::header::{AUTHORIZATION, CONNECTION, HOST};
 use hyper::http::request::Builder;
 use hyper::{StatusCode, header::HeaderValue};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use mutual::Peering;
 
 /// Bytes of one answer.
 const SIZE: usize = 4 * 1024 * 1024;
 
-/// Where a peer is, and what it is shown.
+/// Where a peer is, how it is reached, and what it is shown.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct At<'a> {
     pub(crate) address: &'a str,
-    pub(crate) token: &'a str,
+    pub(crate) peering: &'a Peering,
 }
 
 /// Sends one request on a connection of its own. `Err` is a sentence. Whoever waits limits the time.
 pub(crate) async fn call(at: At<'_>, request: Builder, body: Bytes) -> Result<(StatusCode, Bytes), String> {
-    let At { address, token } = at;
-    let stream = TcpStream::connect(address).await.map_err(|e| e.to_string())?;
+    let At { address, peering } = at;
+    let stream = peering.dial.connect(address).await.map_err(|e| e.to_string())?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
     let request = request
         .header(HOST, address)
-        .header(AUTHORIZATION, format!("Bearer {token}"))
+        .header(AUTHORIZATION, format!("Bearer {}", peering.token))
         .header(CONNECTION, HeaderValue::from_static("close"))
         .body(Full::new(body))
         .map_err(|e| e.to_string())?;

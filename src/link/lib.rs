@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{BuildId, Clock, Fence, NodeName};
+use mutual::Peering;
 use remoting::native::Frame;
 use remoting::ops::{FromAgent, ToAgent};
 use remoting::peer::{Peer, PeerHint};
@@ -27,8 +28,8 @@ use store::Store;
 use tokio::sync::{broadcast, mpsc};
 
 pub use metrics::{End, Metrics, PeerEnd, Refusal};
+pub use mutual::Stream;
 use routes::Routes;
-pub use socket::Stream;
 pub use weight::Weight;
 
 /// What an attached build is told.
@@ -60,8 +61,8 @@ pub(crate) struct Shared {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     cluster: cluster::Handle,
-    /// Shown to peers.
-    token: String,
+    /// How peers are reached.
+    peering: Peering,
     routes: Routes,
     asks: spools::Asks,
     hints: broadcast::Sender<PeerHint>,
@@ -73,13 +74,13 @@ impl Links {
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         cluster: cluster::Handle,
-        token: String,
+        peering: Peering,
     ) -> Links {
         let shared = Shared {
             store,
             clock,
             cluster,
-            token,
+            peering,
             routes: Routes::default(),
             asks: spools::Asks::default(),
             hints: broadcast::Sender::new(1024),
@@ -267,7 +268,7 @@ mod tests {
     async fn so_many_links_go_at_once_while_the_others_have_far_fewer_and_none_otherwise() {
         let store: Arc<dyn Store> = Arc::new(Memory::new());
         let (here, there) = (ready(&store, "r-0").await, ready(&store, "r-1").await);
-        let links = Links::new(store, clock(), here.clone(), "token".into());
+        let links = Links::new(store, clock(), here.clone(), Peering::plain("token".into()));
         let connect = |link: i64| {
             let node = NodeName::parse(&format!("a-{link}")).unwrap();
             let (to, queue) = Outgoing::new(4);

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use model::{ReplicaId, ReplicaState};
+use mutual::Stream;
 use parking_lot::Mutex;
 use remoting::native::Frame;
 use remoting::peer::{MAX_PEER_MESSAGE, Peer, PeerHint};
@@ -20,7 +21,7 @@ use tokio_tungstenite::tungstenite::protocol::Message;
 use crate::Shared;
 use crate::metrics::{End, PeerEnd};
 use crate::routes::Outgoing;
-use crate::socket::{self, Stream};
+use crate::socket;
 
 const PING: Duration = Duration::from_secs(1);
 /// A peer that was silent for that long is not used; its membership decides about the rest.
@@ -90,13 +91,18 @@ async fn talk(shared: &Arc<Shared>, id: &ReplicaId, address: &str, stream: TcpSt
     let Ok(mut request) = format!("ws://{address}/peer/ws").into_client_request() else {
         return (PeerEnd::Handshake, "its address is no host and port".to_owned());
     };
-    if let Ok(value) = format!("Bearer {}", shared.token).parse() {
+    if let Ok(value) = format!("Bearer {}", shared.peering.token).parse() {
         request.headers_mut().insert("Authorization", value);
     }
-    let handshake =
-        tokio_tungstenite::client_async_with_config(request, stream, Some(socket::config(MAX_PEER_MESSAGE)));
-    let mut socket = match tokio::time::timeout(DIAL, handshake).await {
-        Ok(Ok((socket, _))) => socket,
+    let handshake = async {
+        let stream = shared.peering.dial.secure(stream).await.map_err(|error| format!("of TLS: {error}"))?;
+        let config = Some(socket::config(MAX_PEER_MESSAGE));
+        let made = tokio_tungstenite::client_async_with_config(request, stream, config).await;
+        made.map(|(socket, _)| socket).map_err(|error| error.to_string())
+    };
+    // Boxed: what it needs is of use for a moment, and the connection stays.
+    let mut socket = match tokio::time::timeout(DIAL, Box::pin(handshake)).await {
+        Ok(Ok(socket)) => socket,
         Ok(Err(error)) => return (PeerEnd::Handshake, format!("the handshake was refused: {error}")),
         Err(_) => return (PeerEnd::Handshake, "the handshake took too long".to_owned()),
     };

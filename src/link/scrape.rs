@@ -19,7 +19,7 @@ pub(crate) async fn others(shared: &Shared) -> Vec<(ReplicaName, Option<String>)
     let view = shared.cluster.view().borrow().clone();
     let others = view.members.iter().filter(|m| m.live() && m.id != *shared.cluster.me());
     join_all(others.map(async |member| {
-        let at = At { address: &member.address, token: &shared.token };
+        let at = At { address: &member.address, peering: &shared.peering };
         let answer = match tokio::time::timeout(MOST, ask(at)).await {
             Ok(Ok(text)) => Some(text),
             Ok(Err(why)) => {

@@ -4,19 +4,13 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use tokio::io::{AsyncRead, AsyncWrite};
+use mutual::Stream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 
 use crate::metrics::{End, Gone};
-
-/// A connected byte stream: what is left of a socket after the upgrade.
-pub type Stream = Box<dyn Io>;
-
-pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// Boxed: the tasks that hand it on would each have room for it.
 pub(crate) type Socket = Pin<Box<WebSocketStream<Stream>>>;

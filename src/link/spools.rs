@@ -124,7 +124,7 @@ async fn there(shared: &Shared, of: &SpoolsOf) -> Result<SpoolsTold, String> {
     let view = shared.cluster.view().borrow().clone();
     let member = holder.as_ref().and_then(|holder| view.member(holder)).filter(|m| m.live());
     let Some(member) = member else { return Err(NO_CONNECTION.to_owned()) };
-    let at = At { address: &member.address, token: &shared.token };
+    let at = At { address: &member.address, peering: &shared.peering };
     match timeout(patience(of) + WAY * 2, relay(at, of)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(why)) => Err(format!("{}, which has its connection: {why}", member.id.name)),

@@ -5,13 +5,12 @@ use std::time::{Duration, Instant};
 
 use hyper::Method;
 use model::RestartWhen;
-use rollout::Policy;
 use rustix::process::Signal;
 use security::Keys;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::peer::{PROBE, Peers};
+use crate::peer::{AROUND, PROBE, Peers, drain_limit};
 use crate::process::find_up;
 use crate::record::{ReloadRecord, ReplicaRecord};
 use crate::table::send;
@@ -154,7 +153,7 @@ pub async fn drain(home: &Path, name: &str) -> Result<(), Error> {
     })?;
     let keys = Keys::read(&paths.master_key()).map_err(|e| Error::Refused(e.to_string()))?;
     let peers = Peers::new(paths, vec![name.to_owned()], keys);
-    let within = Policy::default().drain;
+    let within = drain_limit();
     if peers.drain(record, within).await {
         return Ok(());
     }
@@ -178,9 +177,9 @@ pub async fn drain_over_http(whom: &Whom, name: &str, force: bool) -> Result<(),
     let nothing = |value: &Value| value.as_array().is_some_and(Vec::is_empty) || value.as_u64() == Some(0);
     let asked = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC);
     post(whom, &format!("/replicas/{asked}/drain?force={force}")).await?;
-    let (began, within) = (Instant::now(), Policy::default().drain);
+    let (began, within) = (Instant::now(), drain_limit());
     let mut drains = None;
-    while began.elapsed() < within {
+    while began.elapsed() < within + AROUND {
         // the one that is asked may be the one that drains
         if let Ok(answer) = send(whom, Method::GET, "/replicas/api/json?tree=replicas[*]").await
             && let Ok(all) = serde_json::from_slice::<All>(&answer.body)

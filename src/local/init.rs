@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use security::Keys;
+use security::{KeyList, Keys};
 
 use crate::files::{private_folder, write_json, write_whole};
 use crate::home::{Paths, first_bootstrap};
@@ -19,7 +19,7 @@ pub struct Initialised {
     pub store_missing: Option<PathBuf>,
 }
 
-/// Makes the folder: the key, the identity of the controller, its first administrator, and where its database is. One that
+/// Makes the folder: the key, the one that replicas know each other by, the identity of the controller, its first administrator, and where its database is. One that
 /// is there already is left alone: other machines may have it.
 pub fn init(folder: &Path, name: &str, store: Option<&StoreUrl>) -> Result<Initialised, Error> {
     let key = folder.join("master.key");
@@ -44,8 +44,10 @@ pub fn init(folder: &Path, name: &str, store: Option<&StoreUrl>) -> Result<Initi
     if let Some(store) = store {
         write_whole(&place, &format!("{}\n", store.expose()))?;
     }
+    let refused = |error: security::KeyError| Error::Refused(error.to_string());
+    write_whole(&folder.join("peer.keys"), &KeyList::random().map_err(refused)?.expose())?;
     // The key comes last: with it, all is there.
-    let keys = Keys::random().map_err(|error| Error::Refused(error.to_string()))?;
+    let keys = Keys::random().map_err(refused)?;
     write_whole(&key, &keys.expose())?;
     let store_missing = (!place.exists()).then_some(place);
     Ok(Initialised { folder: folder.to_owned(), password: paths.admin_password(), store_missing })
@@ -65,12 +67,16 @@ mod tests {
         let mut names: Vec<_> =
             fs::read_dir(&at).unwrap().flatten().map(|e| e.file_name().into_string().unwrap()).collect();
         names.sort();
-        assert_eq!(names, ["admin-password", "admin-token", "bootstrap.json", "master.key", "store"]);
+        assert_eq!(
+            names,
+            ["admin-password", "admin-token", "bootstrap.json", "master.key", "peer.keys", "store"]
+        );
         let key = fs::read_to_string(at.join("master.key")).unwrap();
         let again = init(&at, "ci", None).unwrap_err().to_string();
         assert!(again.contains("is there already"), "{again}");
         assert_eq!(fs::read_to_string(at.join("master.key")).unwrap(), key);
         Keys::read(&at.join("master.key")).unwrap();
+        KeyList::read(&at.join("peer.keys")).unwrap();
     }
 
     #[test]

@@ -9,7 +9,8 @@
 //!   home.json        what this home is; written when all the rest is there
 //!   up.lock          held while an `up` runs
 //!   bootstrap.json   what replicas create at their start when it is missing
-//!   admin-password   first password of the administrator, until he deletes it
+//!   admin-password   first password of the administrator, until he deletes it or the setup wizard has ended
+//!   admin-name       whose admin-token is, where the setup wizard has made the first user
 //!   admin-token      API token of the administrator, until he deletes it
 //!   secrets/         master.key: all other keys are derived from it
 //!   run/             NAME.json, NAME.sock, NAME.wait.json of each replica; up.json
@@ -37,6 +38,7 @@ mod listener;
 mod peer;
 mod process;
 mod record;
+mod secrets;
 mod store_url;
 mod supervise;
 mod table;
@@ -44,6 +46,7 @@ mod up;
 mod verify;
 mod watch;
 mod whom;
+mod wizard;
 
 pub use bootstrap::{Administrator, Bootstrap, BootstrapItem, BootstrapNode, BootstrapToken};
 pub use drill::{FailoverTest, failover_history, failover_test};
@@ -53,10 +56,12 @@ pub use follow::{cancel_restart, drain, drain_over_http, reload, reload_over_htt
 pub use home::{Paths, ensure_usable};
 pub use init::{Initialised, init};
 pub use listener::{LISTEN_FD, inherited, share};
-pub use peer::begin_drain;
+pub use peer::{begin_drain, drain_limit};
 pub use record::{ReplicaRecord, ReplicaWait, UpRecord};
+pub use secrets::{FirstAdmin, Secrets};
 pub use store_url::{STORE_ENV, StoreUrl};
 pub use table::{Auth, replicas_table};
 pub use up::{Options, Say, run};
 pub use verify::{Verdict, verify_log};
 pub use whom::{Said, Whom, whom};
+pub use wizard::{initial_password, setup_done};

@@ -1,15 +1,14 @@
-//! HTTP to replicas on this machine: one short request per connection, everything limited.
+//! HTTP to replicas, most of them on this machine: one short request per connection, everything limited.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use hyper::{Method, Request, header};
-use hyper_util::rt::TokioIo;
 use model::{RolloutAsked, RolloutReport};
+use mutual::{Dial, Peering};
 use security::Keys;
 use serde_json::json;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::home::Paths;
@@ -35,6 +34,7 @@ pub(crate) struct Answer {
 }
 
 pub(crate) struct Ask<'a> {
+    pub(crate) dial: Dial,
     pub(crate) method: Method,
     /// `HOST:PORT`
     pub(crate) address: &'a str,
@@ -45,14 +45,20 @@ pub(crate) struct Ask<'a> {
     pub(crate) body: Option<String>,
 }
 
+impl<'a> Ask<'a> {
+    /// Of a replica that `up` has started: on this machine, in the clear.
+    fn of_ours(method: Method, address: &'a str, path: &'a str) -> Ask<'a> {
+        Ask { dial: Dial::Plain, method, address, path, authorization: None, body: None }
+    }
+}
+
 /// One request; `None` stands for every way in which no answer came in time.
 pub(crate) async fn ask(ask: Ask<'_>, within: Duration) -> Option<Answer> {
     timeout(within, send(ask)).await.ok().flatten()
 }
 
 async fn send(ask: Ask<'_>) -> Option<Answer> {
-    let stream = TcpStream::connect(ask.address).await.ok()?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+    let stream = ask.dial.connect(ask.address).await.ok()?;
     let mut request = Request::builder()
         .method(ask.method)
         .uri(ask.path)
@@ -65,28 +71,20 @@ async fn send(ask: Ask<'_>) -> Option<Answer> {
         request = request.header(header::CONTENT_TYPE, "application/json");
     }
     let request = request.body(Full::new(Bytes::from(ask.body.unwrap_or_default()))).ok()?;
-    let exchange = async {
-        let response = sender.send_request(request).await.ok()?;
-        let status = response.status().as_u16();
-        let text_size =
-            response.headers().get("x-text-size").and_then(|size| size.to_str().ok()?.parse().ok());
-        let error = response.headers().get("x-error").and_then(|why| Some(why.to_str().ok()?.to_owned()));
-        let more_data = response.headers().contains_key("x-more-data");
-        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.ok()?.to_bytes();
-        Some(Answer { status, text_size, error, more_data, body })
-    };
-    // the connection is driven here, so nothing is left behind when the caller goes
-    tokio::pin!(exchange);
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        answer = &mut exchange => answer,
-        _ = &mut connection => exchange.await,
-    }
+    let response = mutual::exchange(stream, request, MAX_ANSWER).await?;
+    let text = |name: &str| response.headers().get(name)?.to_str().ok();
+    Some(Answer {
+        status: response.status().as_u16(),
+        text_size: text("x-text-size").and_then(|size| size.parse().ok()),
+        error: text("x-error").map(str::to_owned),
+        more_data: response.headers().contains_key("x-more-data"),
+        body: response.into_body(),
+    })
 }
 
 /// Whether a replica answers 200 at `path` of its own address.
 pub(crate) async fn probe(record: &ReplicaRecord, path: &str) -> bool {
-    let ask_for = Ask { method: Method::GET, address: &record.peer, path, authorization: None, body: None };
+    let ask_for = Ask::of_ours(Method::GET, &record.peer, path);
     ask(ask_for, PROBE).await.is_some_and(|answer| answer.status == 200)
 }
 
@@ -94,26 +92,37 @@ pub(crate) async fn probe(record: &ReplicaRecord, path: &str) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
     Ready,
+    /// It is ready for a person who ends the setup wizard.
+    Setup,
     Draining,
     Starting,
 }
 
 pub(crate) async fn standing(record: &ReplicaRecord) -> Standing {
-    let ask_for =
-        Ask { method: Method::GET, address: &record.peer, path: "/readyz", authorization: None, body: None };
+    let ask_for = Ask::of_ours(Method::GET, &record.peer, "/readyz");
     match ask(ask_for, PROBE).await {
+        Some(answer) if answer.status == 200 && answer.body.starts_with(b"setup") => Standing::Setup,
         Some(answer) if answer.status == 200 => Standing::Ready,
         Some(answer) if answer.body.windows(8).any(|word| word == b"draining") => Standing::Draining,
         Some(_) | None => Standing::Starting,
     }
 }
 
+/// Until a replica that drains begins to hand over, and until it is heard that it is done.
+pub(crate) const AROUND: Duration = Duration::from_secs(15);
+
+/// Longest time in which a replica that a person drains hands over what it has.
+pub fn drain_limit() -> Duration {
+    rollout::Policy::default().drain
+}
+
 /// Asks the replica at the address where its peers reach it to hand over what it has, and does not wait for that.
 /// `Err` is a sentence.
-pub async fn begin_drain(address: &str, keys: &Keys) -> Result<(), String> {
-    let authorization = Some(format!("Bearer {}", keys.peer_token()));
-    let body = Some(json!({"wait": false}).to_string());
-    let ask_for = Ask { method: Method::POST, address, path: "/admin/drain", authorization, body };
+pub async fn begin_drain(address: &str, peering: &Peering) -> Result<(), String> {
+    let dial = peering.dial.clone();
+    let authorization = Some(format!("Bearer {}", peering.token));
+    let body = Some(json!({"wait": false, "within": drain_limit().as_secs()}).to_string());
+    let ask_for = Ask { dial, method: Method::POST, address, path: "/admin/drain", authorization, body };
     match ask(ask_for, TELL).await {
         Some(answer) if answer.status == 200 => Ok(()),
         Some(answer) => Err(format!("it answers with status {}", answer.status)),
@@ -157,9 +166,10 @@ impl Peers {
         futures_util::future::join_all(records.map(tell)).await;
     }
 
-    /// Asks the replica to hand over what it has; answers when it has, or when the time is over.
+    /// Asks the replica to hand over what it has within a time; answers when it has, or when that is over.
     pub(crate) async fn drain(&self, record: ReplicaRecord, within: Duration) -> bool {
-        let answer = self.post(record, "/admin/drain", "{}".to_owned(), within).await;
+        let body = json!({"within": within.as_secs()}).to_string();
+        let answer = self.post(record, "/admin/drain", body, within + AROUND).await;
         answer.is_some_and(|answer| answer.status == 200)
     }
 
@@ -183,7 +193,7 @@ impl Peers {
     ) -> Option<Answer> {
         let authorization = Some(format!("Bearer {}", self.keys.peer_token()));
         let ask_for =
-            Ask { method: Method::POST, address: &record.peer, path, authorization, body: Some(body) };
+            Ask { authorization, body: Some(body), ..Ask::of_ours(Method::POST, &record.peer, path) };
         ask(ask_for, within).await
     }
 }

@@ -75,6 +75,11 @@ impl StoreUrl {
         }
     }
 
+    /// Whether both are one database, whoever logs in there and with whatever password.
+    pub fn same_place(&self, other: &StoreUrl) -> bool {
+        self.place(Path::new("/")) == other.place(Path::new("/"))
+    }
+
     /// With its password.
     pub fn expose(&self) -> &str {
         &self.0
@@ -145,6 +150,16 @@ mod tests {
         ] {
             assert_eq!(place(url), wanted, "{url}");
         }
+    }
+
+    #[test]
+    fn a_new_password_changes_no_place() {
+        let url = |text: &str| StoreUrl::parse(text).unwrap();
+        let before = url("postgres://ci:one@db/ci");
+        assert!(before.same_place(&url("postgres://other:two@db:5432/ci?sslmode=require")));
+        assert!(!before.same_place(&url("postgres://ci:one@db/other")));
+        assert!(!before.same_place(&url("postgres://ci:one@db2/ci")));
+        assert!(!before.same_place(&url("sqlite:/ci")));
     }
 
     #[test]

@@ -23,8 +23,9 @@ use crate::watch::{Act, Phase, Seen, TICK, step};
 
 /// How long a replica may hand over what it has when it is stopped.
 const DRAIN: Duration = Duration::from_secs(30);
-/// How long a process may take to end after SIGTERM.
-const END: Duration = Duration::from_secs(30);
+/// How long a process may take to end after SIGTERM. A replica that was at a longer drain has [`DRAIN`] from then on, tells the others
+/// and leaves.
+const END: Duration = Duration::from_secs(45);
 /// Between two attempts to kill.
 const KILL_AGAIN: Duration = Duration::from_secs(1);
 
@@ -36,6 +37,9 @@ const LOG_ENVS: [&str; 2] = ["MAJORDOMO_LOG", "MAJORDOMO_LOG_FORMAT"];
 const COLLECTOR_ENVS: [&str; 2] = ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"];
 /// Read by replicas: everybody may see metrics.
 const METRICS_OPEN_ENV: &str = "MAJORDOMO_METRICS_OPEN";
+
+/// Read by replicas: a new controller shows the setup wizard.
+const SETUP_WIZARD_ENV: &str = "MAJORDOMO_SETUP_WIZARD";
 
 /// Whether this variable of `up` is not for agents.
 fn replicas_only(name: &str) -> bool {
@@ -68,6 +72,8 @@ pub(crate) enum Role {
         store: StoreUrl,
         /// Everybody may see metrics.
         metrics_open: bool,
+        /// A person makes the first user.
+        setup_wizard: bool,
     },
     Agent,
 }
@@ -88,6 +94,8 @@ pub(crate) enum What {
         found: bool,
     },
     Ready,
+    /// It serves, and waits for a person to end the setup wizard.
+    Setup,
     /// It was ready, and is not any more: somebody drains it. Or it was found, and is not ready yet.
     Unready,
     /// It has handed over all that it had.
@@ -135,7 +143,7 @@ impl Supervisor {
         let clock = SystemClock::new();
         let mut phase = Phase::new(clock.elapsed());
         // of one that was found nothing is known
-        let mut ready = if found.is_some() { None } else { Some(false) };
+        let mut known = if found.is_some() { None } else { Some(Standing::Starting) };
         let mut process = found;
         let mut until = None;
         if let Some(found) = &process {
@@ -152,7 +160,7 @@ impl Supervisor {
                     if let Some(process) = process.take() {
                         self.finish(process).await;
                     }
-                    ready = Some(false);
+                    known = Some(Standing::Starting);
                     let Some(spec) = spec else { break };
                     if *self.stop.borrow() != Stop::No {
                         break;
@@ -165,19 +173,21 @@ impl Supervisor {
                 exit = ended(&mut process) => {
                     let (next, _) = step(phase, Seen::Gone, clock.elapsed());
                     self.ended(&exit, pid, next, clock.elapsed()).await;
-                    (process, ready) = (None, Some(false));
+                    (process, known) = (None, Some(Standing::Starting));
                     Seen::Gone
                 }
                 seen = look(&self.member, &self.peers, pid, wait.unwrap_or(TICK)) => seen,
             };
             if seen == Seen::Answered {
                 let standing = self.standing(pid).await;
-                let now = Some(standing == Standing::Ready);
-                if now != ready {
-                    let drained = ready.is_none() && standing == Standing::Draining;
-                    ready = now;
+                // one that drains is not ready: more is to be known only of one that was found so
+                let now = if standing == Standing::Draining { Standing::Starting } else { standing };
+                if known != Some(now) {
+                    let drained = known.is_none() && standing == Standing::Draining;
+                    known = Some(now);
                     self.say(match standing {
                         Standing::Ready => What::Ready,
+                        Standing::Setup => What::Setup,
                         Standing::Draining if drained => What::Drained,
                         Standing::Draining | Standing::Starting => What::Unready,
                     })
@@ -236,12 +246,15 @@ impl Supervisor {
         let mut command = command(program, &member.log)?;
         command.args(arguments);
         match &member.role {
-            Role::Replica { listener, store, metrics_open } => {
+            Role::Replica { listener, store, metrics_open, setup_wizard } => {
                 let socket = listener.try_clone().map_err(failed())?;
                 command.stdin(Stdio::from(OwnedFd::from(socket)));
                 command.env(LISTEN_FD, "0").env(STORE_ENV, store.expose());
                 if *metrics_open {
                     command.env(METRICS_OPEN_ENV, "true");
+                }
+                if *setup_wizard {
+                    command.env(SETUP_WIZARD_ENV, "true");
                 }
             }
             Role::Agent => {

@@ -89,7 +89,11 @@ pub async fn replicas_table(whom: &Whom) -> Result<String, Error> {
     let answer = send(whom, Method::GET, "/replicas/api/json").await?;
     match answer.status {
         200 => draw(&answer.body, &whom.replicas, now()),
-        status => Err(Error::Refused(format!("{} answers with status {status}", whom.url))),
+        // such as that a person has to set it up first
+        status => {
+            let why = answer.error.map(|why| format!(": {}", plain(&why, 300))).unwrap_or_default();
+            Err(Error::Refused(format!("{} answers with status {status}{why}", whom.url)))
+        }
     }
 }
 
@@ -115,7 +119,8 @@ pub(crate) async fn send_within(
     let address = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
     let path = format!("/{prefix}").trim_end_matches('/').to_owned() + path;
     let authorization = Some(format!("Basic {}", BASE64_STANDARD.encode(auth.expose())));
-    let asked = Ask { method, address: &address, path: &path, authorization, body: None };
+    let asked =
+        Ask { dial: mutual::Dial::Plain, method, address: &address, path: &path, authorization, body: None };
     let answer = ask(asked, within)
         .await
         .ok_or_else(|| Error::Refused(format!("nobody answers at {url}; is `majordomo up` running?")))?;

@@ -36,6 +36,8 @@ pub struct Options {
     pub example: bool,
     /// Replicas show their metrics to everybody.
     pub metrics_open: bool,
+    /// The first user of a new controller is made by a person, in the setup wizard; the file may want that, too.
+    pub setup_wizard: bool,
     /// What replicas and agents run.
     pub program: PathBuf,
 }
@@ -82,7 +84,13 @@ pub(crate) struct Urls {
 /// What the file says, with the options over it.
 pub(crate) fn plan(options: &Options, say: &Say) -> Result<(LocalPlan, Wanted), Error> {
     let rollout = LocalRollout::default();
-    let default = LocalPlan { name: String::new(), replicas: 3, store: LocalStore::Sqlite, rollout };
+    let default = LocalPlan {
+        name: String::new(),
+        replicas: 3,
+        store: LocalStore::Sqlite,
+        rollout,
+        setup_wizard: false,
+    };
     let (mut plan, name, place) = match &options.file {
         None => (default, None, String::new()),
         Some(file) => {
@@ -103,6 +111,7 @@ pub(crate) fn plan(options: &Options, say: &Say) -> Result<(LocalPlan, Wanted), 
              {MAX_REPLICAS}, or stop a controller that runs with Ctrl-C"
         )));
     }
+    plan.setup_wizard |= options.setup_wizard;
     plan.replicas = options.replicas.unwrap_or(plan.replicas);
     if !(1..=MAX_REPLICAS).contains(&plan.replicas) {
         let n = plan.replicas;

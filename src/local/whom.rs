@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
+use crate::home::ADMIN;
 use crate::table::Auth;
-use crate::{Error, Paths, UpRecord, files};
+use crate::{Error, Paths, UpRecord, files, wizard};
 
 /// What the user has said; `None` where nothing was.
 #[derive(Debug, Clone, Copy, Default)]
@@ -59,7 +60,8 @@ pub fn whom(said: Said<'_>, default_home: &Path) -> Result<Whom, Error> {
     // the password may have been changed since
     let token = files::read_given(&paths.admin_token())?.map(|token| token.trim().to_owned());
     let secret = token.map_or_else(|| text(&paths.admin_password(), "use --auth"), Ok)?;
-    Ok(Whom { url, auth: Auth::parse(&format!("admin:{secret}"))?, replicas })
+    let admin = wizard::admin_name(&paths)?.unwrap_or_else(|| ADMIN.to_owned());
+    Ok(Whom { url, auth: Auth::parse(&format!("{admin}:{secret}"))?, replicas })
 }
 
 fn text(file: &Path, what: &str) -> Result<String, Error> {
@@ -109,6 +111,10 @@ mod tests {
         // a token outlives a changed password
         std::fs::write(home.path().join("admin-token"), "11abc\n").unwrap();
         assert_eq!(whom(said("http://127.0.0.1:8080"), home.path()).unwrap().auth.expose(), "admin:11abc");
+        // of the user whom the setup wizard has made
+        std::fs::write(home.path().join("admin-name"), "ann\n").unwrap();
+        assert_eq!(whom(said("http://127.0.0.1:8080"), home.path()).unwrap().auth.expose(), "ann:11abc");
+        std::fs::remove_file(home.path().join("admin-name")).unwrap();
         std::fs::remove_file(home.path().join("admin-token")).unwrap();
         // both named: it is wanted
         let both = Said { home: Some(home.path()), ..said("http://ci.example/") };

@@ -7,6 +7,7 @@ mod freestyle;
 mod job;
 pub mod level;
 mod names;
+pub mod overview;
 mod text;
 mod time;
 

@@ -14,7 +14,7 @@ words! {
         StoreDurable,
         /// users and agents can reach the controller.
         Exposed,
-        /// replicas are being replaced, or are to be.
+        /// replicas start for the first time, are being replaced, or are to be.
         Progressing,
         /// the last revision was given up, and the one before runs.
         RolledBack,
@@ -51,6 +51,8 @@ words! {
         CredentialsRefused,
         /// it belongs to another controller.
         DatabaseTaken,
+        /// the node of the PostgreSQL that the operator has made does not answer.
+        NodeLost,
         /// its volume is being made larger.
         StorageGrowing,
         /// its storage class can't make volumes larger.
@@ -80,6 +82,10 @@ words! {
 
         /// all replicas run what is wanted.
         Settled,
+        /// replicas start for the first time.
+        FirstStart,
+        /// nothing can be started while something is missing: ConfigurationValid or StoreReady says what.
+        Blocked,
         /// replicas are being replaced.
         Rolling,
         /// it waits until nothing runs.
@@ -114,12 +120,18 @@ words! {
         ConfigMapMissing,
         /// there is no such storage class.
         StorageClassMissing,
+        /// there is no such volume claim.
+        ClaimMissing,
         /// one node only can mount the volume, and there are several replicas.
         VolumeNotShared,
         /// the annotation majordomo.dev/restartedAt holds no time.
         RestartedAtInvalid,
+        /// trustedProxies holds what is no address and no network.
+        TrustedProxiesInvalid,
         /// the configuration as code is wrong.
         ConfigurationRefused,
+        /// an older controller has objects of the names that this one's would have.
+        NameTaken,
         /// Kubernetes refuses an object as podTemplate or another field makes it.
         ObjectRefused,
         /// this version of the operator can't honour a field.
@@ -144,6 +156,7 @@ impl ConditionType {
                 StoreUnreachable,
                 CredentialsRefused,
                 DatabaseTaken,
+                NodeLost,
                 SecretMissing,
                 StorageClassMissing,
                 StorageGrowing,
@@ -164,6 +177,8 @@ impl ConditionType {
             ],
             ConditionType::Progressing => &[
                 Settled,
+                FirstStart,
+                Blocked,
                 Rolling,
                 WaitingForIdle,
                 WaitingForWindow,
@@ -172,6 +187,10 @@ impl ConditionType {
                 Halted,
                 Unschedulable,
                 ImageRefused,
+                ImageUnfit,
+                ReplicaEnds,
+                ObjectRefused,
+                Deleting,
             ],
             ConditionType::RolledBack => {
                 &[NothingFailed, NotReadyInTime, ReplicaEnds, ImageRefused, ImageUnfit, ObjectRefused]
@@ -181,13 +200,35 @@ impl ConditionType {
                 SecretMissing,
                 ConfigMapMissing,
                 StorageClassMissing,
+                ClaimMissing,
                 VolumeNotShared,
                 RestartedAtInvalid,
+                TrustedProxiesInvalid,
                 ConfigurationRefused,
+                NameTaken,
                 ObjectRefused,
                 NotSupported,
             ],
             ConditionType::PluginsLoaded => &[NoPlugins, NoRuntime],
+        }
+    }
+
+    /// How it may be for months while nobody has to do anything, the usual one first.
+    pub fn at_rest(self) -> &'static [(&'static str, Reason)] {
+        match self {
+            ConditionType::Ready => &[("True", Reason::AllReady), ("False", Reason::Stopped)],
+            ConditionType::StoreReady => &[("True", Reason::StoreAnswers)],
+            ConditionType::StoreDurable => &[
+                ("True", Reason::Replicated),
+                ("False", Reason::AsynchronousReplicas),
+                ("False", Reason::SingleCopy),
+                ("Unknown", Reason::ReplicationUnknown),
+            ],
+            ConditionType::Exposed => &[("True", Reason::AddressAssigned), ("Unknown", Reason::NotAsked)],
+            ConditionType::Progressing => &[("False", Reason::Settled)],
+            ConditionType::RolledBack => &[("False", Reason::NothingFailed)],
+            ConditionType::ConfigurationValid => &[("True", Reason::Valid)],
+            ConditionType::PluginsLoaded => &[("True", Reason::NoPlugins)],
         }
     }
 }
@@ -195,6 +236,54 @@ impl ConditionType {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/conditions.md");
+    const BEGIN: &str = "<!-- conditions: written by src/resource/condition.rs -->\n";
+    const END: &str = "<!-- end -->";
+
+    fn tables() -> String {
+        let mut text = "| condition | what is so while it is True | at rest |\n|---|---|---|\n".to_owned();
+        for of in ConditionType::ALL {
+            let rest: Vec<_> =
+                of.at_rest().iter().map(|(status, reason)| format!("{status} ({reason})")).collect();
+            let rest = rest.join(", ");
+            text.push_str(&format!("| `{of}` | {} | {rest} |\n", of.meaning().trim_end_matches('.')));
+        }
+        for of in ConditionType::ALL {
+            text.push_str(&format!("\n### {of}\n\n| reason | meaning |\n|---|---|\n"));
+            for reason in of.reasons() {
+                text.push_str(&format!("| `{reason}` | {} |\n", reason.meaning().trim_end_matches('.')));
+            }
+        }
+        text
+    }
+
+    #[test]
+    fn every_condition_is_documented_as_it_is_told() {
+        let text = std::fs::read_to_string(FILE).unwrap();
+        let (before, rest) = text.split_once(BEGIN).unwrap();
+        let (documented, after) = rest.split_once(END).unwrap();
+        if std::env::var_os("MAJORDOMO_BLESS").is_some() {
+            std::fs::write(FILE, format!("{before}{BEGIN}{}{END}{after}", tables())).unwrap();
+        } else {
+            assert_eq!(
+                documented,
+                tables(),
+                "docs/conditions.md is out of date; MAJORDOMO_BLESS=1 writes it"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_said_at_rest_is_a_reason_of_the_condition() {
+        for of in ConditionType::ALL {
+            assert!(!of.at_rest().is_empty(), "{of}");
+            for (status, reason) in of.at_rest() {
+                assert!(of.reasons().contains(reason), "{of}: {reason}");
+                assert!(["True", "False", "Unknown"].contains(status), "{of}: {status}");
+            }
+        }
+    }
 
     #[test]
     fn each_reason_belongs_to_a_condition_and_no_condition_has_one_twice() {

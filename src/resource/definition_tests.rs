@@ -254,16 +254,69 @@ fn defaults_are_what_they_are_without_the_definition() {
     assert_eq!((rollout.bake, rollout.paused), (minutes(10), Some(false)));
 }
 
+/// Files of a folder whose names begin and end so, with what is in them.
+fn files(folder: &str, begin: &str) -> Vec<(String, String)> {
+    let names =
+        fs::read_dir(root(folder)).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.filter(|name| name.starts_with(begin) && name.ends_with(".yaml")).collect();
+    names.sort_unstable();
+    let read = |name: &String| fs::read_to_string(root(folder).join(name)).unwrap();
+    names.into_iter().map(|name| (name.clone(), read(&name))).collect()
+}
+
 #[test]
-fn examples_are_taken_here_and_there() {
+fn examples_and_what_the_chart_makes_are_taken_here_and_there() {
     let schema = openapi();
-    for (name, replicas, warned) in [("acme", 3, false), ("production", 3, true)] {
-        let text = fs::read_to_string(root(&format!("examples/{name}.yaml"))).unwrap();
-        let controller = HAController::parse(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!((controller.spec.replicas, controller.metadata.name.as_deref()), (replicas, Some("acme")));
-        assert_eq!(!local_plan(&controller).1.is_empty(), warned, "{name}");
-        let document: Value = serde_saphyr::from_str(&text).unwrap();
+    let (examples, made) = (files("examples", ""), files("tests/charts/snapshots", "controller-"));
+    assert!(examples.len() >= 6 && made.len() >= 2, "{} examples, {} made", examples.len(), made.len());
+    for (name, text) in examples.iter().chain(&made) {
+        let controller = HAController::parse(text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(controller.metadata.name.as_deref(), Some("acme"), "{name}");
+        let document: Value = serde_saphyr::from_str(text).unwrap();
         assert_eq!(told(&schema, &document, None), Vec::<String>::new(), "{name}");
+    }
+    let warnings = |wanted: &str| {
+        let (_, text) = examples.iter().find(|(name, _)| name == wanted).unwrap();
+        local_plan(&HAController::parse(text).unwrap()).1.len()
+    };
+    assert_eq!(warnings("acme.yaml"), 0, "the least that there is must do on one machine, too");
+    assert!(warnings("production.yaml") > 0);
+}
+
+/// The commands in the comment above an example.
+fn commands(example: &str) -> Vec<String> {
+    let text = fs::read_to_string(root("examples").join(example)).unwrap();
+    let comment = text.lines().map_while(|line| line.strip_prefix('#'));
+    comment.filter_map(|line| line.strip_prefix("   ")).map(str::to_owned).collect()
+}
+
+#[test]
+fn who_does_what_an_example_says_has_all_that_it_names() {
+    let commands_of = commands("production.yaml");
+    for made in [
+        "kubectl create namespace ci",
+        "kubectl create priorityclass important ",
+        "kubectl -n ci create secret docker-registry registry ",
+        "kubectl -n ci create secret generic acme-db --from-literal=url=",
+        "kubectl -n ci create secret generic acme-s3 --from-literal=access-key-id=ID --from-literal=secret-access-key=",
+        "kubectl -n ci create configmap acme-configuration ",
+        "kubectl -n ci create secret generic acme-credentials ",
+    ] {
+        assert!(commands_of.iter().any(|command| command.starts_with(made)), "{made}: {commands_of:#?}");
+    }
+    assert_eq!(commands_of.last().unwrap(), "kubectl apply -f examples/production.yaml");
+    let document = fs::read_to_string(root("examples/production.yaml")).unwrap();
+    let (_, document) = document.split_once("apiVersion:").unwrap();
+    let names =
+        document.lines().filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix("name: "));
+    for name in names.filter(|name| *name != "acme") {
+        assert!(commands_of.iter().any(|command| command.contains(&format!(" {name} "))), "{name}");
+    }
+    // the database of this one is made, and has a ServiceAccount of its own
+    let openshift = commands("openshift.yaml");
+    for account in ["acme", "acme-postgres"] {
+        let given = format!("--serviceaccount={account} ");
+        assert!(openshift.iter().any(|command| command.contains(&given)), "{given}: {openshift:#?}");
     }
 }
 
@@ -281,10 +334,10 @@ fn a_status_is_read_as_it_was_written_and_what_is_newer_is_passed_over() {
         "selector": "majordomo.dev/controller=acme",
         "url": "https://ci.example.com/",
         "revision": "7",
-        "startup": { "holder": "acme-2", "since": "2026-11-26T10:00:00Z" },
+        "startup": { "holder": "acme-2", "since": "2026-11-26T10:00:00.000000Z" },
         "members": [{
             "ordinal": 2, "pod": "acme-2", "state": "Starting", "revision": "7", "builds": 0, "agents": 0,
-            "since": "2026-11-26T10:00:00Z", "message": "it has the startup lock",
+            "since": "2026-11-26T10:00:00.000000Z", "message": "it has the startup lock",
         }],
         "rollout": {
             "phase": "Rolling", "good": "6", "wanted": "7", "message": "acme-2 starts",

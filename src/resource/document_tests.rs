@@ -28,7 +28,7 @@ spec:
   rollout: {when: Window, window: {from: "22:00", to: "04:00"}, drainTimeout: 5m, bake: 1h30m, paused: false}
   resources: {requests: {cpu: 1}}
   podTemplate: {spec: {nodeSelector: {a: b}}}
-  security: {adminSecretRef: {name: s}}
+  security: {adminSecretRef: {name: s}, setupWizard: true}
   monitoring: {enabled: true}
   networkPolicy: {enabled: true}
 status: {phase: Ready}
@@ -59,7 +59,8 @@ fn all_known_fields_are_read() {
         ready_timeout: None,
         bake: Some(Duration::from_secs(5_400)),
     };
-    assert_eq!(plan, LocalPlan { name: "acme".to_owned(), replicas: 5, store, rollout });
+    let wanted = LocalPlan { name: "acme".to_owned(), replicas: 5, store, rollout, setup_wizard: true };
+    assert_eq!(plan, wanted);
     let fields: Vec<_> = warnings.iter().map(|w| w.field).collect();
     assert_eq!(
         fields,
@@ -73,7 +74,7 @@ fn all_known_fields_are_read() {
             "spec.rollout.when",
             "spec.resources",
             "spec.podTemplate",
-            "spec.security",
+            "spec.security.adminSecretRef",
             "spec.monitoring",
             "spec.networkPolicy"
         ]
@@ -91,7 +92,8 @@ fn a_minimal_resource_has_the_defaults() {
             name: "a".to_owned(),
             replicas: 3,
             store: LocalStore::Sqlite,
-            rollout: LocalRollout::default()
+            rollout: LocalRollout::default(),
+            setup_wizard: false
         }
     );
     assert!(warnings.is_empty());

@@ -112,7 +112,7 @@ words! {
 pub struct Monitoring {
     /// A ServiceMonitor is made, if the cluster knows such objects.
     pub enabled: bool,
-    /// How often each replica is asked. Such as 15s, 1m.
+    /// How often each replica is asked, more than 0. Such as 15s, 1m.
     pub interval: Span,
     /// Labels of the ServiceMonitor, by which a Prometheus may choose it; at most 64.
     #[schemars(extend("maxProperties" = 64))]

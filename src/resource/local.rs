@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{HAController, Objects, Postgres, Rollout, Spec, Store};
+use crate::{HAController, Objects, Postgres, Rollout, Security, Spec, Store};
 
 /// What `majordomo up` starts.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +13,8 @@ pub struct LocalPlan {
     pub replicas: u32,
     pub store: LocalStore,
     pub rollout: LocalRollout,
+    /// The first user is made by a person, in the setup wizard.
+    pub setup_wizard: bool,
 }
 
 /// How replicas are replaced. What is not set is as usual.
@@ -93,6 +95,7 @@ pub fn local_plan(controller: &HAController) -> (LocalPlan, Vec<Warning>) {
         security,
         monitoring,
         network_policy,
+        trusted_proxies,
     } = spec;
     warn(image.is_some(), "spec.image", "replicas run the program that runs `up`");
     warn(image_pull_policy.is_some(), "spec.imagePullPolicy", KUBERNETES);
@@ -108,10 +111,24 @@ pub fn local_plan(controller: &HAController) -> (LocalPlan, Vec<Warning>) {
     let rollout = plan_rollout(rollout.as_ref(), &mut warn);
     warn(resources.is_some(), "spec.resources", KUBERNETES);
     warn(pod_template.is_some(), "spec.podTemplate", KUBERNETES);
-    warn(security.is_some(), "spec.security", LATER);
+    let setup_wizard = plan_security(security.as_ref(), &mut warn);
     warn(monitoring.is_some(), "spec.monitoring", "it counts on Kubernetes only; every replica has /metrics");
     warn(network_policy.is_some(), "spec.networkPolicy", KUBERNETES);
-    (LocalPlan { name: name.clone().unwrap_or_default(), replicas: *replicas, store, rollout }, warnings)
+    warn(trusted_proxies.is_some(), "spec.trustedProxies", KUBERNETES);
+    let name = name.clone().unwrap_or_default();
+    (LocalPlan { name, replicas: *replicas, store, rollout, setup_wizard }, warnings)
+}
+
+/// Whether there is to be the setup wizard.
+fn plan_security(
+    security: Option<&Security>,
+    warn: &mut impl FnMut(bool, &'static str, &'static str),
+) -> bool {
+    const NO_SECRETS: &str = "there are no Kubernetes Secrets here; keys and passwords are made in the home";
+    let Some(Security { admin_secret_ref, keys_secret_ref, setup_wizard }) = security else { return false };
+    warn(admin_secret_ref.is_some(), "spec.security.adminSecretRef", NO_SECRETS);
+    warn(keys_secret_ref.is_some(), "spec.security.keysSecretRef", NO_SECRETS);
+    *setup_wizard == Some(true)
 }
 
 fn plan_store(store: Option<&Store>, warn: &mut impl FnMut(bool, &'static str, &'static str)) -> LocalStore {

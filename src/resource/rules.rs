@@ -3,6 +3,7 @@
 
 use crate::spec::{MAX_NAME, Spec, When};
 use crate::store::{Objects, Postgres, Store};
+use crate::text::Span;
 
 /// One rule.
 pub(crate) struct Rule {
@@ -20,12 +21,16 @@ type Holds = Box<dyn Fn(&Spec) -> bool>;
 const STORES: [&str; 4] = ["postgres", "builtin", "sqlite", "cloudNativePG"];
 const POSTGRES: [&str; 2] = ["secretRef", "url"];
 const OBJECTS: [&str; 5] = ["store", "s3", "gcs", "azure", "volume"];
+const FRONTS: [&str; 3] = ["ingress", "gateway", "route"];
 
 pub(crate) fn rules() -> Vec<Rule> {
     let mut rules = Vec::new();
+    rules.push(one_at_most("spec", &FRONTS, fronts));
     rules.extend(one_of("spec.store", &STORES, stores));
     rules.extend(one_of("spec.store.postgres", &POSTGRES, addresses));
     rules.extend(one_of("spec.objects", &OBJECTS, objects));
+    rules.push(not_zero("spec.rollout.readyTimeout", "5m", |spec| spec.rollout.as_ref()?.ready_timeout));
+    rules.push(not_zero("spec.monitoring.interval", "30s", |spec| Some(spec.monitoring.as_ref()?.interval)));
     rules.push(Rule {
         at: "spec.rollout",
         sentence: "a window is needed with `when: Window`, and may be given only then".to_owned(),
@@ -43,12 +48,30 @@ pub(crate) fn rules() -> Vec<Rule> {
             window.is_none_or(|window| window.from != window.to)
         })),
     });
+    rules.push(Rule {
+        at: "spec.store.cloudNativePG",
+        sentence:
+            "storage.claimName can't be given: each server has a volume of its own, which CloudNativePG makes"
+                .to_owned(),
+        cel: "!has(self.storage) || !has(self.storage.claimName)".to_owned(),
+        holds: Some(Box::new(|spec| {
+            let given = spec.store.as_ref().and_then(|store| store.cloud_native_pg.as_ref());
+            given.and_then(|given| given.storage.as_ref()).is_none_or(|storage| storage.claim_name.is_none())
+        })),
+    });
     rules.extend(of_clusters());
     rules
 }
 
+const OTHER_VOLUME: &str = "an edit can't name another claimName, because all state is on the volume before; make another HAController";
+
 /// What is right on one machine, or can't be seen there.
 fn of_clusters() -> Vec<Rule> {
+    let kept = |field: &str| {
+        format!(
+            "has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})"
+        )
+    };
     let same = STORES.map(|name| format!("has(self.{name}) == has(oldSelf.{name})")).join(" && ");
     let rule = |at, sentence: &str, cel: &str| Rule {
         at,
@@ -68,6 +91,13 @@ fn of_clusters() -> Vec<Rule> {
             "an edit can't exchange the store, because all state is in the one before; make another HAController",
             &same,
         ),
+        rule("spec.store.builtin.storage", OTHER_VOLUME, &kept("claimName")),
+        rule("spec.store.sqlite.storage", OTHER_VOLUME, &kept("claimName")),
+        rule(
+            "spec.store.cloudNativePG",
+            "an edit can't name another cluster, because all state is in the one before; make another HAController",
+            &kept("cluster"),
+        ),
         // the parser has a sentence of its own, with the name in it; one machine needs no Service, whose names begin with a letter
         rule(
             "",
@@ -83,22 +113,40 @@ fn of_clusters() -> Vec<Rule> {
 
 /// Exactly one of the fields; one rule for none, one for several.
 fn one_of(at: &'static str, names: &[&str], given: fn(&Spec) -> usize) -> [Rule; 2] {
-    let has: Vec<_> = names.iter().map(|name| format!("has(self.{name})")).collect();
-    let names = names.join(", ");
-    [
-        Rule {
-            at,
-            sentence: format!("one of {names} is needed"),
-            cel: has.join(" || "),
-            holds: Some(Box::new(move |spec| given(spec) >= 1)),
-        },
-        Rule {
-            at,
-            sentence: format!("only one of {names} may be given"),
-            cel: format!("[{}].filter(given, given).size() <= 1", has.join(", ")),
-            holds: Some(Box::new(move |spec| given(spec) <= 1)),
-        },
-    ]
+    let none = Rule {
+        at,
+        sentence: format!("one of {} is needed", names.join(", ")),
+        cel: has(names).join(" || "),
+        holds: Some(Box::new(move |spec| given(spec) >= 1)),
+    };
+    [none, one_at_most(at, names, given)]
+}
+
+fn one_at_most(at: &'static str, names: &[&str], given: fn(&Spec) -> usize) -> Rule {
+    Rule {
+        at,
+        sentence: format!("only one of {} may be given", names.join(", ")),
+        cel: format!("[{}].filter(given, given).size() <= 1", has(names).join(", ")),
+        holds: Some(Box::new(move |spec| given(spec) <= 1)),
+    }
+}
+
+fn has(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| format!("has(self.{name})")).collect()
+}
+
+/// A length of time without which nothing would ever be in time. In CEL: there is another digit than 0 in it.
+fn not_zero(at: &'static str, like: &str, given: fn(&Spec) -> Option<Span>) -> Rule {
+    Rule {
+        at,
+        sentence: format!("it must be more than 0, like {like}"),
+        cel: "self.matches('[1-9]')".to_owned(),
+        holds: Some(Box::new(move |spec| given(spec).is_none_or(|span| !span.0.is_zero()))),
+    }
+}
+
+fn fronts(spec: &Spec) -> usize {
+    count(&[spec.ingress.is_some(), spec.gateway.is_some(), spec.route.is_some()])
 }
 
 /// How many are given of `spec.store`; 1 where nothing is asked for at all.

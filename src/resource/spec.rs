@@ -67,7 +67,8 @@ pub struct Spec {
     #[schemars(extend("default" = { "builtin": {} }))]
     pub store: Option<Store>,
     /// Where artifacts, stashes and archived logs are kept: exactly one of store, s3, gcs, azure, volume. Without it: in the
-    /// store.
+    /// store. It can be changed while nothing is kept and no replica runs (replicas: 0): replicas that are given another
+    /// place later do not start, and the rollout goes back.
     #[schemars(extend("default" = { "store": {} }))]
     pub objects: Option<Objects>,
     /// The configuration of the controller as YAML. All parts are joined and checked as a whole; one that is wrong changes
@@ -79,7 +80,7 @@ pub struct Spec {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
     )]
     pub plugins: Option<Vec<Plugin>>,
-    /// An Ingress in front of the controller.
+    /// An Ingress in front of the controller. Only one of ingress, gateway, route may be given.
     pub ingress: Option<Ingress>,
     /// An HTTPRoute of the Gateway API in front of the controller.
     pub gateway: Option<Gateway>,
@@ -91,12 +92,12 @@ pub struct Spec {
     /// How replicas are replaced when what they run changes.
     #[schemars(extend("default" = {}))]
     pub rollout: Option<Rollout>,
-    /// What each replica asks for and may use of processor and memory, as in any container. Without it: no request and no
-    /// limit. A change rolls.
+    /// What each replica asks for and may use of processor and memory, as in any container. Without it: requests of 100m
+    /// and 256Mi, and no limit, unless podTemplate says another. A change rolls.
     pub resources: Option<ResourceRequirements>,
     /// What is laid over the pods of the replicas. A change rolls.
     pub pod_template: Option<PodTemplate>,
-    /// Secrets that the operator is to take instead of those that it makes.
+    /// Who the first administrator is, and secrets that the operator is to take instead of those that it makes.
     pub security: Option<Security>,
     /// How Prometheus finds the replicas.
     #[schemars(extend("default" = {}))]
@@ -104,6 +105,12 @@ pub struct Spec {
     /// Who may connect to the replicas.
     #[schemars(extend("default" = {}))]
     pub network_policy: Option<NetworkPolicy>,
+    /// Reverse proxies in front of the replicas, such as the pods of an ingress controller: addresses and networks like
+    /// 10.0.0.0/8, at most 32. What they say of their clients in X-Forwarded-For is believed, so name none in which others
+    /// are, too. Without it: none but those in the replica's own pod, and all who come through a proxy have its address.
+    /// A change rolls.
+    #[schemars(length(max = 32), inner(length(min = 1, max = 64)), extend("x-kubernetes-list-type" = "set"))]
+    pub trusted_proxies: Option<Vec<String>>,
 }
 
 /// A number within its bounds, or a sentence: what a type can't hold would be told in the words of the type.
@@ -171,6 +178,7 @@ impl Default for Spec {
             security: None,
             monitoring: None,
             network_policy: None,
+            trusted_proxies: None,
         }
     }
 }
@@ -250,15 +258,18 @@ pub struct Rollout {
     pub when: Option<When>,
     /// When a rollout may begin, with `when: Window`, and only then.
     pub window: Option<Window>,
-    /// Longest time in which a replica hands over what it does; it is replaced then all the same, and builds go on. Such as
-    /// 90s, 5m, 1h30m.
+    /// Longest time in which a replica hands over what it does in a rollout; it is replaced then all the same, and builds go
+    /// on. After 24 hours it hands over no more. With 0s nobody waits for it. A replica whose pod is evicted or deleted, or
+    /// whose node is drained, has 30 seconds for it, whatever is said here, and so has one that no other could take over from.
+    /// Such as 90s, 5m, 1h30m.
     #[schemars(extend("default" = "5m"))]
     pub drain_timeout: Option<Span>,
-    /// Longest time in which a replica of a new revision becomes ready; the revision is given up then. Such as 90s, 5m.
+    /// Longest time in which a replica of a new revision becomes ready, more than 0; the revision is given up then. Such as 90s,
+    /// 5m.
     #[schemars(extend("default" = "5m"))]
     pub ready_timeout: Option<Span>,
     /// How long a new version runs before it may write what the version before can't read; until then it can be gone back to.
-    /// Such as 10m, 1h, 7d.
+    /// With 0s it may at once. Such as 10m, 1h, 7d.
     #[schemars(extend("default" = "10m"))]
     pub bake: Option<Span>,
     /// Nothing is replaced while this is true; a replica that is being replaced is finished first.
@@ -339,15 +350,20 @@ pub struct PodMetadata {
     pub annotations: Option<BTreeMap<String, String>>,
 }
 
-/// Secrets that the operator is to take instead of those that it makes.
+/// Who the first administrator is, and secrets that the operator is to take instead of those that it makes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Security {
     /// The first administrator: a Secret with the keys username and password, read once, at the first start. Without it: one
-    /// called NAME-admin is made, with a password by chance.
+    /// called NAME-admin is made, with a password by chance. With setupWizard only the password counts, which unlocks the wizard.
     pub admin_secret_ref: Option<Named>,
-    /// The keys of the controller, which encrypt its secrets and sign the certificates of its replicas: a Secret with the key
-    /// master.key, as `majordomo init` writes it. Without it: one called NAME-keys is made. Whoever has it has the controller;
-    /// without it nobody can read the controller's secrets.
+    /// The keys of the controller, which encrypt its secrets and sign the certificates of its replicas: a Secret with the keys
+    /// agent.key, encryption.keys and peer.keys, each with 64 hexadecimal digits a line. Without it: one called NAME-keys is made.
+    /// Whoever has it has the controller; without it nobody can read the controller's secrets. It stays when this object is
+    /// removed.
     pub keys_secret_ref: Option<Named>,
+    /// The first administrator is made by a person: the first replica of a new controller shows a setup wizard, which asks for
+    /// the password in NAME-admin (or in what adminSecretRef names) and then for the user, and the others start when it has
+    /// ended. Nothing comes of it once there are users. A change rolls.
+    pub setup_wizard: Option<bool>,
 }

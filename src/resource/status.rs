@@ -1,6 +1,6 @@
 //! How a controller is, as the operator writes it. What a newer operator has written besides is passed over.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -86,7 +86,7 @@ pub struct Startup {
     #[schemars(length(max = 253))]
     pub holder: String,
     /// Since when it has the lock.
-    pub since: Time,
+    pub since: MicroTime,
 }
 
 /// One replica.
@@ -108,9 +108,9 @@ pub struct Member {
     /// Agents that are connected to it.
     #[serde(default)]
     pub agents: i32,
-    /// Since when it is in this state.
+    /// Since when it is in this state. Fine enough to tell who started first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since: Option<Time>,
+    pub since: Option<MicroTime>,
     /// Why it is not ready, for people; empty when it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
@@ -124,7 +124,7 @@ words! {
         Pending,
         /// it waits for the startup lock, or for the store.
         Waiting,
-        /// it has the startup lock and starts.
+        /// it has the startup lock and starts, or has started and its kubelet has not found that out yet.
         Starting,
         /// it serves, and waits for a user to end the setup wizard.
         Setup,
@@ -240,7 +240,7 @@ words! {
         Annotation,
         /// an administrator has asked the controller for it.
         Asked,
-        /// `kubectl majordomo rollout undo`.
+        /// an earlier revision is wanted again, as `kubectl majordomo rollout undo` asks for it.
         Undone,
     }
 }

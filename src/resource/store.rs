@@ -54,7 +54,8 @@ pub struct Builtin {
     /// The volume with the database.
     #[schemars(extend("default" = {}))]
     pub storage: Option<Storage>,
-    /// What it asks for and may use of processor and memory. Without it: no request and no limit.
+    /// What it asks for and may use of processor and memory. Without it: requests of 100m and 256Mi,
+    /// and no limit.
     pub resources: Option<ResourceRequirements>,
 }
 
@@ -71,7 +72,7 @@ pub struct Sqlite {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct CloudNativePg {
-    /// Name of the Cluster. Without it: NAME-db.
+    /// Name of the Cluster. Without it: NAME-db. An edit can't name another one.
     #[schemars(length(min = 1, max = 63))]
     pub cluster: Option<String>,
     /// Its PostgreSQL servers, 1 to 9; with 3, one may be lost and no committed transaction with it.
@@ -101,7 +102,8 @@ pub struct Storage {
     /// Its StorageClass. Without it: the default one of the cluster. Read when the volume is made.
     #[schemars(length(min = 1, max = 253))]
     pub class_name: Option<String>,
-    /// A PersistentVolumeClaim that is there already; size and className mean nothing then.
+    /// A PersistentVolumeClaim that is there already; size and className mean nothing then. An edit can't name another one for a
+    /// database.
     #[schemars(length(min = 1, max = 253))]
     pub claim_name: Option<String>,
 }

@@ -56,6 +56,27 @@ pub struct Policy {
     pub ready: Duration,
     /// What waits to be idle goes on after this.
     pub idle: Duration,
+    pub order: Order,
+    pub hold: Option<Hold>,
+}
+
+/// Which slot is taken next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// One that does not serve first: that costs nobody anything.
+    IdleFirst,
+    /// As they are listed, because whoever starts replicas can't do it otherwise. A slot that does not serve and is broken is
+    /// no reason to wait then, or what mends it would never reach it.
+    Listed,
+}
+
+/// Why nothing begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// Somebody has said so. The slot at work is finished.
+    Paused,
+    /// It is not the time for it. A rollout that has begun goes on.
+    Closed,
 }
 
 impl Default for Policy {
@@ -65,6 +86,8 @@ impl Default for Policy {
             drain: Duration::from_secs(5 * 60),
             ready: Duration::from_secs(5 * 60),
             idle: Duration::from_secs(24 * 60 * 60),
+            order: Order::IdleFirst,
+            hold: None,
         }
     }
 }
@@ -160,12 +183,12 @@ impl Rollout {
     /// Whether it has not begun and must wait until no act is in flight. One that took the place of another one half-way goes
     /// on at once: no slots are left with different programs for a day.
     fn waits(&self, observed: &Observed<'_>, policy: &Policy) -> bool {
+        if self.failed.is_some() || self.begun(observed) {
+            return false;
+        }
         let over = observed.now.saturating_sub(self.asked) >= policy.idle;
-        self.failed.is_none()
-            && policy.when == RestartWhen::Idle
-            && !self.begun(observed)
-            && !over
-            && observed.busy.is_none_or(|busy| busy > 0)
+        let busy = policy.when == RestartWhen::Idle && !over && observed.busy.is_none_or(|busy| busy > 0);
+        busy || policy.hold == Some(Hold::Closed)
     }
 
     /// Of a slot that is away it is only known what it is to run.
@@ -225,21 +248,40 @@ fn next(rollout: Rollout, observed: &Observed<'_>, policy: &Policy) -> (Rollout,
         let slots = observed.slots.iter().enumerate();
         slots.filter(|(_, slot)| slot.revision != *rollout.target())
     };
-    // One that does not serve is taken first: that costs nobody anything.
-    let idle = outdated().find(|(_, slot)| matches!(slot.state, State::Starting | State::Drained));
-    let Some((ordinal, slot)) = idle.or_else(|| outdated().next()) else {
+    let idle = || outdated().find(|(_, slot)| matches!(slot.state, State::Starting | State::Drained));
+    let first = match policy.order {
+        Order::IdleFirst => idle().or_else(|| outdated().next()),
+        Order::Listed => outdated().next(),
+    };
+    let Some((ordinal, slot)) = first else {
         let all = observed.slots.iter().all(|slot| slot.state == State::Ready);
-        let good = if all { rollout.target().clone() } else { rollout.good.clone() };
+        // with no slots at all, nothing was proven
+        let good =
+            if all && !observed.slots.is_empty() { rollout.target().clone() } else { rollout.good.clone() };
         return (Rollout { good, ..rollout }, Act::Nothing);
     };
     // One that seems to drain may only have been slow to say that it is ready.
     let serves = matches!(slot.state, State::Ready | State::Draining);
-    let others = observed.slots.iter().enumerate().filter(|(other, _)| *other != ordinal);
-    let room = others.map(|(_, other)| other.state).all(|state| state == State::Ready);
-    if rollout.waits(observed, policy) || (serves && !room) {
+    let held = policy.hold == Some(Hold::Paused);
+    if held || rollout.waits(observed, policy) || (serves && !room(&rollout, ordinal, observed, policy)) {
         return (rollout, Act::Nothing);
     }
     begin(rollout, ordinal, if serves { Stage::Drain } else { Stage::Start }, observed)
+}
+
+/// Whether this slot may go without anybody noticing.
+fn room(rollout: &Rollout, ordinal: usize, observed: &Observed<'_>, policy: &Policy) -> bool {
+    let mut others = observed.slots.iter().enumerate().filter(|(other, _)| *other != ordinal);
+    let mut serving = others.clone().filter(|(_, slot)| slot.state == State::Ready);
+    let broken = |slot: &Slot| slot.broken.is_some() && slot.revision != *rollout.target();
+    match policy.order {
+        Order::IdleFirst => others.all(|(_, slot)| slot.state == State::Ready),
+        Order::Listed => {
+            let only = observed.slots.len() == 1;
+            (only || serving.next().is_some())
+                && others.all(|(_, slot)| slot.state == State::Ready || broken(slot))
+        }
+    }
 }
 
 fn begin(rollout: Rollout, ordinal: usize, stage: Stage, observed: &Observed<'_>) -> (Rollout, Act) {

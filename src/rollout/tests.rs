@@ -176,6 +176,49 @@ fn only_what_waits_and_has_not_begun_is_withdrawn() {
     assert_eq!(failed.clone().withdraw(&observed, &policy), failed, "what has failed is told on");
 }
 
+#[test]
+fn what_is_held_does_not_begin_and_what_has_begun_is_finished() {
+    use State::{Drained, Ready};
+    let ready = vec![slot("1", Ready), slot("1", Ready)];
+    let half = vec![slot("2", Ready), slot("1", Ready)];
+    let drained = vec![slot("1", Drained), slot("1", Ready)];
+    let drains = Some((0, Stage::Drain, 90));
+    let table = [
+        ("paused", Hold::Paused, None, &ready, Act::Nothing, Phase::Rolling),
+        ("paused half-way", Hold::Paused, None, &half, Act::Nothing, Phase::Rolling),
+        ("paused, one at work", Hold::Paused, drains, &drained, Act::Replace(0, rev("2")), Phase::Rolling),
+        ("not the time", Hold::Closed, None, &ready, Act::Nothing, Phase::Waiting),
+        ("begun in time", Hold::Closed, None, &half, Act::Drain(1), Phase::Rolling),
+        ("one at work in time", Hold::Closed, drains, &drained, Act::Replace(0, rev("2")), Phase::Rolling),
+    ];
+    for (name, hold, turn, slots, wanted, phase) in table {
+        let policy = Policy { hold: Some(hold), ..Policy::default() };
+        let observed = Observed { now: secs(100), slots, busy: None };
+        assert_eq!(rolling(turn).phase(&observed, &policy), phase, "{name}");
+        assert_eq!(step(rolling(turn), &observed, &policy).1, wanted, "{name}");
+    }
+}
+
+#[test]
+fn slots_that_must_go_in_order_do_not_wait_for_one_that_is_broken() {
+    use State::{Ready, Starting};
+    let policy = Policy { order: Order::Listed, ..Policy::default() };
+    let broken = Slot { broken: Some("no node takes it".to_owned()), ..slot("1", Starting) };
+    let table = [
+        ("in order", vec![slot("1", Ready), slot("1", Ready)], Act::Drain(0)),
+        ("one starts", vec![slot("1", Ready), slot("1", Ready), slot("1", Starting)], Act::Nothing),
+        ("one is broken", vec![slot("1", Ready), slot("1", Ready), broken.clone()], Act::Drain(0)),
+        ("nobody else would serve", vec![slot("1", Ready), broken.clone()], Act::Nothing),
+        ("all are broken", vec![broken.clone(), broken.clone()], Act::Replace(0, rev("2"))),
+        ("the broken one's turn", vec![slot("2", Ready), broken], Act::Replace(1, rev("2"))),
+        ("a single one", vec![slot("1", Ready)], Act::Drain(0)),
+    ];
+    for (name, slots, wanted) in table {
+        let observed = Observed { now: secs(100), slots: &slots, busy: None };
+        assert_eq!(step(rolling(None), &observed, &policy).1, wanted, "{name}");
+    }
+}
+
 /// What may happen to a slot, or to the wish, between two steps.
 #[derive(Debug, Clone, Copy)]
 enum Happens {

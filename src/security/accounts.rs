@@ -4,6 +4,8 @@
 //! for a minute, as a keyed hash, as long as the user has that password. A name that does not exist costs what one that
 //! does costs. Requests read and never write: what was used is written down once a minute, by [`Accounts::run`].
 
+mod first;
+mod slowed;
 mod users;
 
 use std::collections::HashMap;
@@ -15,16 +17,17 @@ use model::{Clock, Millis, SystemClock};
 use parking_lot::Mutex;
 use store::{ApiToken, Hidden, Session, Store, User, Write, user_key};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::sleep;
 
-use crate::attempts::{Attempts, Begun, Source};
+use crate::attempts::{Attempts, Source};
 use crate::keys::mac;
 use crate::known::Known;
 use crate::metrics::{Metrics, Shown};
 use crate::password::{self, MAX_PASSWORD, Password};
 use crate::token::{Token, is_token, random_session, session_hash, token_hash};
 
-pub use users::{NewPassword, NewUser, UserChange, UserError};
+pub use first::{FirstToken, FirstUser, UnlockKey};
+pub use users::{NewPassword, NewUser, UserChange, UserError, check_user_name};
 
 /// How long a pair that was right is remembered.
 const REMEMBERED: Duration = Duration::from_secs(60);
@@ -37,8 +40,6 @@ const PLACES: usize = 128;
 const FULL: Duration = Duration::from_secs(5);
 /// Longest user id that is looked at, in bytes.
 const MAX_ID: usize = 200;
-/// A wrong answer is not given sooner: a hash of another kind takes another time, which would tell whose it is.
-const WRONG_AFTER: Duration = Duration::from_millis(300);
 /// A session ends so long after its last use.
 const IDLE: Duration = Duration::from_secs(60 * 60);
 /// A session ends so long after its begin.
@@ -195,24 +196,7 @@ impl Accounts {
         let user = inner.by_password(source, password.expose()).await;
         // what is shown is a password, what is wanted is a session
         inner.metrics.shown(Proof::Session, &user);
-        let user = user?;
-        let name = random_session().map_err(|e| store::Error::Unavailable(e.to_string()))?;
-        let now = inner.clock.now();
-        let (idle, longest) = if remember_me { (REMEMBER_ME, REMEMBER_ME) } else { (IDLE, LONGEST) };
-        let session = Session {
-            hash: session_hash(name.expose()),
-            user: user.id,
-            created_at: now,
-            seen_at: now,
-            idle,
-            expires_at: now.plus(longest),
-        };
-        match inner.store.write(Write::CreateSession { session, password: user.password }).await {
-            Ok(_) => Ok(name),
-            // changed or deleted meanwhile
-            Err(store::Error::Conflict(_) | store::Error::NotFound(_)) => Err(Denied::Wrong),
-            Err(error) => Err(error.into()),
-        }
+        inner.begin_session(user?, remember_me).await
     }
 
     /// Whose session that is; nobody's when it is over.
@@ -297,21 +281,28 @@ fn checked(user: &str, secret: &str) -> Result<String, Denied> {
     Ok(user_key(user))
 }
 
-/// One attempt under way; it ends also when its caller goes.
-struct Attempt<'a> {
-    inner: &'a Inner,
-    source: Source<'a>,
-    begun: Begun,
-    failed: Option<bool>,
-}
-
-impl Drop for Attempt<'_> {
-    fn drop(&mut self) {
-        self.inner.attempts.lock().end(self.source, self.begun, self.failed, self.inner.clock.elapsed());
-    }
-}
-
 impl Inner {
+    /// Nothing is begun for a user whose password is another one by now.
+    async fn begin_session(&self, user: User, remember_me: bool) -> Result<Token, Denied> {
+        let name = random_session().map_err(|e| store::Error::Unavailable(e.to_string()))?;
+        let now = self.clock.now();
+        let (idle, longest) = if remember_me { (REMEMBER_ME, REMEMBER_ME) } else { (IDLE, LONGEST) };
+        let session = Session {
+            hash: session_hash(name.expose()),
+            user: user.id,
+            created_at: now,
+            seen_at: now,
+            idle,
+            expires_at: now.plus(longest),
+        };
+        match self.store.write(Write::CreateSession { session, password: user.password }).await {
+            Ok(_) => Ok(name),
+            // changed or deleted meanwhile
+            Err(store::Error::Conflict(_) | store::Error::NotFound(_)) => Err(Denied::Wrong),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     async fn user(&self, id: &str) -> store::Result<Option<User>> {
         self.users.get(&user_key(id), self.clock.elapsed(), self.store.user(id)).await
     }
@@ -356,40 +347,9 @@ impl Inner {
                 Some(_) | None => {}
             }
         }
-        let began = Instant::now();
-        let begun = self.attempts.lock().begin(source, self.clock.elapsed());
-        let begun = begun.map_err(|wait| self.busy(source.from, wait))?;
-        let mut attempt = Attempt { inner: self, source, begun, failed: None };
-        if begun.wait > Duration::ZERO {
-            sleep(begun.wait).await;
-        }
-        let result = self.verify(source.user, password).await;
-        attempt.failed = match &result {
-            Ok(_) => Some(false),
-            Err(Denied::Wrong) => Some(true),
-            Err(Denied::Busy(_) | Denied::Store(_)) => None,
-        };
-        drop(attempt);
-        if result == Err(Denied::Wrong) {
-            sleep_until(began + begun.wait + WRONG_AFTER).await;
-        }
-        let user = result?;
+        let user = self.slowed(source, self.verify(source.user, password)).await?;
         self.remember(pair, user.password.clone());
         Ok(user)
-    }
-
-    /// The log names the address only, and not each time: a password may have been typed where the name belongs, and whoever
-    /// tries may try often.
-    fn busy(&self, from: Option<IpAddr>, wait: Duration) -> Denied {
-        if let Some(refused) = self.attempts.lock().refused(self.clock.elapsed()) {
-            let from = from.map(|from| from.to_string()).unwrap_or_default();
-            tracing::info!(
-                from,
-                refused,
-                "attempts to sign in are refused: too many have failed, or are under way"
-            );
-        }
-        Denied::Busy(wait)
     }
 
     async fn verify(&self, user: &str, password: &str) -> Result<User, Denied> {

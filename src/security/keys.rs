@@ -1,7 +1,6 @@
 //! All keys of a controller, derived from the one that its home keeps.
 
 use std::fmt;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use cfb8::cipher::KeyIvInit;
@@ -9,9 +8,10 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
+use crate::key_list::{KeyList, PEER_TOKEN, small};
 use crate::token::Token;
 
-const LENGTH: usize = 32;
+pub(crate) const LENGTH: usize = 32;
 
 /// Why there are no keys.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,16 @@ pub enum KeyError {
     Read { path: PathBuf, source: std::io::Error },
     #[error("the key at {0} is not 64 hexadecimal digits")]
     Malformed(PathBuf),
+    #[error("{0} holds no key: write one of 64 hexadecimal digits on each line")]
+    Empty(PathBuf),
+    #[error("line {line} of {path} is not a key of 64 hexadecimal digits")]
+    Line { path: PathBuf, line: usize },
+    #[error("line {line} of {path} is a key that is there already")]
+    Twice { path: PathBuf, line: usize },
+    #[error("{path} holds more than {most} keys: leave out those that nobody uses any more")]
+    TooMany { path: PathBuf, most: usize },
+    #[error("{path} has more than {most} bytes: that is no file of keys")]
+    TooLarge { path: PathBuf, most: u64 },
     #[error("the system gives no random bytes")]
     NoRandom,
 }
@@ -30,6 +40,10 @@ pub enum KeyError {
 #[derive(Clone)]
 pub struct Keys {
     master: [u8; LENGTH],
+    /// What is between replicas follows from these, if there are any.
+    peers: Option<KeyList>,
+    /// Under which secrets are to be encrypted.
+    encryption: Option<KeyList>,
 }
 
 impl fmt::Debug for Keys {
@@ -40,25 +54,22 @@ impl fmt::Debug for Keys {
 
 impl Keys {
     pub fn from_bytes(master: [u8; LENGTH]) -> Keys {
-        Keys { master }
+        Keys { master, peers: None, encryption: None }
     }
 
     /// New ones.
     pub fn random() -> Result<Keys, KeyError> {
         let mut master = [0; LENGTH];
         getrandom::fill(&mut master).map_err(|_| KeyError::NoRandom)?;
-        Ok(Keys { master })
+        Ok(Keys { master, peers: None, encryption: None })
     }
 
-    /// From `secrets/master.key` of a home.
+    /// From `secrets/master.key` of a home, or what is called `agent.key` elsewhere.
     pub fn read(path: &Path) -> Result<Keys, KeyError> {
-        let text = std::fs::read_to_string(path).map_err(|source| match source.kind() {
-            ErrorKind::NotFound => KeyError::Missing(path.to_owned()),
-            _ => KeyError::Read { path: path.to_owned(), source },
-        })?;
+        let text = small(path)?;
         let mut master = [0; LENGTH];
         match hex::decode_to_slice(text.trim(), &mut master) {
-            Ok(()) => Ok(Keys { master }),
+            Ok(()) => Ok(Keys { master, peers: None, encryption: None }),
             Err(_) => Err(KeyError::Malformed(path.to_owned())),
         }
     }
@@ -87,13 +98,37 @@ impl Keys {
         [iv.as_slice(), &sealed].concat()
     }
 
+    /// The same, with keys of their own for what is between replicas.
+    pub fn with_peers(self, peers: KeyList) -> Keys {
+        Keys { peers: Some(peers), ..self }
+    }
+
+    /// The same, with those under which secrets are to be encrypted: the first for new ones, all for those that are there.
+    pub fn with_encryption(self, encryption: KeyList) -> Keys {
+        Keys { encryption: Some(encryption), ..self }
+    }
+
+    pub fn encryption(&self) -> Option<&KeyList> {
+        self.encryption.as_ref()
+    }
+
+    pub fn peers(&self) -> Option<&KeyList> {
+        self.peers.as_ref()
+    }
+
     /// What replicas, and whoever started them, show to each other.
     pub fn peer_token(&self) -> String {
-        hex::encode(self.derived("peer token"))
+        match &self.peers {
+            Some(peers) => peers.peer_token(),
+            None => hex::encode(self.derived(PEER_TOKEN)),
+        }
     }
 
     pub fn verify_peer_token(&self, given: &str) -> bool {
-        same(&self.peer_token(), given)
+        match &self.peers {
+            Some(peers) => peers.verify_peer_token(given),
+            None => same(&self.peer_token(), given),
+        }
     }
 
     /// What those show who scrape the metrics, as long as nobody has chosen another one: the same at every replica.
@@ -129,7 +164,7 @@ pub(crate) fn mac(key: &[u8], parts: &[&str]) -> [u8; LENGTH] {
     mac.finalize().into_bytes().into()
 }
 
-fn same(ours: &str, given: &str) -> bool {
+pub(crate) fn same(ours: &str, given: &str) -> bool {
     ours.as_bytes().ct_eq(given.as_bytes()).into()
 }
 
@@ -188,6 +223,10 @@ mod tests {
         assert!(!keys.verify_agent_secret("a", ""));
         assert!(keys.verify_peer_token(&keys.peer_token()));
         assert!(!keys.verify_peer_token(&keys.peer_token()[1..]));
+        let with_peers = keys.clone().with_peers(KeyList::random().unwrap());
+        assert_eq!(with_peers.agent_secret("a"), keys.agent_secret("a"));
+        assert!(with_peers.verify_peer_token(&with_peers.peer_token()));
+        assert!(!with_peers.verify_peer_token(&keys.peer_token()));
         assert!(keys.verify_crumb("u", "s", &keys.crumb("u", "s")));
         assert!(!keys.verify_crumb("u", "t", &keys.crumb("u", "s")));
     }

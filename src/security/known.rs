@@ -5,11 +5,15 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::time::timeout;
 
 /// So long what was read is taken as it was: a revoked token and an ended session are refused everywhere after it.
 pub(crate) const FRESH: Duration = Duration::from_millis(500);
 /// So long it counts while the store is away.
 const STALE: Duration = Duration::from_secs(60);
+/// So long who has such a value waits for a newer one. A store that is away answers nothing for as long as a whole request has
+/// patience, and a request asks for several.
+const SOON: Duration = Duration::from_secs(2);
 /// Most that is kept.
 const ENTRIES: usize = 10_000;
 
@@ -38,7 +42,12 @@ impl<V: Clone> Known<V> {
         {
             return Ok(Some(value.clone()));
         }
-        match (read.await, before) {
+        let counts = |at: Duration| now.saturating_sub(at) < STALE;
+        let read = match &before {
+            Some((_, at)) if counts(*at) => timeout(SOON, read).await.unwrap_or_else(|_| Err(silent())),
+            Some(_) | None => read.await,
+        };
+        match (read, before) {
             (Ok(Some(value)), _) => {
                 self.put(key, value.clone(), now);
                 Ok(Some(value))
@@ -47,9 +56,7 @@ impl<V: Clone> Known<V> {
                 self.forget(key);
                 Ok(None)
             }
-            (Err(error), Some((value, at))) if error.passing() && now.saturating_sub(at) < STALE => {
-                Ok(Some(value))
-            }
+            (Err(error), Some((value, at))) if error.passing() && counts(at) => Ok(Some(value)),
             (Err(error), _) => Err(error),
         }
     }
@@ -72,6 +79,10 @@ impl<V: Clone> Known<V> {
     pub(crate) fn forget_all(&self) {
         self.entries.lock().clear();
     }
+}
+
+fn silent() -> store::Error {
+    store::Error::Unavailable("it does not answer".to_owned())
 }
 
 #[cfg(test)]
@@ -97,6 +108,15 @@ mod tests {
         assert_eq!(get(STALE + 2 * second, away()).await, away());
         assert_eq!(get(STALE, Ok(None)).await, Ok(None));
         assert_eq!(get(STALE, away()).await, away());
+    }
+
+    #[tokio::test]
+    async fn a_silent_store_is_waited_for_no_longer_than_there_is_patience_for_several_values() {
+        let (known, began) = (Known::default(), std::time::Instant::now());
+        assert_eq!(known.get("k", Duration::ZERO, async { Ok(Some(1)) }).await, Ok(Some(1)));
+        let silence = std::future::pending::<store::Result<Option<u8>>>;
+        assert_eq!(known.get("k", FRESH, silence()).await, Ok(Some(1)));
+        assert!(began.elapsed() >= SOON, "{:?}", began.elapsed());
     }
 
     #[tokio::test]

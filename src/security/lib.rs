@@ -5,6 +5,7 @@
 
 mod accounts;
 mod attempts;
+mod key_list;
 mod keys;
 mod known;
 mod metrics;
@@ -12,9 +13,11 @@ mod password;
 mod token;
 
 pub use accounts::{
-    Accounts, Denied, Identity, NewPassword, NewUser, Proof, REMEMBER_ME, UserChange, UserError,
+    Accounts, Denied, FirstToken, FirstUser, Identity, NewPassword, NewUser, Proof, REMEMBER_ME, UnlockKey,
+    UserChange, UserError, check_user_name,
 };
+pub use key_list::KeyList;
 pub use keys::{KeyError, Keys};
 pub use metrics::Metrics;
-pub use password::{Password, PasswordError, hash_password, random_password};
+pub use password::{Password, PasswordError, check_password, hash_password, random_password};
 pub use token::{Token, random_token, random_uuid, token_hash};

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash;
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 
 use crate::token::is_token;
 
@@ -15,6 +16,9 @@ pub(crate) const BCRYPT_LOOKS: usize = 72;
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
+/// Bytes to set aside for a hash, whatever it uses of them. The C library's allocator takes what is larger than 32 MiB from the
+/// system and gives it back at once; what is smaller may stay with the thread that has freed it, 19 MiB each time.
+const SET_ASIDE: usize = 33 << 20;
 /// The hash of nobody's password, with the parameters above: checking it takes as long as checking a real one.
 pub(crate) const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IG5vYm9keSBubw$\
                                  AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -68,30 +72,58 @@ pub fn random_password() -> Result<Password, PasswordError> {
     Ok(Password(hex::encode(bytes)))
 }
 
-/// The PHC string that the store keeps. Takes its time: not for an async thread.
-pub fn hash_password(password: &Password) -> Result<String, PasswordError> {
+/// Whether it may be somebody's password.
+pub fn check_password(password: &Password) -> Result<(), PasswordError> {
     if password.0.is_empty() || password.0.len() > MAX_PASSWORD {
         return Err(PasswordError::Length);
     }
     if is_token(&password.0) {
         return Err(PasswordError::Token);
     }
+    Ok(())
+}
+
+/// The PHC string that the store keeps. Takes its time: not for an async thread.
+pub fn hash_password(password: &Password) -> Result<String, PasswordError> {
+    check_password(password)?;
     let mut salt = [0; 16];
     getrandom::fill(&mut salt).map_err(|_| PasswordError::NoRandom)?;
     let params =
         Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|e| PasswordError::Hash(e.to_string()))?;
-    let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    let hash = argon
-        .hash_password_with_salt(password.0.as_bytes(), &salt)
-        .map_err(|e| PasswordError::Hash(e.to_string()))?;
+    let salt = Salt::new(&salt).map_err(|e| PasswordError::Hash(e.to_string()))?;
+    let hash = argon2id(&password.0, salt, &params).map_err(|e| PasswordError::Hash(e.to_string()))?;
     Ok(hash.to_string())
+}
+
+fn argon2id(password: &str, salt: Salt, params: &Params) -> password_hash::Result<PasswordHash> {
+    let mut memory = Vec::with_capacity(params.block_count().max(SET_ASIDE / Block::SIZE));
+    memory.resize(params.block_count(), Block::default());
+    let mut hash = vec![0; params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN)];
+    let (algorithm, version) = (Algorithm::Argon2id, Version::V0x13);
+    let argon = Argon2::new(algorithm, version, params.clone());
+    argon.hash_password_into_with_memory(password.as_bytes(), &salt, &mut hash, &mut memory)?;
+    Ok(PasswordHash {
+        algorithm: algorithm.ident(),
+        version: Some(version.into()),
+        params: ParamsString::try_from(params)?,
+        salt: Some(salt),
+        hash: Some(Output::new(&hash)?),
+    })
+}
+
+/// Compares in constant time.
+fn is_argon2id(password: &str, hash: &str) -> password_hash::Result<bool> {
+    let given = PasswordHash::new(hash)?;
+    let ours = given.algorithm == Algorithm::Argon2id.ident() && given.version == Some(Version::V0x13.into());
+    let (Some(salt), Some(wanted), true) = (given.salt, given.hash, ours) else { return Ok(false) };
+    Ok(argon2id(password, salt, &Params::try_from(&given)?)?.hash == Some(wanted))
 }
 
 /// Whether the hash is that of the password. Takes its time: not for an async thread.
 pub(crate) fn matches(password: &str, hash: &str) -> bool {
     match hash.strip_prefix(JBCRYPT) {
         Some(bcrypt) => bcrypt::verify(password, bcrypt).unwrap_or(false),
-        None => Argon2::default().verify_password(password.as_bytes(), hash).is_ok(),
+        None => is_argon2id(password, hash).unwrap_or(false),
     }
 }
 
@@ -119,6 +151,8 @@ pub(crate) fn outdated(hash: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use argon2::PasswordVerifier;
+
     use super::*;
 
     #[test]
@@ -129,13 +163,24 @@ mod tests {
         let hash = hash_password(&password).unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
         assert!(matches(password.expose(), &hash));
+        // as the library reads it
+        assert!(Argon2::default().verify_password(password.expose().as_bytes(), hash.as_str()).is_ok());
         assert!(!matches("other", &hash));
         assert!(!matches(password.expose(), "rubbish"));
+        assert!(!matches(password.expose(), &hash.replace("argon2id", "argon2i")));
         assert_ne!(hash, hash_password(&password).unwrap());
         assert_eq!(format!("{password:?}"), "Password(***)");
         assert_eq!(hash_password(&Password::new("")), Err(PasswordError::Length));
         let token = crate::random_token().unwrap();
         assert_eq!(hash_password(&Password::new(token.expose())), Err(PasswordError::Token));
+    }
+
+    #[test]
+    fn a_hash_with_other_parameters_is_that_of_its_password() {
+        let salt = Salt::new(&[7; 16]).unwrap();
+        let hash = argon2id("secret", salt, &Params::new(64, 3, 2, Some(24)).unwrap()).unwrap().to_string();
+        assert!(hash.starts_with("$argon2id$v=19$m=64,t=3,p=2$"), "{hash}");
+        assert!(matches("secret", &hash) && !matches("other", &hash));
     }
 
     #[test]

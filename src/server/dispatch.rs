@@ -28,6 +28,7 @@ pub(crate) async fn dispatch(app: &App, asked: &Asked, route: &Route) -> Reply {
         | Route::LoginError
         | Route::SignIn
         | Route::SignOut
+        | Route::Setup(_)
         | Route::Healthz
         | Route::Readyz
         | Route::Static(_)

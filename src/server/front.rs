@@ -21,7 +21,7 @@ use crate::patience::again;
 use crate::ports::App;
 use crate::reply::Reply;
 use crate::request::{Asked, Base, MAX_FORM, MAX_XML, Params, Remote, discard, read_body, wants_page};
-use crate::{open, permit, remote, session, sign};
+use crate::{open, permit, remote, session, setup, sign};
 
 /// The version of Jenkins whose REST we speak; clients switch features by it.
 pub const JENKINS_VERSION: &str = "2.479.1";
@@ -112,6 +112,10 @@ impl Front {
             route => route,
         };
         *class = Class::of(&route);
+        let waits = self.app.wizard.waits() && !route.beside_setup();
+        if waits && !route.metrics() {
+            return setup::instead(&base, looks(&head));
+        }
         if route.open() {
             if !route.takes(&head.method) {
                 return Err(Error::Method(route.allow()));
@@ -122,6 +126,9 @@ impl Front {
         }
         if route.metrics() && metrics::shown(&self.app, &route, &head.headers)? == Shown::Enough {
             return self.patiently(true, self.metrics(&route, &base, &head)).await;
+        }
+        if waits {
+            return setup::instead(&base, looks(&head));
         }
         if matches!(self.app.replica.state(), ReplicaState::Waiting | ReplicaState::Starting) {
             return Err(Error::Later("this replica is getting ready to work".to_owned()));

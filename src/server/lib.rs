@@ -11,10 +11,12 @@ mod dispatch;
 mod error;
 mod export;
 mod front;
+mod health;
 mod log;
 mod look;
 mod metrics;
 mod open;
+mod overview;
 mod pages;
 mod path;
 mod patience;
@@ -25,6 +27,7 @@ mod reply;
 mod request;
 mod serve;
 mod session;
+mod setup;
 mod sign;
 mod socket;
 #[cfg(test)]
@@ -33,9 +36,11 @@ mod verify;
 
 pub use caller::Proxies;
 pub use front::{JENKINS_VERSION, router};
+pub use health::Health;
 pub use metrics::{Access as MetricsAccess, Metrics, Scrapes};
 pub use ports::{
     AgentSockets, App, Arrival, MetricsSource, PeerSockets, Replica, Secrets, Settings, Spools, Upgraded,
 };
-pub use serve::{Limits, serve};
+pub use serve::{Limits, Tls, serve};
+pub use setup::{Unlock, Wizard};
 pub use verify::LogChecks;

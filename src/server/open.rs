@@ -1,4 +1,6 @@
-//! What is served without a user: health, the sign-in page, static files, and what shows a secret of its own.
+//! What is served without a user: health, the sign-in page, the setup wizard, static files, and what shows a secret of its own.
+
+use std::time::Duration;
 
 use axum::body::Body;
 use futures_util::TryFutureExt;
@@ -14,8 +16,10 @@ use crate::patience::again;
 use crate::ports::App;
 use crate::reply::{self, Reply};
 use crate::request::{Base, read_body};
-use crate::{act, sign, socket, verify};
+use crate::{act, overview, setup, sign, socket, verify};
 
+/// Longest time for a drain.
+const MAX_DRAIN: Duration = Duration::from_secs(24 * 60 * 60);
 /// Largest body of an administrator's request.
 const MAX_ADMIN: usize = 16 * 1024;
 /// Largest question about spools.
@@ -35,12 +39,16 @@ pub(crate) async fn serve(
         Route::LoginError => sign::page(base, request.uri().query(), true),
         Route::SignIn => sign::sign_in(app, base, cookie, request).await,
         Route::SignOut => sign::sign_out(app, base, cookie, request.headers()).await,
+        Route::Setup(step) => setup::serve(app, *step, base, request).await,
         Route::Static(name) => file(name),
         Route::SealedJnlp(node) => {
             let sealed = async || act::nodes::sealed_jnlp(&Look::new(app, base), node).await;
             again(app.settings.patience, sealed).await
         }
         Route::Agent => socket::agent(app, request).await,
+        Route::Peer | Route::Admin(_) if !app.settings.peers => {
+            Err(Error::missing("replicas are served at an address of their own"))
+        }
         Route::Peer => {
             peers_only(app, request.headers())?;
             socket::peer(app, request)
@@ -116,27 +124,49 @@ async fn rollout(app: &App, body: &[u8]) -> Reply {
     }
     let restart = store.meta().await?.restart;
     let members = store.members().await?;
-    let live: Vec<_> = members.iter().filter(|m| m.live()).collect();
-    let mut busy: u64 = live.iter().map(|m| u64::from(m.load.busy)).sum();
-    if restart.when == RestartWhen::Idle {
-        // What those that nobody drives are at is not known.
-        let running = store.running(None).await?;
-        let lost = running.iter().filter(|row| !live.iter().any(|m| m.id.incarnation == row.owner));
-        busy += lost.count() as u64;
-    }
+    let running = match restart.when {
+        RestartWhen::Idle => store.running(None).await?,
+        RestartWhen::Immediately => Vec::new(),
+    };
+    let busy = overview::busy(&members, &running);
     let store::Restart { number: restart, when, by, reload, withdrawn } = restart;
-    let known = live.iter().map(|m| m.level).min().unwrap_or_default();
+    let known = members.iter().filter(|m| m.live()).map(|m| m.level).min().unwrap_or_default();
     let asked = RolloutAsked { restart, when, by, reload, withdrawn, busy, known };
     Ok(reply::json(serde_json::to_string(&asked).map_err(|e| Error::Internal(e.to_string()))?))
 }
 
-/// Whether who asks waits until it is done: `{"wait":false}` does not.
-fn wait(body: &[u8]) -> bool {
-    #[derive(Deserialize)]
-    struct Drain {
-        wait: bool,
+/// `{"wait":false,"within":300}`; whatever is not said is as usual.
+#[derive(Deserialize)]
+#[serde(default)]
+struct Drain {
+    /// Whether who asks waits until it is done.
+    wait: bool,
+    /// Longest time for it, in seconds.
+    within: Option<u64>,
+}
+
+impl Default for Drain {
+    fn default() -> Drain {
+        Drain { wait: true, within: None }
     }
-    serde_json::from_slice(body).map_or(true, |Drain { wait }| wait)
+}
+
+async fn drain(app: &App, body: &[u8]) -> Result<(), Error> {
+    let refused =
+        |error| Error::bad(format!("the body is to be {{\"wait\":BOOL,\"within\":SECONDS}}: {error}"));
+    // a list would be taken for the fields in their order
+    let object = |body| serde_json::from_slice::<serde_json::Map<_, _>>(body).map(serde_json::Value::Object);
+    let Drain { wait, within } = match body {
+        [] => Drain::default(),
+        body => object(body).and_then(serde_json::from_value).map_err(refused)?,
+    };
+    let within = within.map(|seconds| Duration::from_secs(seconds).min(MAX_DRAIN));
+    if wait {
+        app.replica.drain(within).await
+    } else {
+        app.replica.begin_drain(within).await
+    }
+    Ok(())
 }
 
 async fn administer(app: &App, admin: Admin, request: Request<Body>) -> Reply {
@@ -144,10 +174,10 @@ async fn administer(app: &App, admin: Admin, request: Request<Body>) -> Reply {
     let most = if admin == Admin::Spools { MAX_QUESTION } else { MAX_ADMIN };
     let body = read_body(&head.headers, &mut body, most, &app.settings).await?;
     match admin {
-        Admin::Drain if wait(&body) => app.replica.drain().await,
-        Admin::Drain => app.replica.begin_drain().await,
+        Admin::Drain => drain(app, &body).await?,
         Admin::Stop => app.replica.stop().await,
         Admin::Rollout => return rollout(app, &body).await,
+        Admin::Overview => return overview::serve(app).await,
         Admin::Spools => return verify::spools_here(app, &body),
         Admin::Lapsed => {
             let lost: Lapsed = serde_json::from_slice(&body)

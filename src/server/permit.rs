@@ -48,6 +48,7 @@ pub(crate) fn need(route: &Route, method: &Method) -> Need {
         | Route::LoginError
         | Route::SignIn
         | Route::SignOut
+        | Route::Setup(_)
         | Route::Healthz
         | Route::Readyz
         | Route::Static(_)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use model::overview::Durability;
 use model::{NodeName, ReplicaId, ReplicaName, ReplicaState};
 use remoting::spools::{SpoolsOf, SpoolsTold};
 use security::{Accounts, Keys};
@@ -12,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::caller::Proxies;
 use crate::metrics::{Access, Metrics, Scrapes};
+use crate::setup::Wizard;
 use crate::verify::LogChecks;
 
 /// A connection after its `101`: bytes that came early are read first.
@@ -33,6 +35,8 @@ pub struct App {
     pub scrapes: Scrapes,
     pub settings: Settings,
     pub log_checks: LogChecks,
+    /// Shown while the replica is in the state `setup`.
+    pub wizard: Wizard,
     /// Holds the tasks of upgraded connections. Whoever stops the replica closes and waits for it.
     pub tasks: TaskTracker,
 }
@@ -54,6 +58,9 @@ pub struct Settings {
     pub body_timeout: Duration,
     /// Who may see metrics.
     pub metrics: Access,
+    /// Whether other replicas, and those who look after them, are served. Where they have to show a certificate, only the
+    /// listener that asks for one does it.
+    pub peers: bool,
 }
 
 impl Default for Settings {
@@ -66,6 +73,7 @@ impl Default for Settings {
             body_pause: Duration::from_secs(10),
             body_timeout: Duration::from_secs(60),
             metrics: Access::default(),
+            peers: true,
         }
     }
 }
@@ -146,14 +154,24 @@ pub trait Spools: Send + Sync + 'static {
 #[async_trait]
 pub trait Replica: Send + Sync + 'static {
     fn name(&self) -> ReplicaName;
+    fn me(&self) -> ReplicaId;
     /// From memory: health checks never touch the store.
     fn state(&self) -> ReplicaState;
     /// `Err` is a sentence that says what is missing.
     fn ready(&self) -> Result<(), String>;
-    /// Begins to hand over builds and links; answers when that is done, again and again.
-    async fn drain(&self);
+    /// Whether all was handed over.
+    fn drained(&self) -> bool;
+    /// Whether it is to end.
+    fn ends(&self) -> bool;
+    /// The controller as it was seen last. From memory.
+    fn view(&self) -> Arc<cluster::View>;
+    /// How safe a commit is, by what the database says.
+    async fn durability(&self) -> Durability;
+    /// Begins to hand over builds and links; answers when that is done, again and again. `within`: longest time for it, if
+    /// somebody says one.
+    async fn drain(&self, within: Option<Duration>);
     /// Begins it, and answers at once.
-    async fn begin_drain(&self);
+    async fn begin_drain(&self, within: Option<Duration>);
     /// Asks the replica at this address to begin it. `Err` is a sentence.
     async fn drain_other(&self, who: &ReplicaId, address: &str) -> Result<(), String>;
     /// Begins to stop; answers at once.

@@ -1,5 +1,6 @@
 //! Connections: accepting, limits on slow and idle clients, and a stop that lets requests end.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -21,7 +23,10 @@ use tracing::Instrument;
 use crate::request::Remote;
 use watched::{Activity, Watched};
 
+pub use tls::Tls;
+
 mod last;
+mod tls;
 mod watched;
 
 /// What one listener bears.
@@ -44,6 +49,8 @@ pub struct Limits {
     /// Nobody else accepts on the listener: what clients have connected to when it stops would be reset. No further
     /// connection is made then, and those that are made already are served.
     pub own: bool,
+    /// Who connects must show a certificate.
+    pub tls: Option<Tls>,
 }
 
 impl Default for Limits {
@@ -57,6 +64,7 @@ impl Default for Limits {
             linger: Duration::from_secs(1),
             drain: Duration::from_secs(30),
             own: false,
+            tls: None,
         }
     }
 }
@@ -99,6 +107,7 @@ pub async fn serve(listener: TcpListener, router: axum::Router, stop: Cancellati
             Some(_ended) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, remote)) => {
+                    let remote = plain(remote);
                     connections.spawn(take(stream, remote, slot).in_current_span());
                 }
                 Err(error) => {
@@ -113,11 +122,17 @@ pub async fn serve(listener: TcpListener, router: axum::Router, stop: Cancellati
         stops.closing.store(true, Ordering::Relaxed);
         while let Some((stream, remote)) = last::made(&listener).await {
             let slot = Arc::clone(&slots).acquire_owned().await;
-            connections.spawn(take(stream, remote, slot).in_current_span());
+            connections.spawn(take(stream, plain(remote), slot).in_current_span());
         }
     }
     drop(listener);
     drain(connections, &stops, &limits).await;
+}
+
+/// A listener for IPv4 and IPv6 shows addresses of the former as some of the latter; proxies that are trusted, and
+/// addresses from which guesses come, are known by what they are.
+fn plain(remote: SocketAddr) -> SocketAddr {
+    SocketAddr::new(remote.ip().to_canonical(), remote.port())
 }
 
 async fn drain(mut connections: JoinSet<()>, stops: &Stops, limits: &Limits) {
@@ -142,6 +157,22 @@ async fn connection(stream: TcpStream, remote: Remote, router: axum::Router, sto
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!("set TCP_NODELAY: {error}");
     }
+    let Some(tls) = &limits.tls else { return speak(stream, remote, router, stops, limits).await };
+    let secured = tokio::select! {
+        secured = tls.accept(stream, remote) => secured,
+        () = stops.all.cancelled() => None,
+    };
+    if let Some(stream) = secured {
+        // boxed: the tasks of connections in the clear, which are many, would each have room for it
+        Box::pin(speak(stream, remote, router, stops, limits)).await;
+    }
+}
+
+/// HTTP on a connection.
+async fn speak<S>(stream: S, remote: Remote, router: axum::Router, stops: Stops, limits: Limits)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let activity = Arc::new(Activity::new());
     let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
     let (seen, closing) = (Arc::clone(&activity), Arc::clone(&stops.closing));

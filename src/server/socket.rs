@@ -50,7 +50,7 @@ pub(crate) async fn agent(app: &App, request: Request<Body>) -> Reply {
     if instance.len() > MAX_INSTANCE {
         return Err(Error::bad(format!("the header {INSTANCE_HEADER} is too long")));
     }
-    if !matches!(app.replica.state(), ReplicaState::Ready | ReplicaState::Setup) {
+    if app.replica.state() != ReplicaState::Ready {
         return Err(Error::Later("this replica takes no agents now".to_owned()));
     }
     let agents = Arc::clone(&app.agents);

@@ -25,6 +25,19 @@ pub struct Meta {
     pub quiet: Option<String>,
     pub restart: Restart,
     pub rollout: Option<RolloutReport>,
+    /// Where objects are; `None`: with the store, in its database or in the folder beside it.
+    pub objects: Option<ObjectPlace>,
+    /// The newest incarnation: another number when anybody has joined meanwhile.
+    pub joined: i64,
+}
+
+/// A place of objects that is not the store's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectPlace {
+    /// Given once; the place itself has it, too, so that it is known under another address and no other is taken for it.
+    pub id: String,
+    /// How it was named when it became the place of this home. No secret is in it.
+    pub address: String,
 }
 
 /// The last restart of all replicas that a user has asked for.

@@ -23,8 +23,8 @@ use model::{
 };
 
 use crate::entity::{
-    ApiToken, ArchivedLog, Chunk, Hidden, ItemKind, Left, Load, Node, Offline, QueueItem, Session, User,
-    UserEdit,
+    ApiToken, ArchivedLog, Chunk, Hidden, ItemKind, Left, Load, Node, ObjectPlace, Offline, QueueItem,
+    Session, User, UserEdit,
 };
 use crate::{Error, Result};
 
@@ -50,6 +50,8 @@ pub fn first_id(epoch: u32) -> i64 {
 pub const MAX_REASON: usize = 1_000;
 /// Bytes that the holder of a lease can leave.
 pub const MAX_NOTE: usize = 16 * 1024;
+/// Bytes of the address of a place of objects.
+pub const MAX_PLACE: usize = 4_000;
 /// Bytes of a report on a rollout, as JSON.
 pub const MAX_REPORT: usize = 16 * 1024;
 /// Highest epoch that a [`Fence`] can show.
@@ -79,6 +81,12 @@ pub enum Write {
     WithdrawRestart { number: i64 },
     /// How the rollout stands, for whoever asks. → `Answer::Unit`; `Error::Limit` (longer than [`MAX_REPORT`])
     ReportRollout { report: RolloutReport },
+    /// Objects are in `place` from now on (`None`: with the store). With the same place twice it only asks whether that may be
+    /// begun with. Those who have joined so far must have ended, unless the place stays: they would go on where objects were.
+    /// → `Answer::Bool` (false: objects are not where they `was`, or somebody has joined since [`crate::Meta::joined`] was
+    /// `joined`; nothing was changed); `Error::Conflict` (a build runs, or something names an object); `Error::Limit`
+    /// ([`MAX_PLACE`])
+    PlaceObjects { was: Option<ObjectPlace>, place: Option<ObjectPlace>, joined: i64 },
 
     // -- users -------------------------------------------------------------------------------
     // Ids of users are equal in lower case, as in Jenkins, wherever they are given.
@@ -402,6 +410,21 @@ pub fn check_reason(reason: Option<&str>) -> Result<()> {
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// Refuses a place of objects whose address is too long.
+pub fn check_place(place: Option<&ObjectPlace>) -> Result<()> {
+    match place.map_or(0, |place| place.id.len().saturating_add(place.address.len())) {
+        size if size > MAX_PLACE => {
+            Err(Error::Limit(format!("the place of objects has {size} bytes, {MAX_PLACE} are possible")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Why a home does not take another place for its objects.
+pub fn place_stays() -> Error {
+    Error::Conflict("a build runs, or objects are kept".to_owned())
 }
 
 /// Refuses a note of a lease that is too long.

@@ -4,7 +4,6 @@ use crate::load::Load;
 use crate::logs;
 use crate::rolling::{incarnations, said};
 use crate::support::controller::{Controller, FarAgent, LONG, Options, wait};
-use crate::support::http::Client;
 use crate::support::machines::Machines;
 
 /// Its step goes on until it is told to end.
@@ -19,8 +18,8 @@ const SLEEP: &str = "node('work') { sleep 3600 }";
 
 /// Builds that have an act in flight which another owner would have to follow on, as replicas tell whoever restarts them.
 fn busy(controller: &Controller) -> u64 {
-    let parent = Client::bearer(controller.replicas()[0].peer, &controller.keys().peer_token());
-    let asked = parent.post("/admin/rollout").unwrap();
+    let (parent, peer) = (controller.parent(), controller.replicas()[0].peer);
+    let asked = parent.post(peer, "/admin/rollout").unwrap();
     let asked: serde_json::Value = serde_json::from_slice(&asked.body).unwrap();
     asked["busy"].as_u64().unwrap()
 }

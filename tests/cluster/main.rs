@@ -12,6 +12,8 @@ mod idle;
 mod load;
 mod logs;
 mod machines;
+mod objects;
+mod pods;
 mod restore;
 mod rolling;
 mod ticks;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::load::Load;
 use crate::logs;
 use crate::support::controller::{Controller, FarAgent, LONG, Options, wait};
-use crate::support::http::{Client, KeptAlive, Reply};
+use crate::support::http::{KeptAlive, Reply};
 use crate::support::postgres::Server;
 use crate::ticks::Ticks;
 
@@ -209,9 +209,9 @@ fn a_restart_on_postgres_fails_no_request_and_loses_no_byte() {
 fn hold(controller: &Controller, label: &str) {
     controller.create_job("hold", &format!("node('{label}') {{ sh 'while :; do sleep 1; done' }}"));
     assert_eq!(controller.client().post("/job/hold/buildWithParameters?ID=1").unwrap().status, 201);
-    let peer = Client::bearer(controller.replicas()[0].peer, &controller.keys().peer_token());
+    let (parent, peer) = (controller.parent(), controller.replicas()[0].peer);
     wait(LONG, "a step is at work", || {
-        let asked = peer.post("/admin/rollout").ok().filter(|reply| reply.status == 200)?;
+        let asked = parent.post(peer, "/admin/rollout").ok().filter(|reply| reply.status == 200)?;
         let asked: serde_json::Value = serde_json::from_slice(&asked.body).ok()?;
         asked["busy"].as_u64().filter(|busy| *busy > 0)
     });

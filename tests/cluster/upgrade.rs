@@ -1,10 +1,7 @@
 //! From one version to the next, back, forth again, and past the point of no return, with builds in flight all the time.
-//!
-//! The next version is this one built with the feature `next`: a migration of the busiest table, a pipeline machine whose
-//! `echo` differs, and a message to peers that this version does not know.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::Output;
 
 use crate::load::Load;
 use crate::logs;
@@ -12,6 +9,7 @@ use crate::rolling::{Clients, incarnations, said, settle, under_load};
 use crate::support::controller::{Controller, FarAgent, LONG, Options, wait};
 use crate::support::front::Kind;
 use crate::support::machines::Machines;
+use crate::support::next::next_version;
 use crate::support::postgres::Server;
 
 /// Goes on until it is told to end.
@@ -24,30 +22,6 @@ node('work') {
     }
 }
 "#;
-
-fn next_version() -> PathBuf {
-    let this = Path::new(env!("CARGO_BIN_EXE_majordomo"));
-    let target = this.ancestors().nth(2).unwrap();
-    let folder = target.join("next");
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--locked", "--quiet", "--workspace", "--bin", "majordomo"]);
-    build.args(["--features", "majordomo/next", "--target-dir"]).arg(&folder);
-    // What both versions have in common is compiled once.
-    build.env("CARGO_BUILD_BUILD_DIR", target).current_dir(env!("CARGO_MANIFEST_DIR"));
-    // What cargo tells a test of its package would have dependencies whose build scripts look at it compiled anew.
-    for (name, _) in std::env::vars_os() {
-        let of_package = name.to_string_lossy();
-        if of_package.starts_with("CARGO_PKG_") || of_package.starts_with("CARGO_MANIFEST_") {
-            build.env_remove(&name);
-        }
-    }
-    if !cfg!(debug_assertions) {
-        build.arg("--release");
-    }
-    let built = build.output().unwrap();
-    assert!(built.status.success(), "{}", said(&built));
-    folder.join(this.parent().unwrap().file_name().unwrap()).join("majordomo")
-}
 
 fn describe(bake: &str) -> String {
     format!(

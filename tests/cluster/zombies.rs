@@ -18,7 +18,7 @@ const BY_STORE: &str = "zombies refused by the store";
 const BY_AGENTS: &str = "commands refused by agents";
 
 /// Until both have refused something.
-const LONGEST: Duration = Duration::from_secs(120);
+const LONGEST: Duration = Duration::from_secs(240);
 
 #[test]
 fn former_owners_that_wake_are_refused_by_the_store_and_by_agents() {

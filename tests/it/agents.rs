@@ -150,7 +150,8 @@ fn a_fence_that_cannot_be_fails_the_build_and_not_the_controller() {
 
 #[test]
 fn a_flood_of_output_is_not_kept() {
-    let it = shared();
+    // its memory is looked at
+    let it = &Controller::start(1, 1);
     let mut liar = Hostile::connect(it, "floods");
     let number = begun(it, &mut liar, "sh 'true'");
     let step = liar.started();
@@ -171,7 +172,8 @@ fn a_flood_of_output_is_not_kept() {
 
 #[test]
 fn a_line_without_end_is_cut_and_needs_little_memory() {
-    let it = shared();
+    // its memory is looked at
+    let it = &Controller::start(1, 1);
     let size: u64 = 1 << 30;
     let mut liar = Hostile::connect(it, "long-line");
     let number = begun(it, &mut liar, "sh 'true'");
@@ -258,7 +260,8 @@ fn names_of_artifacts_that_lead_outside_are_refused() {
 
 #[test]
 fn content_that_was_not_asked_for_is_refused_and_not_kept() {
-    let it = shared();
+    // its memory is looked at
+    let it = &Controller::start(1, 1);
     let mut liar = Hostile::connect(it, "pushes");
     let number = begun(it, &mut liar, "stash 's'");
     let (to, op, request) = liar.op();

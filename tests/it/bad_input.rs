@@ -114,7 +114,8 @@ fn forms_and_parameters_that_are_rubbish_are_refused() {
 
 #[test]
 fn bodies_that_are_too_large_are_refused_with_413() {
-    let it = shared();
+    // its memory is looked at
+    let it = &Controller::start(1, 1);
     let before = it.memory();
     let large = vec![b'x'; 64 << 20];
     for path in ["/createItem?name=large", "/computer/doCreateItem?name=large", "/job/nothing/build"] {

@@ -269,12 +269,12 @@ fn the_console_has_the_shape_that_jenkins_gives_it() {
 #[test]
 fn a_timeout_that_waits_for_silence_lets_a_talking_step_go_on() {
     let it = shared();
-    let script = "node { timeout(time: 4, unit: 'SECONDS', activity: true) {\n\
-                  sh 'for i in 1 2 3 4 5 6 7 8; do echo said $i; sleep 0.7; done'\n sh 'sleep 304' } }";
+    let script = "node { timeout(time: 8, unit: 'SECONDS', activity: true) {\n\
+                  sh 'for i in 1 2 3 4 5 6 7 8; do echo said $i; sleep 1.3; done'\n sh 'sleep 304' } }";
     it.admin.create_job("silence", script);
     let (_, result, console) = it.admin.build("silence");
     assert_eq!(result, "ABORTED", "{console}");
-    assert!(console.contains("Timeout set to expire after 4 sec without activity\n"), "{console}");
+    assert!(console.contains("Timeout set to expire after 8 sec without activity\n"), "{console}");
     assert!(console.contains("\nsaid 8\n") && console.contains("+ sleep 304\n"), "{console}");
     assert!(console.contains("[Pipeline] }\n[Pipeline] // timeout\n"), "{console}");
     it.unharmed();

@@ -14,18 +14,11 @@ use rustix::process::Signal;
 use security::Keys;
 use serde_json::Value;
 
-use super::http::{Client, Reply, percent};
+use super::http::{Client, Reply};
+use super::items;
+use super::peers::Parent;
 use super::processes::{self, Process, kill_all, mark, marked};
 use super::proxy::Proxy;
-
-/// The parameter `ID`.
-const ID: &str = "<properties><hudson.model.ParametersDefinitionProperty><parameterDefinitions>\
-    <hudson.model.StringParameterDefinition><name>ID</name></hudson.model.StringParameterDefinition>\
-    </parameterDefinitions></hudson.model.ParametersDefinitionProperty></properties>";
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_majordomo");
 /// Debug builds on busy machines take their time.
@@ -226,6 +219,11 @@ impl Controller {
         Keys::read(&self.home.join(if self.machines { "master.key" } else { "secrets/master.key" })).unwrap()
     }
 
+    /// Whoever looks after its replicas.
+    pub(crate) fn parent(&self) -> Parent {
+        if self.machines { Parent::of(&self.home.join("peer.keys")) } else { Parent::plain(&self.keys()) }
+    }
+
     pub(crate) fn up(&self) -> Process {
         let pid = self.up.as_ref().unwrap().id();
         self.process(pid).unwrap()
@@ -258,22 +256,24 @@ impl Controller {
 
     /// kill -9 of `up`, all replicas and all agents; steps go on.
     pub(crate) fn kill_everything(&mut self) {
-        let all = self.processes();
-        let kill = |p: &Process| {
-            p.signal(Signal::KILL);
+        let ours = |p: &Process| ["up", "replica", "agent"].iter().any(|kind| p.is(kind));
+        let kill = || {
+            let all: Vec<_> = self.processes().into_iter().filter(ours).collect();
+            for process in &all {
+                process.signal(Signal::KILL);
+            }
+            all
         };
-        let ours = |p: &&Process| ["up", "replica", "agent"].iter().any(|kind| p.is(kind));
-        all.iter().filter(ours).for_each(&kill);
+        let mut killed = kill();
         if let Some(mut up) = self.up.take() {
             let _killed = up.kill();
             up.wait().unwrap();
         }
-        // what `up` started between the look and its end
         wait(LONG, "all have ended", || {
-            let left = self.processes();
-            let left: Vec<_> = left.iter().filter(ours).collect();
-            left.iter().for_each(|p| kill(p));
-            left.is_empty().then_some(())
+            // what `up` started between the look and its end
+            killed.extend(kill());
+            killed.retain(|process| !process.has_ended());
+            killed.is_empty().then_some(())
         });
     }
 
@@ -293,52 +293,17 @@ impl Controller {
     }
 
     pub(crate) fn create_job(&self, name: &str, script: &str) {
-        let script = escaped(script);
-        self.create_item(
-            name,
-            &format!(
-                "<flow-definition>{ID}<definition class=\"org.jenkinsci.plugins.workflow.cps.CpsFlowDefinition\">\
-                 <script>{script}</script><sandbox>true</sandbox></definition></flow-definition>"
-            ),
-        );
+        items::create_job(&self.client(), name, script);
     }
 
     /// A Freestyle job, each of whose lines is a shell builder.
     pub(crate) fn create_freestyle(&self, name: &str, label: &str, lines: &str) {
-        let shell = |line: &str| {
-            format!("<hudson.tasks.Shell><command>{}</command></hudson.tasks.Shell>", escaped(line))
-        };
-        let builders: String = lines.lines().map(shell).collect();
-        let label = escaped(label);
-        self.create_item(
-            name,
-            &format!(
-                "<project>{ID}<assignedNode>{label}</assignedNode><canRoam>false</canRoam>\
-                 <concurrentBuild>true</concurrentBuild><builders>{builders}</builders></project>"
-            ),
-        );
-    }
-
-    fn create_item(&self, name: &str, xml: &str) {
-        let path = format!("/createItem?name={}", percent(name));
-        let reply = self.client().send("POST", &path, "application/xml", xml.as_bytes()).unwrap();
-        assert_eq!(reply.status, 200, "create {name}: {}", reply.text());
+        items::create_freestyle(&self.client(), name, label, lines);
     }
 
     /// A node for [`FarAgent`].
     pub(crate) fn create_node(&self, name: &str, executors: u32, labels: &str) {
-        let folder = self.root.join(name);
-        let json = format!(
-            r#"{{"numExecutors":"{executors}","remoteFS":"{}","labelString":"{labels}","mode":"NORMAL"}}"#,
-            folder.display()
-        );
-        let path = format!(
-            "/computer/doCreateItem?name={name}&type={}&json={}",
-            percent("hudson.slaves.DumbSlave$DescriptorImpl"),
-            percent(&json)
-        );
-        let reply = self.client().post(&path).unwrap();
-        assert_eq!(reply.status, 302, "create {name}: {}", reply.text());
+        items::create_node(&self.client(), name, &self.root.join(name), executors, labels);
     }
 
     /// Logs of replicas and agents, by name.

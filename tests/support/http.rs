@@ -31,22 +31,40 @@ impl Reply {
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     address: SocketAddr,
+    /// What requests say in `Host`.
+    host: String,
     authorization: String,
+    /// Further lines of the head of each request.
+    more: String,
 }
 
 impl Client {
     pub(crate) fn new(address: SocketAddr, user: &str, password: &str) -> Client {
         let pair = base64(format!("{user}:{password}").as_bytes());
-        Client { address, authorization: format!("Basic {pair}") }
+        Client::authorized(address, format!("Basic {pair}"))
     }
 
     pub(crate) fn bearer(address: SocketAddr, token: &str) -> Client {
-        Client { address, authorization: format!("Bearer {token}") }
+        Client::authorized(address, format!("Bearer {token}"))
+    }
+
+    fn authorized(address: SocketAddr, authorization: String) -> Client {
+        Client { address, host: address.to_string(), authorization, more: String::new() }
     }
 
     /// The same user at another address.
     pub(crate) fn at(&self, address: SocketAddr) -> Client {
-        Client { address, ..self.clone() }
+        Client { address, host: address.to_string(), ..self.clone() }
+    }
+
+    /// The same at a host of another name, which is found at the same address.
+    pub(crate) fn named(&self, host: &str) -> Client {
+        Client { host: host.to_owned(), ..self.clone() }
+    }
+
+    /// The same with a further header.
+    pub(crate) fn with(&self, name: &str, value: &str) -> Client {
+        Client { more: format!("{}{name}: {value}\r\n", self.more), ..self.clone() }
     }
 
     /// One attempt. An error says that there is no answer, or not all of it.
@@ -56,10 +74,11 @@ impl Client {
         stream.set_write_timeout(Some(TIMEOUT))?;
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nAuthorization: {}\r\n\
-             Content-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
-            self.address,
+             Content-Type: {kind}\r\nContent-Length: {}\r\n{}\r\n",
+            self.host,
             self.authorization,
-            body.len()
+            body.len(),
+            self.more
         );
         stream.write_all(head.as_bytes())?;
         stream.write_all(body)?;
@@ -118,9 +137,9 @@ impl KeptAlive {
                 BufReader::new(stream)
             }
         };
-        let Client { address, authorization } = &self.client;
+        let Client { host, authorization, more, .. } = &self.client;
         let head =
-            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: {authorization}\r\n\r\n");
+            format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: {authorization}\r\n{more}\r\n");
         stream.get_mut().write_all(head.as_bytes())?;
         let cut = || io::Error::new(io::ErrorKind::UnexpectedEof, "the answer is cut");
         let mut answer = Vec::new();
@@ -153,7 +172,7 @@ impl KeptAlive {
 }
 
 /// Nothing when it is not whole.
-fn parse(answer: &[u8]) -> Option<Reply> {
+pub(crate) fn parse(answer: &[u8]) -> Option<Reply> {
     let reply = parse_head(answer)?;
     let end = answer.windows(4).position(|w| w == b"\r\n\r\n")?;
     let rest = &answer[end + 4..];

@@ -116,7 +116,8 @@ impl Machines {
     }
 }
 
-fn init(root: &Path, secrets: &Path, store: &str) {
+/// What the replicas on all machines are given.
+pub(crate) fn init(root: &Path, secrets: &Path, store: &str) {
     let url = root.join("database-url");
     std::fs::write(&url, store).unwrap();
     let mut init = Command::new(PROGRAM);

@@ -3,9 +3,13 @@
 pub(crate) mod controller;
 pub(crate) mod front;
 pub(crate) mod http;
+pub(crate) mod items;
 pub(crate) mod machines;
+pub(crate) mod next;
+pub(crate) mod peers;
 pub(crate) mod postgres;
 pub(crate) mod processes;
 pub(crate) mod proxy;
 pub(crate) mod random;
+pub(crate) mod s3;
 pub(crate) mod unit;

@@ -33,6 +33,13 @@ impl Process {
         arguments(self.pid).as_ref() == Some(&self.arguments)
     }
 
+    /// Whether nothing of it is left but its exit status. One that was killed has neither arguments nor environment from the
+    /// moment its memory is given back; its sockets it holds for a little longer.
+    pub(crate) fn has_ended(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with(['Z', 'X']))
+    }
+
     /// Whether it was there to get the signal.
     pub(crate) fn signal(&self, signal: Signal) -> bool {
         self.lives() && send(self.pid, signal)

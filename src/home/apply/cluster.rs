@@ -1,7 +1,7 @@
 //! Identity of the home, membership, failovers.
 
 use model::{Millis, ReplicaId, ReplicaState, RestartWhen, RolloutReport};
-use store::{Answer, Error, Join, Load};
+use store::{Answer, Error, Join, Load, ObjectPlace};
 
 use super::{Applied, no_meta, note_loss};
 use crate::db::{Conn, Lock, args};
@@ -88,6 +88,35 @@ pub(super) async fn report_rollout(conn: &mut Conn, report: &RolloutReport) -> A
     let report = store::report_json(report)?;
     conn.run("UPDATE meta SET rollout = $1 WHERE id = 1", args![&report]).await?;
     Ok(Answer::Unit)
+}
+
+pub(super) async fn place_objects(
+    conn: &mut Conn,
+    was: Option<&ObjectPlace>,
+    place: Option<&ObjectPlace>,
+    joined: i64,
+) -> Applied {
+    fn columns(place: Option<&ObjectPlace>) -> (&str, &str) {
+        place.map_or(("", ""), |place| (&place.id, &place.address))
+    }
+    store::check_place(place)?;
+    let ((had_id, had_at), (id, at)) = (columns(was), columns(place));
+    // Whoever joins writes this row, too: so nobody does between the look and the change.
+    let sql =
+        "SELECT id FROM meta WHERE id = 1 AND objects_id = $1 AND objects_at = $2 AND incarnation <= $3";
+    if conn.locked(Lock::Change, sql, args![had_id, had_at, joined]).await?.is_empty() {
+        return Ok(Answer::Bool(false));
+    }
+    let moved = conn
+        .run(
+            "UPDATE meta SET objects_id = $1, objects_at = $2 WHERE id = 1 \
+             AND NOT EXISTS (SELECT 1 FROM running) AND NOT EXISTS (SELECT 1 FROM artifact) \
+             AND NOT EXISTS (SELECT 1 FROM stash) AND NOT EXISTS (SELECT 1 FROM garbage) \
+             AND NOT EXISTS (SELECT 1 FROM archive WHERE object IS NOT NULL)",
+            args![id, at],
+        )
+        .await?;
+    if moved > 0 { Ok(Answer::Bool(true)) } else { Err(store::place_stays().into()) }
 }
 
 pub(super) async fn join(conn: &mut Conn, join: &Join) -> Applied {

@@ -185,7 +185,8 @@ pub(super) async fn log_archived(conn: &mut Conn, build: BuildId, log: &Archived
         }
         Conn::Postgres(_) => {
             "UPDATE archive SET object = $2, directory = $3, size = $4 WHERE build = $1 AND object IS NULL \
-             AND EXISTS (SELECT 1 FROM object WHERE object_key = $2 AND size = $4)"
+             AND (EXISTS (SELECT 1 FROM object WHERE object_key = $2 AND size = $4) \
+                  OR EXISTS (SELECT 1 FROM meta WHERE objects_id <> ''))"
         }
     };
     let named = conn.run(name, args![build, &log.object, int(log.directory)?, int(log.size)?]).await?;

@@ -177,6 +177,9 @@ async fn one(conn: &mut Conn, write: &Write) -> Applied {
         }
         Write::WithdrawRestart { number } => cluster::withdraw_restart(conn, *number).await,
         Write::ReportRollout { report } => cluster::report_rollout(conn, report).await,
+        Write::PlaceObjects { was, place, joined } => {
+            cluster::place_objects(conn, was.as_ref(), place.as_ref(), *joined).await
+        }
         Write::CreateFirstUser { user, token } => users::create_first(conn, user, token.as_ref()).await,
         Write::CreateUser(user) => users::create(conn, user).await,
         Write::EditUser { id, edit } => users::edit(conn, id, edit).await,

@@ -71,7 +71,8 @@ fn rank(write: &Write) -> (u8, i64, &str) {
         | Write::SetQuiet { .. }
         | Write::AskRestart { .. }
         | Write::WithdrawRestart { .. }
-        | Write::ReportRollout { .. } => (9, 0, ""),
+        | Write::ReportRollout { .. }
+        | Write::PlaceObjects { .. } => (9, 0, ""),
     }
 }
 

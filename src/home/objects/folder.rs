@@ -9,7 +9,7 @@ use std::path::{Path as FsPath, PathBuf};
 use bytes::{Bytes, BytesMut};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
+use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use store::{Error, Objects, Result, Upload, check_key};
 
 /// What an upload collects before it writes.
@@ -27,6 +27,17 @@ impl Folder {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         let files = LocalFileSystem::new_with_prefix(path).map_err(io::Error::other)?;
         Ok(Folder { files: files.with_fsync(true).with_automatic_cleanup(true), root: path.to_owned() })
+    }
+}
+
+impl Folder {
+    /// Unless it is there already.
+    pub(crate) async fn create(&self, key: &str, bytes: Bytes) -> Result<()> {
+        let how = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        match self.files.put_opts(&path(key)?, PutPayload::from_bytes(bytes), how).await {
+            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
+            Err(error) => Err(away(error)),
+        }
     }
 }
 

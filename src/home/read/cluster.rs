@@ -1,7 +1,7 @@
 //! Reads of the home itself, its members and leases.
 
 use model::{Fence, Millis, ReplicaId, ReplicaName, ReplicaState, RestartWhen};
-use store::{Cluster, Error, Failover, Lease, Load, Member, Meta, Restart, Result};
+use store::{Cluster, Error, Failover, Lease, Load, Member, Meta, ObjectPlace, Restart, Result};
 
 use super::{limit, replica};
 use crate::Home;
@@ -11,7 +11,7 @@ use crate::db::{Row, args};
 impl Cluster for Home {
     async fn meta(&self) -> Result<Meta> {
         let sql = "SELECT controller, level, epoch, tick, quiet, restart, restart_when, restart_by, \
-                   restart_reload, restart_withdrawn, rollout FROM meta";
+                   restart_reload, restart_withdrawn, rollout, objects_id, objects_at, incarnation FROM meta";
         let meta = self.pool.first(sql, args![], |row| {
             let when = row.word(6, RestartWhen::parse)?;
             Ok(Meta {
@@ -31,6 +31,9 @@ impl Cluster for Home {
                     Some(_) => Some(row.json(10)?),
                     None => None,
                 },
+                objects: Some(ObjectPlace { id: row.text(11)?, address: row.text(12)? })
+                    .filter(|place| !place.id.is_empty()),
+                joined: row.int(13)?,
             })
         });
         meta.await?.ok_or_else(|| Error::Corrupt("the table “meta” is empty".to_owned()))

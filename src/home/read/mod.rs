@@ -74,7 +74,7 @@ impl Pool {
     }
 
     /// The first row, if any.
-    async fn first<T>(
+    pub(crate) async fn first<T>(
         &self,
         sql: impl SqlSafeStr,
         args: &[Arg<'_>],

@@ -1,9 +1,11 @@
-//! The contract of a store, told to both engines, and that of objects, told to the folder and the table.
+//! The contract of a store, told to both engines, and that of objects, told to the folder, the table and a bucket.
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 #[path = "../../../tests/support/postgres.rs"]
 mod postgres;
+#[path = "../../../tests/support/s3.rs"]
+mod s3;
 
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
@@ -77,5 +79,29 @@ mod postgresql {
     }
 
     store::contract_suite!(fresh);
+    store::contract_suite_of_objects!(fresh_objects);
+}
+
+mod bucket {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use ::home::{ObjectsPlace, ObjectsUrl};
+
+    use super::*;
+
+    static BUCKETS: LazyLock<Option<s3::Server>> = LazyLock::new(s3::Server::start);
+    static PLACES: AtomicU32 = AtomicU32::new(0);
+
+    async fn fresh_objects() -> Option<(Objects, TempDir)> {
+        let server = tokio::task::spawn_blocking(|| BUCKETS.as_ref()).await.unwrap()?;
+        let prefix = format!("place {}", PLACES.fetch_add(1, Ordering::Relaxed));
+        let url = ObjectsUrl::parse(&server.url(s3::BUCKET, &prefix.replace(' ', "%20"))).unwrap();
+        let place = ObjectsPlace::new(&url, s3::environment()).unwrap();
+        let dir = TempDir::new().unwrap();
+        let home = format!("sqlite:{}", dir.path().join("home.db").display());
+        let home = ::home::open(&home, None).await.unwrap().with_objects_in(&place);
+        Some((Objects(store::Store::objects(&home)), dir))
+    }
+
     store::contract_suite_of_objects!(fresh_objects);
 }

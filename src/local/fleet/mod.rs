@@ -60,7 +60,9 @@ pub(crate) struct Fleet {
     took_over: bool,
     /// Replicas that are ready now.
     ready: BTreeSet<String>,
-    /// Whether any was, at any time.
+    /// The one that shows the setup wizard now.
+    in_setup: Option<String>,
+    /// Whether any was ready or in setup, at any time.
     ever_ready: bool,
     /// All were at one time, and the user was told so.
     announced: bool,
@@ -94,6 +96,7 @@ impl Fleet {
                 listener: Arc::new(listener),
                 store: home.store.clone(),
                 metrics_open: options.metrics_open,
+                setup_wizard: plan.setup_wizard,
             },
             roller,
             agents: (1..=options.agents)
@@ -103,6 +106,7 @@ impl Fleet {
             url: urls.here,
             took_over: false,
             ready: BTreeSet::new(),
+            in_setup: None,
             ever_ready: false,
             announced: false,
             pids: BTreeMap::new(),
@@ -210,7 +214,8 @@ impl Fleet {
                     self.roller.roll(say);
                     continue;
                 }
-                _ = progress.tick(), if !self.announced => {
+                // a person takes the time that he takes
+                _ = progress.tick(), if !self.announced && self.in_setup.is_none() => {
                     let why = self.waits_for(home);
                     let first = home.new && !self.ever_ready;
                     match why {
@@ -223,6 +228,9 @@ impl Fleet {
             };
             self.note(&event, home)?;
             tell::show(&event, self.announced, say);
+            if event.what == What::Setup {
+                say(&tell::setup(home, &self.url, &event.name));
+            }
             let count = self.roller.slots.len();
             if !self.announced && self.ready.len() == count {
                 self.announced = true;
@@ -241,7 +249,13 @@ impl Fleet {
             return Ok(());
         }
         self.roller.note(event);
+        if event.what == What::Setup {
+            self.in_setup = Some(event.name.clone());
+        } else if self.in_setup.as_ref() == Some(&event.name) {
+            self.in_setup = None;
+        }
         match &event.what {
+            What::Setup => self.ever_ready = true,
             What::Ready => {
                 self.ready.insert(event.name.clone());
                 self.ever_ready = true;

@@ -194,7 +194,7 @@ impl Roller {
             // It was left so by whoever started it: it serves again only when it is started again.
             What::Drained if found => (slot.seen.revision, slot.seen.state) = (unknown(), State::Drained),
             What::Started { .. } | What::Replaced => slot.seen.state = State::Starting,
-            What::Ready => (slot.seen.state, slot.seen.broken) = (State::Ready, None),
+            What::Ready | What::Setup => (slot.seen.state, slot.seen.broken) = (State::Ready, None),
             What::Unready if slot.seen.state == State::Ready => slot.seen.state = State::Draining,
             What::Drained => slot.seen.state = State::Drained,
             What::Ended { exit, said, .. } => {

@@ -24,12 +24,12 @@ pub(super) fn ready(home: &Home, url: &str, count: usize, took: Duration, termin
     let seconds = took.as_secs_f32();
     let replicas = if count == 1 { "replica" } else { "replicas" };
     let file = home.paths.admin_password();
-    let place = home.paths.root().display();
+    let (place, admin) = (home.paths.root().display(), home.admin());
     let mut lines = vec![
         format!("{count} {replicas} ready after {seconds:.1} s"),
         String::new(),
         format!("  Majordomo    {url}"),
-        format!("  user         {}", home.admin),
+        format!("  user         {admin}"),
     ];
     match home.password() {
         // In a file or a journal it would stay.
@@ -45,7 +45,7 @@ pub(super) fn ready(home: &Home, url: &str, count: usize, took: Duration, termin
     }
     lines.extend([String::new(), "  Try next, in another terminal:".to_owned()]);
     if home.untold && home.example {
-        let auth = format!("{}:$(cat '{}')", home.admin, token.display());
+        let auth = format!("{admin}:$(cat '{}')", token.display());
         lines.push(format!("    curl -X POST -u \"{auth}\" {url}job/example/build"));
         lines.push(format!("    curl -u \"{auth}\" {url}job/example/lastBuild/consoleText"));
     }
@@ -58,6 +58,18 @@ pub(super) fn ready(home: &Home, url: &str, count: usize, took: Duration, termin
     lines.join("\n")
 }
 
+/// The first replica waits for a person.
+pub(super) fn setup(home: &Home, url: &str, name: &str) -> String {
+    let lines = [
+        format!("{name} shows the setup wizard; the others start when somebody has ended it"),
+        String::new(),
+        format!("  Set up       {url}setupWizard/"),
+        format!("  password     in {}", home.paths.admin_password().display()),
+        String::new(),
+    ];
+    lines.join("\n")
+}
+
 /// What the user should know of an event.
 pub(super) fn show(event: &Event, announced: bool, say: &Say) {
     let name = &event.name;
@@ -66,6 +78,8 @@ pub(super) fn show(event: &Event, announced: bool, say: &Say) {
         What::Started { pid, found: false } => say(&format!("{name} starts (process {pid})")),
         What::Unready | What::Drained => {}
         What::Replaced => say(&format!("{name} has ended, to start with another revision")),
+        // told with the address
+        What::Setup => {}
         What::Ready if announced => say(&format!("{name} is ready")),
         What::Ready => {}
         What::Hangs => say(&format!("{name} hangs: killing it")),

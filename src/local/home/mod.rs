@@ -29,6 +29,7 @@ const OURS: &[&str] = &[
     "bootstrap.json",
     "admin-password",
     "admin-token",
+    "admin-name",
     "metrics-token",
     "secrets",
     "run",
@@ -42,7 +43,7 @@ const OURS: &[&str] = &[
 const DATABASE: &str = "majordomo.db";
 /// How `up.lock` begins; the process id follows.
 const LOCK_MARK: &str = "majordomo up, process ";
-const ADMIN: &str = "admin";
+pub(crate) const ADMIN: &str = "admin";
 const EXECUTORS: u32 = 2;
 
 /// Where things are in a home.
@@ -70,6 +71,16 @@ impl Paths {
 
     pub fn admin_token(&self) -> PathBuf {
         self.root.join("admin-token")
+    }
+
+    /// Whose `admin-token` is, where the setup wizard has made the first user.
+    pub fn admin_name(&self) -> PathBuf {
+        self.root.join("admin-name")
+    }
+
+    /// What unlocks the setup wizard where nobody has given a password for it.
+    pub fn initial_password(&self) -> PathBuf {
+        self.root.join("secrets/initialAdminPassword")
     }
 
     /// Written by the first replica that starts, unless another one is given to all.
@@ -182,7 +193,8 @@ pub(crate) struct Home {
     pub(crate) name: String,
     pub(crate) store: StoreUrl,
     pub(crate) keys: Keys,
-    pub(crate) admin: String,
+    /// Unless the setup wizard has made another one.
+    first_admin: String,
     /// Made by this start.
     pub(crate) new: bool,
     /// No start has told the user the first password yet: this one does.
@@ -291,8 +303,8 @@ impl Taken {
         let example = !bootstrap.items.is_empty();
         self.undo = false;
         let lock = self.lock.take().ok_or_else(|| Error::Refused("the home is not locked".to_owned()))?;
-        let admin = bootstrap.admin.id;
-        Ok(Home { paths, name, store, keys, admin, new, untold, example, no_example, _lock: lock })
+        let first_admin = bootstrap.admin.id;
+        Ok(Home { paths, name, store, keys, first_admin, new, untold, example, no_example, _lock: lock })
     }
 }
 
@@ -309,6 +321,11 @@ impl Home {
     pub(crate) fn password(&self) -> Option<Password> {
         let text = read_text(&self.paths.admin_password()).ok().flatten()?;
         Some(Password::new(text.trim()))
+    }
+
+    /// Who administers it, and whose the token of the home is.
+    pub(crate) fn admin(&self) -> String {
+        crate::wizard::admin_name(&self.paths).ok().flatten().unwrap_or_else(|| self.first_admin.clone())
     }
 
     /// All is created and told: later starts don't create the example again, and don't show the password.

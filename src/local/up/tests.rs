@@ -2,6 +2,7 @@ use super::*;
 
 fn options(folder: &Path) -> Options {
     Options {
+        setup_wizard: false,
         file: None,
         home: folder.join("home"),
         listen: None,

@@ -1,7 +1,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use store::{Failing, Fault, Memory, Users, Writer};
+use tokio::time::Instant;
 
+use super::slowed::WRONG_AFTER;
 use super::*;
 use crate::password::hash_password;
 

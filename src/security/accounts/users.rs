@@ -84,16 +84,22 @@ pub struct UserChange {
 
 impl Accounts {
     pub async fn create_user(&self, new: NewUser) -> Result<(), UserError> {
-        let NewUser { id, full_name, email, password, admin } = new;
-        check_id(&id)?;
-        let full_name = check_name(&full_name, "a full name")?.unwrap_or_else(|| id.clone());
-        let email = check_email(&email)?;
-        let password = self.hashed(password).await?;
-        let user = User { id: id.clone(), full_name, email, password, admin };
+        let user = self.checked_user(new).await?;
+        let id = user.id.clone();
         match self.inner.store.write(Write::CreateUser(user)).await? {
             Answer::Bool(false) => Err(UserError::Invalid(format!("User name {id} is already taken"))),
             _ => Ok(()),
         }
+    }
+
+    /// As it would be written.
+    pub(super) async fn checked_user(&self, new: NewUser) -> Result<User, UserError> {
+        let NewUser { id, full_name, email, password, admin } = new;
+        check_user_name(&id)?;
+        let full_name = check_name(&full_name, "a full name")?.unwrap_or_else(|| id.clone());
+        let email = check_email(&email)?;
+        let password = self.hashed(password).await?;
+        Ok(User { id, full_name, email, password, admin })
     }
 
     pub async fn change_user(&self, id: &str, change: UserChange) -> Result<(), UserError> {
@@ -202,7 +208,8 @@ impl Accounts {
 }
 
 /// The rules of Jenkins for those who sign up.
-fn check_id(id: &str) -> Result<(), UserError> {
+/// Whether a new user may be called so.
+pub fn check_user_name(id: &str) -> Result<(), UserError> {
     let refuse = |why: &str| Err(UserError::Invalid(why.to_owned()));
     if id.is_empty() {
         return refuse("User name is required");

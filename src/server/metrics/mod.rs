@@ -13,14 +13,14 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use meter::encoding::{EncodeLabel, EncodeLabelSet, LabelSetEncoder};
-use meter::{Counter, Family, Gauge, Histograms, Label, Name, Registry, add, labels, quick};
+use meter::{Counter, Counters, Family, Gauge, Histograms, Label, Name, Registry, add, labels, quick};
 
 use crate::path::{Action, Route};
 
 pub use gate::Access;
 pub(crate) use gate::{Shown, shown, unless_shown};
 pub use scrape::Scrapes;
-pub(crate) use scrape::serve;
+pub(crate) use scrape::{queued, serve};
 
 pub(crate) const REQUESTS: Name = Name::new(
     "majordomo_http_requests_total",
@@ -31,6 +31,10 @@ const SECONDS: Name = Name::new(
     "From the head of a request to the head of its answer, by kind of address",
 );
 const WORKING: Name = Name::new("majordomo_http_requests_in_flight", "Requests that are being answered");
+const HANDSHAKES: Name = Name::new(
+    "majordomo_peer_handshakes_total",
+    "TLS handshakes with those who connect where the other replicas do, by what became of them",
+);
 const SERVED: Name =
     Name::new("majordomo_log_served_bytes_total", "Bytes of builds' logs that were read for clients");
 
@@ -63,6 +67,19 @@ labels! {
     }
 }
 
+labels! {
+    /// What became of a handshake.
+    pub(crate) enum Handshake("outcome") {
+        Done => "done",
+        /// No certificate, one that is not trusted, or no TLS at all.
+        Refused => "refused",
+        /// It took too long.
+        Late => "late",
+        /// Too many were under way.
+        TooMany => "too_many",
+    }
+}
+
 impl Class {
     pub(crate) fn of(route: &Route) -> Class {
         match route {
@@ -73,7 +90,7 @@ impl Class {
             Route::Agent | Route::SealedJnlp(_) => Class::Agent,
             Route::Peer | Route::Admin(_) => Class::Peer,
             Route::Export(..) => Class::Api,
-            Route::Page(_) | Route::Confirm(_) => Class::Page,
+            Route::Page(_) | Route::Confirm(_) | Route::Setup(_) => Class::Page,
             Route::Do(action) => Class::of_action(action),
             Route::NotServed(_) | Route::NotFound => Class::Other,
         }
@@ -153,6 +170,7 @@ pub struct Metrics {
     requests: Family<Answered, Counter>,
     seconds: Histograms<Class>,
     working: Gauge,
+    pub(crate) handshakes: Counters<Handshake>,
     pub(crate) served: Counter,
 }
 
@@ -162,6 +180,7 @@ impl Default for Metrics {
             requests: Family::default(),
             seconds: Histograms::new(quick),
             working: Gauge::default(),
+            handshakes: Counters::default(),
             served: Counter::default(),
         }
     }
@@ -172,6 +191,7 @@ impl Metrics {
         add(to, REQUESTS, self.requests.clone());
         self.seconds.add_to(to, SECONDS);
         add(to, WORKING, self.working.clone());
+        self.handshakes.add_to(to, HANDSHAKES);
         add(to, SERVED, self.served.clone());
     }
 

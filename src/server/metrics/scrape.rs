@@ -98,6 +98,11 @@ pub(super) async fn whole(app: &App) -> Result<Arc<Controller>, Error> {
     app.scrapes.controller.get(GATHER, async move { controller::read(&work).await }).await
 }
 
+/// Items of the queue.
+pub(crate) async fn queued(app: &App) -> Result<u64, Error> {
+    Ok(whole(app).await?.queued)
+}
+
 async fn gather(app: &App) -> Document {
     // a store that is away makes what is in memory no less true
     let reading = tokio::time::timeout(READ, whole(app));

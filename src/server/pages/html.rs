@@ -181,16 +181,33 @@ pub(crate) fn page(frame: &Frame, title: &str, trail: &[(String, String)], conte
     for (address, text) in trail {
         let _ = write!(way, " <span aria-hidden=\"true\">›</span> {}", link(address, text));
     }
+    let head = head(&base, &title);
+    format!(
+        "{head}<script src=\"{base}static/main.js\" defer></script></head>\
+         <body data-base=\"{base}\"><header><nav aria-label=\"Where you are\">{way}</nav>\
+         <nav aria-label=\"Controller\"><a href=\"{base}computer/\">Nodes</a> <a href=\"{base}queue/\">Queue</a> \
+         <a href=\"{base}replicas/\">Replicas</a> <a href=\"{base}people/\">People</a> {who}</nav></header>{banner}<main><h1>{title}</h1>{content}</main></body></html>"
+    )
+}
+
+/// A page that leads nowhere but where its content does: there is nothing else to be seen yet.
+pub(crate) fn bare(base: &str, title: &str, content: &str) -> String {
+    let (base, title) = (escape(base), escape(title));
+    let head = head(&base, &title);
+    format!(
+        "{head}</head><body><header>Majordomo</header><main class=\"narrow\"><h1>{title}</h1>{content}\
+         </main></body></html>"
+    )
+}
+
+/// Both escaped.
+fn head(base: &str, title: &str) -> String {
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
          <meta name=\"color-scheme\" content=\"light dark\"><title>{title} – Majordomo</title>\
          <link rel=\"icon\" href=\"{base}static/favicon.svg\">\
-         <link rel=\"stylesheet\" href=\"{base}static/main.css\">\
-         <script src=\"{base}static/main.js\" defer></script></head>\
-         <body data-base=\"{base}\"><header><nav aria-label=\"Where you are\">{way}</nav>\
-         <nav aria-label=\"Controller\"><a href=\"{base}computer/\">Nodes</a> <a href=\"{base}queue/\">Queue</a> \
-         <a href=\"{base}replicas/\">Replicas</a> <a href=\"{base}people/\">People</a> {who}</nav></header>{banner}<main><h1>{title}</h1>{content}</main></body></html>"
+         <link rel=\"stylesheet\" href=\"{base}static/main.css\">"
     )
 }
 

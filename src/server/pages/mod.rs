@@ -7,6 +7,7 @@ mod home;
 pub(crate) mod html;
 mod item;
 mod node;
+pub(crate) mod setup;
 mod users;
 
 use model::{JobName, Millis};

@@ -43,6 +43,8 @@ pub(crate) enum Route {
     /// Another replica's WebSocket.
     Peer,
     Admin(Admin),
+    /// `setupWizard`: a step of the first start.
+    Setup(Step),
     /// `api/json` and its like.
     Export(Thing, Format),
     Page(Thing),
@@ -54,11 +56,21 @@ pub(crate) enum Route {
     NotFound,
 }
 
+/// A step of the setup wizard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    Unlock,
+    User,
+    Instance,
+}
+
 /// What those who look after a replica ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admin {
     Drain,
     Lapsed,
+    /// How this replica sees the controller.
+    Overview,
     /// Takes a report of the rollout; answers what is asked of it.
     Rollout,
     /// What the agent whose socket is here says of spools.
@@ -172,8 +184,10 @@ impl Route {
     /// Methods that the route takes, as `Allow` says them.
     pub(crate) fn allow(&self) -> &'static str {
         match self {
+            Route::Admin(Admin::Overview) => "GET, HEAD",
             Route::Admin(_) | Route::SignIn => "POST",
             Route::SignOut => "GET, POST",
+            Route::Setup(_) => "GET, HEAD, POST",
             Route::Do(action) => action.allow(),
             Route::Export(..) => "GET, HEAD, POST",
             Route::Login
@@ -213,6 +227,7 @@ impl Route {
             | Route::LoginError
             | Route::SignIn
             | Route::SignOut
+            | Route::Setup(_)
             | Route::Healthz
             | Route::Readyz
             | Route::Static(_)
@@ -234,6 +249,34 @@ impl Route {
 }
 
 impl Route {
+    /// Whether a replica that shows the setup wizard serves it, too: what looks after replicas and agents does not wait for
+    /// a person. Metrics are served to who shows their token.
+    pub(crate) fn beside_setup(&self) -> bool {
+        match self {
+            Route::Setup(_)
+            | Route::Healthz
+            | Route::Readyz
+            | Route::Static(_)
+            | Route::Peer
+            | Route::Admin(_) => true,
+            Route::Login
+            | Route::LoginError
+            | Route::SignIn
+            | Route::SignOut
+            | Route::Metrics
+            | Route::Prometheus { .. }
+            | Route::MetricsOf(..)
+            | Route::SealedJnlp(_)
+            | Route::Agent
+            | Route::Export(..)
+            | Route::Page(_)
+            | Route::Confirm(_)
+            | Route::Do(_)
+            | Route::NotServed(_)
+            | Route::NotFound => false,
+        }
+    }
+
     /// Whether it is one of the pages that have a frame. What everybody may see says nothing of the controller.
     pub(crate) fn page(&self) -> bool {
         match self {
@@ -327,6 +370,9 @@ fn top(parts: &[&str]) -> Route {
         ["loginError", ..] => Route::LoginError,
         ["logout", ..] => Route::SignOut,
         ["j_spring_security_check" | "j_acegi_security_check", ..] => Route::SignIn,
+        ["setupWizard"] | ["setupWizard", "unlock"] => Route::Setup(Step::Unlock),
+        ["setupWizard", "createAdminUser"] => Route::Setup(Step::User),
+        ["setupWizard", "configureInstance"] => Route::Setup(Step::Instance),
         ["healthz"] => Route::Healthz,
         ["readyz"] => Route::Readyz,
         ["metrics"] => Route::Metrics,
@@ -351,6 +397,7 @@ fn top(parts: &[&str]) -> Route {
         ["exit" | "safeExit"] => Route::NotServed("replicas are stopped by whoever has started them"),
         ["admin", "drain"] => Route::Admin(Admin::Drain),
         ["admin", "lapsed"] => Route::Admin(Admin::Lapsed),
+        ["admin", "overview"] => Route::Admin(Admin::Overview),
         ["admin", "stop"] => Route::Admin(Admin::Stop),
         ["queue", rest @ ..] => queue(rest),
         ["computer", rest @ ..] => computer(rest),

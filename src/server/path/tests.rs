@@ -37,6 +37,21 @@ fn folders_nest_and_names_are_decoded_one_by_one() {
 }
 
 #[test]
+fn the_steps_of_the_setup_wizard_have_their_addresses() {
+    for (path, step) in [
+        ("/setupWizard", Step::Unlock),
+        ("/setupWizard/unlock", Step::Unlock),
+        ("/setupWizard/createAdminUser/", Step::User),
+        ("/setupWizard/configureInstance", Step::Instance),
+    ] {
+        let route = parse(path);
+        assert_eq!(route, Route::Setup(step), "{path}");
+        assert!(route.open() && route.beside_setup());
+    }
+    assert_eq!(parse("/setupWizard/completeInstall"), Route::NotFound);
+}
+
+#[test]
 fn a_name_that_cannot_exist_is_not_found() {
     for path in [
         "/job/..",

@@ -7,8 +7,10 @@ mod jobs;
 mod metrics;
 mod nodes;
 mod outage;
+mod overview;
 mod protocol;
 mod queue;
+mod setup;
 mod sign;
 mod sockets;
 mod users;
@@ -38,6 +40,7 @@ use crate::metrics::{Access, Scrapes};
 use crate::ports::{
     AgentSockets, App, Arrival, MetricsSource, PeerSockets, Replica, Settings, Spools, Upgraded,
 };
+use crate::setup::Wizard;
 use crate::verify::LogChecks;
 
 pub(super) const PIPELINE: &str = "<?xml version='1.1' encoding='UTF-8'?>\n<flow-definition plugin=\"workflow-job@1400\">\n  <description>d &lt;b&gt;</description>\n  <definition class=\"org.jenkinsci.plugins.workflow.cps.CpsFlowDefinition\"><script>echo 1</script><sandbox>true</sandbox></definition>\n  <disabled>false</disabled>\n</flow-definition>";
@@ -71,25 +74,55 @@ impl Spools for Nobody {
     }
 }
 
+fn drain(what: &str, within: Option<Duration>) -> String {
+    within.map_or_else(|| what.to_owned(), |within| format!("{what} within {} s", within.as_secs()))
+}
+
 #[async_trait]
 impl Replica for Nobody {
     fn name(&self) -> ReplicaName {
         ReplicaName::parse("acme-0").unwrap()
+    }
+    fn me(&self) -> ReplicaId {
+        ReplicaId { name: self.name(), incarnation: 1 }
+    }
+    fn drained(&self) -> bool {
+        self.asked.lock().iter().any(|asked| asked == "drain")
+    }
+    fn ends(&self) -> bool {
+        self.asked.lock().iter().any(|asked| asked == "stop")
+    }
+    fn view(&self) -> Arc<cluster::View> {
+        let meta = store::Meta {
+            controller: "seen before".into(),
+            level: 1,
+            epoch: 1,
+            tick: 1,
+            quiet: None,
+            restart: store::Restart::default(),
+            rollout: None,
+            objects: None,
+            joined: 1,
+        };
+        Arc::new(cluster::View { meta, members: vec![], leases: vec![] })
+    }
+    async fn durability(&self) -> model::overview::Durability {
+        model::overview::Durability { engine: "memory".into(), ..Default::default() }
     }
     fn state(&self) -> ReplicaState {
         *self.state.lock()
     }
     fn ready(&self) -> Result<(), String> {
         match self.state() {
-            ReplicaState::Ready => Ok(()),
+            ReplicaState::Ready | ReplicaState::Setup => Ok(()),
             other => Err(format!("it is {}", other.as_str())),
         }
     }
-    async fn drain(&self) {
-        self.asked.lock().push("drain".into());
+    async fn drain(&self, within: Option<Duration>) {
+        self.asked.lock().push(drain("drain", within));
     }
-    async fn begin_drain(&self) {
-        self.asked.lock().push("begin drain".into());
+    async fn begin_drain(&self, within: Option<Duration>) {
+        self.asked.lock().push(drain("begin drain", within));
     }
     async fn drain_other(&self, who: &ReplicaId, address: &str) -> Result<(), String> {
         self.asked.lock().push(format!("drain {who} at {address}"));
@@ -146,6 +179,7 @@ pub(super) struct Site {
     pub(super) router: axum::Router,
     pub(super) me: ReplicaId,
     pub(super) accounts: Accounts,
+    pub(super) wizard: Wizard,
     /// Of `admin`, whose password is `right`.
     token: Token,
 }
@@ -179,6 +213,15 @@ impl Site {
     }
 
     pub(super) async fn on(store: Arc<dyn Store>) -> Site {
+        let (id, full_name) = ("admin".into(), "The Admin".into());
+        let user = User { id, full_name, email: String::new(), password: RIGHT.clone(), admin: true };
+        store.write(Write::CreateUser(user)).await.unwrap();
+        let site = Site::without_users(store).await;
+        let (_, token) = site.accounts.generate_token("admin", "tests").await.unwrap();
+        Site { token, ..site }
+    }
+
+    pub(super) async fn without_users(store: Arc<dyn Store>) -> Site {
         let join = Join {
             name: ReplicaName::parse("acme-0").unwrap(),
             ordinal: 0,
@@ -196,11 +239,7 @@ impl Site {
         let me = ReplicaId { name: join.name, incarnation };
         let write = Write::SetState { me: me.clone(), state: ReplicaState::Ready, at: Millis(2_000) };
         store.write(write).await.unwrap();
-        let (id, full_name) = ("admin".into(), "The Admin".into());
-        let user = User { id, full_name, email: String::new(), password: RIGHT.clone(), admin: true };
-        store.write(Write::CreateUser(user)).await.unwrap();
         let accounts = Accounts::new(Arc::clone(&store));
-        let (_, token) = accounts.generate_token("admin", "tests").await.unwrap();
         let nobody = Arc::new(Nobody {
             state: parking_lot::Mutex::new(ReplicaState::Ready),
             asked: parking_lot::Mutex::default(),
@@ -209,6 +248,7 @@ impl Site {
         let keys = Keys::from_bytes([7; 32]);
         let objects = store.objects();
         let clock = Arc::new(SystemClock::new());
+        let wizard = Wizard::default();
         let app = App {
             commands: Commands::alone(Arc::clone(&store), clock),
             accounts: accounts.clone(),
@@ -227,10 +267,12 @@ impl Site {
                 ..Settings::default()
             },
             log_checks: LogChecks::default(),
+            wizard: wizard.clone(),
             tasks: TaskTracker::new(),
         };
         let router = crate::router(app);
-        Site { store, objects, keys, nobody, router, me, accounts, token }
+        let token = Token::chosen("");
+        Site { store, objects, keys, nobody, router, me, accounts, wizard, token }
     }
 
     /// Someone who has not signed in.

@@ -193,6 +193,41 @@ async fn a_replica_that_starts_is_alive_but_not_ready() {
 }
 
 #[tokio::test]
+async fn a_drain_may_have_a_limit_and_rubbish_is_refused() {
+    let site = Site::new().await;
+    for (body, asked) in [
+        ("", "drain"),
+        ("{}", "drain"),
+        (r#"{"later":1,"within":null}"#, "drain"),
+        (r#"{"within":0}"#, "drain within 0 s"),
+        (r#"{"wait":false,"within":900}"#, "begin drain within 900 s"),
+        // what is longer than a day is a day
+        (r#"{"wait":false,"within":18446744073709551615}"#, "begin drain within 86400 s"),
+    ] {
+        assert_eq!(site.peer().send("POST", "/admin/drain", body).await.status, 200, "{body}");
+        assert_eq!(site.nobody.asked.lock().pop().as_deref(), Some(asked), "{body}");
+    }
+    for body in [
+        "now",
+        "[]",
+        r#"{"wait":"no"}"#,
+        r#"{"within":-1}"#,
+        r#"{"within":1.5}"#,
+        r#"{"within":"5m"}"#,
+        r#"{"within":18446744073709551616}"#,
+    ] {
+        let refused = site.peer().send("POST", "/admin/drain", body).await;
+        assert_eq!(refused.status, 400, "{body}");
+        assert!(
+            refused.header("x-error").contains("\"within\":SECONDS"),
+            "{body}: {}",
+            refused.header("x-error")
+        );
+    }
+    assert!(site.nobody.asked.lock().is_empty());
+}
+
+#[tokio::test]
 async fn only_the_controllers_own_token_opens_the_admin_addresses() {
     let site = Site::new().await;
     assert_eq!(site.anon().post("/admin/drain").await.status, 401);

@@ -1,9 +1,12 @@
 //! The home itself: identity, epoch.
 
 use super::support::*;
-use model::{Millis, ReplicaState, RestartWhen, RolloutPhase, RolloutReport};
+use model::{BuildResult, Millis, ReplicaState, RestartWhen, RolloutPhase, RolloutReport};
 
-use crate::{Answer, Join, MAX_EPOCH, MAX_REASON, MAX_REPORT, Restart, Store, Write};
+use crate::{
+    Answer, ArchivedLog, Effect, Join, MAX_EPOCH, MAX_PLACE, MAX_REASON, MAX_REPORT, ObjectPlace, Restart,
+    Store, Write, archive,
+};
 
 pub async fn a_new_home_has_no_controller<S: Store>(store: &S) {
     let meta = store.meta().await.unwrap();
@@ -11,6 +14,64 @@ pub async fn a_new_home_has_no_controller<S: Store>(store: &S) {
     assert!(store.members().await.unwrap().is_empty());
     assert!(store.queue().await.unwrap().is_empty());
     assert!(store.garbage(10).await.unwrap().is_empty());
+}
+
+/// Moves objects, as they are seen to be.
+async fn place<S: Store>(store: &S, id: Option<&str>) -> Write {
+    let meta = store.meta().await.unwrap();
+    Write::PlaceObjects { was: meta.objects, place: id.map(a_place), joined: meta.joined }
+}
+
+pub async fn objects_change_their_place_only_while_there_are_none<S: Store>(store: &S) {
+    assert_eq!(store.meta().await.unwrap().objects, None);
+    for id in [Some("1"), Some("1"), Some("2"), None, Some("1")] {
+        assert!(claim(store, place(store, id).await).await);
+        assert_eq!(store.meta().await.unwrap().objects, id.map(a_place));
+    }
+    let was = Some(a_place("1"));
+    let long = Some(ObjectPlace { id: String::new(), address: "x".repeat(MAX_PLACE + 1) });
+    refused(store, Write::PlaceObjects { was, place: long, joined: 0 }, "Limit").await;
+
+    let me = join(store, "r-0").await;
+    pipeline(store, "app").await;
+    let mut plain = start(store, "app", &me).await;
+    refused(store, place(store, Some("2")).await, "Conflict").await;
+    refused(store, place(store, Some("1")).await, "Conflict").await;
+    plain.finish(store, BuildResult::Success).await;
+    assert!(claim(store, place(store, Some("2")).await).await);
+
+    let mut keeps = start(store, "app", &me).await;
+    keeps.effects(store, [Effect::Artifact { path: "a".into(), size: 1, object: "o/1".into() }]).await;
+    keeps.finish(store, BuildResult::Success).await;
+    refused(store, place(store, None).await, "Conflict").await;
+    ok(store, Write::DeleteBuild { job: name("app"), number: 2, build: None }).await;
+    refused(store, place(store, None).await, "Conflict").await;
+    ok(store, Write::ForgetObjects { keys: vec!["o/1".into()] }).await;
+    assert!(claim(store, place(store, None).await).await);
+
+    let mut printed = start(store, "app", &me).await;
+    printed.say(store, "hello\n").await;
+    let end = Effect::Finish { result: BuildResult::Success, at: Millis(9), archive: true };
+    printed.effects(store, [end]).await;
+    assert!(claim(store, place(store, Some("3")).await).await);
+    // of an object that is elsewhere the store knows nothing, and believes whoever has read it back
+    let object = format!("{}/1.gz", archive::prefix(printed.build));
+    let log = ArchivedLog { object, directory: 1, size: 2 };
+    assert_eq!(ok(store, Write::LogArchived { build: printed.build, log }).await, Answer::Bool(true));
+    // there is no such object to be read, so no picture is taken
+    let error = store.write(place(store, None).await).await.unwrap_err();
+    assert_eq!(error.reason(), "Conflict");
+}
+
+pub async fn of_two_who_place_objects_the_second_looks_again<S: Store>(store: &S) {
+    let (first, second) = (place(store, Some("1")).await, place(store, Some("2")).await);
+    assert!(claim(store, first).await);
+    declined(store, second).await;
+    let seen = place(store, Some("2")).await;
+    let me = join(store, "r-0").await;
+    assert_eq!(store.meta().await.unwrap().joined, me.incarnation);
+    declined(store, seen).await;
+    assert!(claim(store, place(store, Some("2")).await).await);
 }
 
 pub async fn the_first_identity_stays<S: Store>(store: &S) {

@@ -26,6 +26,7 @@ async fn member(write: &impl AsyncFn(Write) -> Answer, replica: &str) -> Replica
 async fn found(write: &impl AsyncFn(Write) -> Answer) -> (ReplicaId, ReplicaId) {
     write(Write::Identify { controller: "acme".into() }).await;
     write(Write::RaiseEpoch { above: 1 }).await;
+    write(Write::PlaceObjects { was: None, place: Some(a_place("1")), joined: 0 }).await;
     write(Write::RaiseLevel { level: 1 }).await;
     write(Write::SetQuiet { reason: Some("maintenance".into()) }).await;
     write(Write::AskRestart { seen: 0, when: RestartWhen::Idle, by: "ann".into(), reload: true }).await;
@@ -165,6 +166,7 @@ pub fn kind(write: &Write) -> &'static str {
         Write::AskRestart { .. } => "AskRestart",
         Write::WithdrawRestart { .. } => "WithdrawRestart",
         Write::ReportRollout { .. } => "ReportRollout",
+        Write::PlaceObjects { .. } => "PlaceObjects",
         Write::RaiseLevel { .. } => "RaiseLevel",
         Write::RaiseEpoch { .. } => "RaiseEpoch",
         Write::CreateFirstUser { .. } => "CreateFirstUser",
@@ -218,4 +220,4 @@ pub fn kind(write: &Write) -> &'static str {
 }
 
 /// How many variants [`kind`] knows.
-pub const KINDS: usize = 54;
+pub const KINDS: usize = 55;

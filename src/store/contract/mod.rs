@@ -37,6 +37,8 @@ macro_rules! contract_suite {
         $crate::contract_suite! { @tests $fresh,
             home {
                 a_new_home_has_no_controller,
+                objects_change_their_place_only_while_there_are_none,
+                of_two_who_place_objects_the_second_looks_again,
                 the_first_identity_stays,
                 the_epoch_only_rises,
                 an_epoch_that_no_fence_can_show_is_refused,

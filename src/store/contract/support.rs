@@ -10,9 +10,14 @@ use model::{
 };
 
 use crate::{
-    Answer, ApiToken, Chunk, Effect, Enqueue, Error, Executor, Hidden, ItemKind, Join, Load, Node, Progress,
-    Session, Store, Taken, User, Write,
+    Answer, ApiToken, Chunk, Effect, Enqueue, Error, Executor, Hidden, ItemKind, Join, Load, Node,
+    ObjectPlace, Progress, Session, Store, Taken, User, Write,
 };
+
+/// A place of objects that is not the store's own.
+pub fn a_place(id: &str) -> ObjectPlace {
+    ObjectPlace { id: id.to_owned(), address: format!("s3://bucket/{id}") }
+}
 
 /// Writes what must succeed.
 pub async fn ok<S: Store>(store: &S, write: Write) -> Answer {

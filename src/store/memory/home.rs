@@ -2,10 +2,10 @@
 
 use model::{Fence, Millis, ReplicaId, ReplicaState, RestartWhen, RolloutReport};
 
-use super::{State, next};
+use super::{Archive, State, next};
 use crate::{
-    Answer, Error, Failover, Join, Lease, Load, MAX_EPOCH, Member, Restart, Result, check_note, check_reason,
-    first_id, report_json, too_high,
+    Answer, Error, Failover, Join, Lease, Load, MAX_EPOCH, Member, ObjectPlace, Restart, Result, check_note,
+    check_place, check_reason, first_id, place_stays, report_json, too_high,
 };
 
 impl State {
@@ -61,6 +61,24 @@ impl State {
         report_json(report)?;
         self.meta.rollout = Some(report.clone());
         Ok(Answer::Unit)
+    }
+
+    pub(super) fn place_objects(
+        &mut self,
+        was: Option<&ObjectPlace>,
+        place: Option<&ObjectPlace>,
+        joined: i64,
+    ) -> Result<Answer> {
+        check_place(place)?;
+        if self.meta.objects.as_ref() != was || self.last.incarnation > joined {
+            return Ok(Answer::Bool(false));
+        }
+        let named = |of: &super::History| !of.artifacts.is_empty() || matches!(of.archive, Archive::Done(_));
+        if !self.running.is_empty() || !self.garbage.is_empty() || self.builds.values().any(named) {
+            return Err(place_stays());
+        }
+        self.meta.objects = place.cloned();
+        Ok(Answer::Bool(true))
     }
 
     pub(super) fn join(&mut self, join: &Join) -> Result<Answer> {

@@ -137,6 +137,8 @@ impl Default for State {
                 quiet: None,
                 restart: Restart::default(),
                 rollout: None,
+                objects: None,
+                joined: 0,
             },
             last: Last::default(),
             users: BTreeMap::new(),
@@ -179,6 +181,9 @@ impl State {
             Write::AskRestart { seen, when, by, reload } => Ok(self.ask_restart(*seen, *when, by, *reload)),
             Write::WithdrawRestart { number } => Ok(self.withdraw_restart(*number)),
             Write::ReportRollout { report } => self.report_rollout(report),
+            Write::PlaceObjects { was, place, joined } => {
+                self.place_objects(was.as_ref(), place.as_ref(), *joined)
+            }
             Write::CreateFirstUser { user, token } => self.create_first_user(user, token.as_ref()),
             Write::CreateUser(user) => self.create_user(user),
             Write::EditUser { id, edit } => self.edit_user(id, edit),

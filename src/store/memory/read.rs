@@ -21,7 +21,7 @@ fn at_most(limit: u32) -> usize {
 /// The home and its members.
 impl State {
     pub fn meta(&self) -> Meta {
-        self.meta.clone()
+        Meta { joined: self.last.incarnation, ..self.meta.clone() }
     }
 
     pub fn members(&self) -> Vec<Member> {

@@ -14,6 +14,7 @@ mod home;
 mod limits;
 mod load;
 mod log;
+mod operator;
 #[path = "../../support/postgres.rs"]
 mod postgres;
 #[path = "../../support/random.rs"]
@@ -85,15 +86,18 @@ struct Args {
     /// Builds of the large home, in all
     #[arg(long, default_value_t = 1_000_000)]
     history: usize,
+    /// Controllers that the operator looks after, on a cluster of its own
+    #[arg(long, default_value_t = 500)]
+    controllers: usize,
     /// Replicas of the controllers that are compared
     #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 3, 5, 7, 9])]
     replicas: Vec<usize>,
 }
 
 /// What is measured, in this order.
-const ROWS: [&str; 11] = [
+const ROWS: [&str; 12] = [
     "limits", "trivial", "trigger", "rolling", "failover", "agent", "agents", "load", "log", "home",
-    "replicas",
+    "replicas", "operator",
 ];
 
 #[derive(Subcommand)]
@@ -152,6 +156,9 @@ fn main() -> Result<()> {
         }
         let store = Store { name: store, server: server.as_ref() };
         measure(&args, &store, &wanted, &mut table)?;
+    }
+    if wanted("operator") {
+        operator::measure(&args.binary, args.controllers, &mut table).context("look after controllers")?;
     }
     table.print();
     Ok(())

@@ -13,7 +13,10 @@ CREATE TABLE meta (
     restart_by TEXT NOT NULL,
     restart_reload BIGINT NOT NULL,
     restart_withdrawn BIGINT NOT NULL,
-    rollout TEXT
+    rollout TEXT,
+    -- where objects are; empty: with the store
+    objects_id TEXT NOT NULL DEFAULT '',
+    objects_at TEXT NOT NULL DEFAULT ''
 );
 INSERT INTO meta
     (id, controller, level, epoch, tick, incarnation, restart, restart_when, restart_by, restart_reload, restart_withdrawn)

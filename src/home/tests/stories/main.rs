@@ -4,6 +4,8 @@
 #[path = "../../../../tests/support/postgres.rs"]
 mod postgres;
 mod proxy;
+#[path = "../../../../tests/support/s3.rs"]
+mod s3;
 mod support;
 
 mod away;
@@ -11,4 +13,6 @@ mod crash;
 mod erasing;
 mod groups;
 mod guard;
+mod login;
+mod objects;
 mod opening;

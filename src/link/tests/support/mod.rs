@@ -52,7 +52,7 @@ pub(crate) async fn joined_at(store: Memory, name: &str, address: String) -> Rep
     let joining = cluster::Membership::join(Arc::clone(&shared), Arc::clone(&clock), join);
     let (_membership, handle) = joining.await.unwrap();
     let me = handle.me().clone();
-    Replica { store, links: Links::new(shared, clock, handle, "token".into()), me }
+    Replica { store, links: Links::new(shared, clock, handle, mutual::Peering::plain("token".into())), me }
 }
 
 pub(crate) fn mac() -> NodeName {

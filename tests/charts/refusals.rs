@@ -1,0 +1,66 @@
+//! Values that are refused, and with which words.
+
+use crate::helm::{CONTROLLER, Helm, OPERATOR};
+
+/// Chart, what is set besides what is needed, and what of it the refusal must say.
+const REFUSED: &[(&str, &str, &str)] = &[
+    (OPERATOR, "image.repository=", "image.repository is needed"),
+    (OPERATOR, "image.repository=registry/Upper", "repository"),
+    (OPERATOR, "image.repository=registry.example.com/majordomo:1", "repository"),
+    (OPERATOR, "image.tag=-x", "tag"),
+    (OPERATOR, "image.digest=sha256:12", "digest"),
+    (OPERATOR, "image.pullPolicy=Sometimes", "pullPolicy"),
+    (OPERATOR, "replica=3", "replica"),
+    (OPERATOR, "replicas=-1", "replicas"),
+    (OPERATOR, "replicas=10", "replicas"),
+    (OPERATOR, "replicas=two", "replicas"),
+    (OPERATOR, "namespaces=ci", "namespaces"),
+    (OPERATOR, "namespaces={Ci}", "namespaces"),
+    (OPERATOR, "fullnameOverride=a_b", "fullnameOverride"),
+    (OPERATOR, "crds.instal=false", "instal"),
+    (OPERATOR, "log.format=xml", "format"),
+    (OPERATOR, "podSecurityContext.runAsUser=0", "runAsUser"),
+    (OPERATOR, "podSecurityContext.privileged=true", "privileged"),
+    (OPERATOR, "resources.limits.memory=lots", "memory"),
+    (OPERATOR, "resources.limit.memory=1Gi", "limit"),
+    (OPERATOR, "terminationGracePeriodSeconds=0", "terminationGracePeriodSeconds"),
+    (OPERATOR, "serviceAccount.create=false", "serviceAccount.name is needed"),
+    (OPERATOR, "rbac.clusterScope=false", "needs namespaces"),
+    (OPERATOR, "metrics.service=false,metrics.serviceMonitor.enabled=true", "needs metrics.service"),
+    (OPERATOR, "metrics.serviceMonitor.interval=often", "interval"),
+    (CONTROLLER, "replica=3", "replica"),
+    (CONTROLLER, "replicas=10", "replicas"),
+    (CONTROLLER, "name=Acme", "name"),
+    (CONTROLLER, "restartedAt=now", "restartedAt"),
+    (CONTROLLER, "store.mysql.url=x", "mysql"),
+    (CONTROLLER, "store.sqlite.x=y,store.builtin.x=y", "store"),
+    (CONTROLLER, "objects.ftp.x=y", "ftp"),
+    (CONTROLLER, "imagePullSecrets[0]=registry", "imagePullSecrets"),
+    (CONTROLLER, "imagePullPolicy=Sometimes", "imagePullPolicy"),
+    (CONTROLLER, "plugins[0].version=1", "plugins"),
+    (CONTROLLER, "ingress=ci.example.com", "ingress"),
+];
+
+#[test]
+fn wrong_values_are_refused_and_named() {
+    let Some(helm) = Helm::find("values that are refused") else { return };
+    let good = |chart| if chart == OPERATOR { "image.repository=r.example/majordomo" } else { "replicas=3" };
+    for chart in [OPERATOR, CONTROLLER] {
+        helm.template("acme", chart, &["--set", good(chart)]).unwrap_or_else(|why| panic!("{why}"));
+    }
+    for (chart, set, says) in REFUSED {
+        let made = helm.template("acme", chart, &["--set", good(chart), "--set", set]);
+        let why = made.expect_err(set);
+        assert!(why.contains(says), "{set}: {why}");
+    }
+}
+
+#[test]
+fn a_release_whose_name_no_controller_may_have_says_what_to_do() {
+    let Some(helm) = Helm::find("names of releases") else { return };
+    for name in ["1acme", "a.b", "a-name-that-helm-takes-because-it-has-53-of-them-abcd"] {
+        let why = helm.template(name, CONTROLLER, &[]).expect_err(name);
+        assert!(why.contains("say --set name="), "{name}: {why}");
+        helm.template(name, CONTROLLER, &["--set", "name=acme"]).unwrap_or_else(|why| panic!("{why}"));
+    }
+}

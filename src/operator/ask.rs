@@ -17,9 +17,9 @@ use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::context::{Context, Key};
+use crate::context::Context;
 use crate::error::Error;
-use crate::names::{HEALTH_PORT, Owner, PEER_KEYS, PEER_PORT, ordinal};
+use crate::names::{HEALTH_PORT, Key, Owner, PEER_KEYS, PEER_PORT, ordinal};
 use crate::pods::at_rest;
 use crate::seen::Seen;
 use crate::told::Told;
@@ -40,7 +40,7 @@ pub(crate) struct Replicas(Mutex<BTreeMap<Key, (String, Vec<Peering>)>>);
 impl Replicas {
     /// The keys of a controller, as its Secret has them; `digest` tells whether they are others than before.
     pub(crate) fn keys(&self, owner: &Owner, digest: &str, text: &str) {
-        let key = (owner.namespace.clone(), owner.name.clone());
+        let key = owner.key();
         if self.0.lock().get(&key).is_some_and(|(known, _)| known == digest) {
             return;
         }
@@ -54,13 +54,13 @@ impl Replicas {
         }
     }
 
-    pub(crate) fn forget(&self, owner: &Owner) {
-        self.0.lock().remove(&(owner.namespace.clone(), owner.name.clone()));
+    pub(crate) fn forget(&self, key: &Key) {
+        self.0.lock().remove(key);
     }
 
     fn of(&self, owner: &Owner) -> Vec<Peering> {
         let known = self.0.lock();
-        let of = known.get(&(owner.namespace.clone(), owner.name.clone()));
+        let of = known.get(&owner.key());
         of.map(|(_, peerings)| peerings.clone()).unwrap_or_default()
     }
 

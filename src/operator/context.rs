@@ -13,14 +13,11 @@ use resource::Status;
 use crate::ask::Replicas;
 use crate::cache::Caches;
 use crate::metrics::Metrics;
-use crate::names::Owner;
+use crate::names::{Key, Owner};
 use crate::others::{others, unheard};
 use crate::perform::Applied;
 use crate::plan::{Apis, Images};
 use crate::seen::{Other, Seen};
-
-/// Namespace and name.
-pub(crate) type Key = (String, String);
 
 pub(crate) struct Context {
     pub client: Client,
@@ -54,22 +51,21 @@ pub(crate) struct Memory {
 
 impl Context {
     pub(crate) fn with<T>(&self, owner: &Owner, change: impl FnOnce(&mut Memory) -> T) -> T {
-        change(self.memory.lock().entry((owner.namespace.clone(), owner.name.clone())).or_default())
+        change(self.memory.lock().entry(owner.key()).or_default())
     }
 
     /// Of one that was forgotten, nothing is kept.
     pub(crate) fn succeeded(&self, owner: &Owner) {
-        let key = (owner.namespace.clone(), owner.name.clone());
-        if let Some(memory) = self.memory.lock().get_mut(&key) {
+        if let Some(memory) = self.memory.lock().get_mut(&owner.key()) {
             memory.failed = 0;
         }
     }
 
-    pub(crate) fn forget(&self, owner: &Owner) {
-        self.memory.lock().remove(&(owner.namespace.clone(), owner.name.clone()));
-        self.applied.forget(owner);
-        self.replicas.forget(owner);
-        self.metrics.forget(owner);
+    pub(crate) fn forget(&self, key: &Key) {
+        self.memory.lock().remove(key);
+        self.applied.forget(key);
+        self.replicas.forget(key);
+        self.metrics.forget(key);
     }
 
     /// Other controllers that have something that this one has or wants, or names like its own. They hear of its database.

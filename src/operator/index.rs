@@ -41,7 +41,7 @@ impl Index {
     }
 
     pub(crate) fn of(&self, owner: &Owner) -> Vec<String> {
-        let key = (owner.namespace.clone(), owner.name.clone());
+        let key = owner.key();
         self.0.read().get(&key).map(|names| names.iter().cloned().collect()).unwrap_or_default()
     }
 }

@@ -7,9 +7,8 @@ use meter::{Counters, Gauges, Histograms, Name, Registry, Seconds, add, labels, 
 use parking_lot::Mutex;
 use resource::{Phase, Status};
 
-use crate::context::Key;
 use crate::error::{Class, Error};
-use crate::names::Owner;
+use crate::names::{Key, Owner};
 
 const RECONCILES: Name = Name::new(
     "majordomo_operator_reconciles_total",
@@ -122,12 +121,12 @@ impl Metrics {
 
     pub(crate) fn told(&self, owner: &Owner, status: &Status) {
         let Some(phase) = status.phase else { return };
-        self.phases.lock().insert((owner.namespace.clone(), owner.name.clone()), phase);
+        self.phases.lock().insert(owner.key(), phase);
         self.count();
     }
 
-    pub(crate) fn forget(&self, owner: &Owner) {
-        self.phases.lock().remove(&(owner.namespace.clone(), owner.name.clone()));
+    pub(crate) fn forget(&self, key: &Key) {
+        self.phases.lock().remove(key);
         self.count();
     }
 

@@ -77,7 +77,14 @@ pub struct Owner {
     pub uid: String,
 }
 
+/// Namespace and name of a controller.
+pub(crate) type Key = (String, String);
+
 impl Owner {
+    pub(crate) fn key(&self) -> Key {
+        (self.namespace.clone(), self.name.clone())
+    }
+
     /// What the home carries, so that no other controller takes it for its own.
     pub fn identity(&self) -> String {
         format!("{}/{}", self.namespace, self.name)

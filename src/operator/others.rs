@@ -8,10 +8,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt};
 
 use crate::cache::{Caches, Guarded};
-use crate::context::{Key, Memory};
+use crate::context::Memory;
 use crate::kept::Kept;
 use crate::kinds::Kind;
-use crate::names::Owner;
+use crate::names::{Key, Owner};
 use crate::plan::{self, Place};
 use crate::seen::{Other, Seen};
 

@@ -19,7 +19,7 @@ use crate::decide::Decision;
 use crate::kept::Kept;
 use crate::kinds::Kind;
 use crate::lost::bury;
-use crate::names::Owner;
+use crate::names::{Key, Owner};
 use crate::refused::refused;
 use crate::roll::Deed;
 use crate::seen::Seen;
@@ -63,9 +63,8 @@ impl Sums {
 }
 
 impl Applied {
-    pub(crate) fn forget(&self, owner: &Owner) {
-        let of = |key: &(String, String, Kind, String)| key.0 == owner.namespace && key.1 == owner.name;
-        self.0.lock().retain(|key, _| !of(key));
+    pub(crate) fn forget(&self, (namespace, name): &Key) {
+        self.0.lock().retain(|key, _| (&key.0, &key.1) != (namespace, name));
     }
 }
 

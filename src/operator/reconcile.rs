@@ -186,14 +186,14 @@ async fn end(
     held: bool,
 ) -> Result<Option<Action>, Error> {
     if !held {
-        context.forget(&seen.owner);
+        context.forget(&seen.owner.key());
         return Ok(Some(Action::await_change()));
     }
     if !remove(world, seen).await? {
         return Ok(None);
     }
     world.hold(&seen.owner, false).await?;
-    context.forget(&seen.owner);
+    context.forget(&seen.owner.key());
     // whatever has kept it from going
     Ok(Some(Action::requeue(WRONG)))
 }
@@ -201,20 +201,45 @@ async fn end(
 /// When to look again although no watch tells of a change: what replicas say is only heard when they are asked.
 fn again(seen: &Seen, decision: &Decision) -> Duration {
     let Outcome { faults, rolled, wanted } = &decision.outcome;
-    let Some(rolled) = rolled else {
-        // without a wish, the keys were made just now, or something is missing
-        return if wanted.is_none() && faults.is_empty() { BUSY } else { WRONG };
-    };
+    let Some(rolled) = rolled else { return unfit(wanted.is_some(), !faults.is_empty()) };
     let ready = seen.pods.iter().filter(|pod| crate::pods::ready(pod)).count();
     let wanted = seen.controller.spec.replicas as usize + usize::from(rolled.note.surge);
     let changes = ready != rolled.replicas || seen.pods.len() != rolled.replicas || rolled.replicas != wanted;
     let rolls = matches!(rolled.phase, Phase::Rolling | Phase::GoingBack);
-    let can_be_asked = !ask::addresses(seen).is_empty();
-    match rolled.note.turn {
-        Some(_) => BUSY,
-        None if (changes || rolls) && can_be_asked => SOON,
-        None if changes || !faults.is_empty() => WRONG,
-        None => REST,
+    Unrest {
+        at_work: rolled.note.turn.is_some(),
+        moves: changes || rolls,
+        heard: !ask::addresses(seen).is_empty(),
+        faults: !faults.is_empty(),
+    }
+    .pause()
+}
+
+/// Nothing can be rolled out: the keys were made just now, or something is missing.
+fn unfit(wanted: bool, faults: bool) -> Duration {
+    if wanted || faults { WRONG } else { BUSY }
+}
+
+/// What keeps a controller from its rest.
+#[derive(Debug, Clone, Copy)]
+struct Unrest {
+    /// A replica is being replaced.
+    at_work: bool,
+    /// Replicas come, go or are to be replaced.
+    moves: bool,
+    /// Some of them can be asked.
+    heard: bool,
+    faults: bool,
+}
+
+impl Unrest {
+    fn pause(self) -> Duration {
+        match self {
+            Unrest { at_work: true, .. } => BUSY,
+            Unrest { moves: true, heard: true, .. } => SOON,
+            Unrest { moves: true, .. } | Unrest { faults: true, .. } => WRONG,
+            _ => REST,
+        }
     }
 }
 

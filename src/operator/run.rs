@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use kube::runtime::Controller;
-use kube::runtime::controller::Config;
+use kube::runtime::controller::{self, Config};
 use kube::runtime::events::Reporter;
 use kube::{Client, Discovery};
 use tokio_util::sync::CancellationToken;
@@ -157,14 +157,28 @@ async fn control(context: Arc<Context>, caches: Caches, watches: Watches, stop: 
         .reconcile_on(touched)
         .with_config(Config::default().concurrency(CONCURRENCY))
         .graceful_shutdown_on(stop.cancelled_owned())
-        .run(reconcile, failed, context)
+        .run(reconcile, failed, Arc::clone(&context))
         .for_each(|done| async {
             if let Err(error) = done {
-                // what a reconcile says was told where it was handled
-                tracing::debug!(%error, "a reconcile or a watch failed");
+                no_reconcile(&context, error)
             }
         })
         .await;
+}
+
+/// A reconcile that was none.
+pub(crate) fn no_reconcile<E: std::error::Error + 'static>(
+    context: &Context,
+    error: controller::Error<Error, E>,
+) {
+    match error {
+        // it has ended, maybe without us, when somebody has taken our finalizer from it
+        controller::Error::ObjectNotFound(of) => {
+            context.forget(&(of.namespace.unwrap_or_default(), of.name));
+        }
+        // what a reconcile says was told where it was handled
+        error => tracing::debug!(%error, "a reconcile or a watch failed"),
+    }
 }
 
 /// Which objects the cluster knows. A restart of the operator notices what was installed since.

@@ -7,6 +7,7 @@ mod api;
 mod back;
 mod bad;
 mod database;
+mod installed;
 #[path = "../cluster/load.rs"]
 #[allow(dead_code, reason = "some of it only the tests of processes use")]
 mod load;
@@ -21,6 +22,7 @@ mod support;
 #[path = "../cluster/ticks.rs"]
 mod ticks;
 mod upgrade;
+mod wizard;
 
 #[path = "../support/mod.rs"]
 mod common;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::load::Load;
 use crate::support::agent::Agent;
 use crate::support::cluster::Cluster;
-use crate::support::controller::{Controller, PATIENCE, PROGRAM, REPLICAS};
+use crate::support::controller::{Controller, NAME, PATIENCE, PROGRAM, REPLICAS};
 use crate::support::operator::story;
 use crate::support::traffic::Traffic;
 use crate::support::watch::{Pod, Watch};
@@ -38,16 +38,21 @@ impl Busy {
     pub(crate) fn rolls(&mut self, act: impl FnOnce(&Controller) + Send) -> Value {
         let history = |controller: &Controller| controller.resource()["status"]["rollout"]["history"].clone();
         let records = history(&self.controller).as_array().map_or(0, Vec::len) + 1;
+        self.meanwhile(|controller| {
+            act(controller);
+            controller.rolled(records)
+        })
+    }
+
+    /// Does it while builds run.
+    pub(crate) fn meanwhile<T: Send>(&mut self, act: impl FnOnce(&Controller) -> T + Send) -> T {
         let ended = self.load.acknowledged() + 2;
         self.load.keep_going(WIDTH, |done| done + WIDTH >= ended);
         let (controller, load) = (&self.controller, &mut self.load);
         std::thread::scope(|scope| {
-            let rolled = scope.spawn(|| {
-                act(controller);
-                controller.rolled(records)
-            });
-            load.keep_going(WIDTH, |_| rolled.is_finished());
-            rolled.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            let acting = scope.spawn(|| act(controller));
+            load.keep_going(WIDTH, |_| acting.is_finished());
+            acting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
 
@@ -129,7 +134,11 @@ fn a_single_replica_is_replaced_while_another_one_serves() {
         let mut busy = Busy::start(cluster, "single", json!({"replicas": 1}));
         let watch = Watch::of(busy.controller.kubectl(), 1);
         let before = of_pods(&busy.controller, |pod| pod["metadata"]["uid"].clone());
-        let record = busy.rolls(|c| c.annotate("majordomo.dev/restartedAt=2026-11-26T20:00:00Z"));
+        let record = busy.rolls(|controller| {
+            let done = controller.plugin(&["restart", NAME]);
+            let said = String::from_utf8_lossy(&done.stdout);
+            assert!(done.status.success() && said.contains("all replicas run"), "{said}{done:?}");
+        });
         assert_eq!(
             (&record["reason"], &record["end"]),
             (&"Annotation".into(), &"Finished".into()),

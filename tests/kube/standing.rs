@@ -230,6 +230,7 @@ fn until(cluster: &Cluster, node: &str, wanted: bool) -> Duration {
 }
 
 #[test]
+#[ignore = "it is of the scripts of the cluster, and stories need them anyway; on request"]
 fn nodes_and_the_api_server_go_and_come_back() {
     let Some(cluster) = cluster() else { return };
     let _alone = cluster.alone();
@@ -276,6 +277,7 @@ fn nodes_and_the_api_server_go_and_come_back() {
 }
 
 #[test]
+#[ignore = "it is of the scripts of the cluster, and stories need them anyway; on request"]
 fn a_node_is_drained_as_far_as_the_disruption_budget_lets_it() {
     let Some(cluster) = cluster() else { return };
     let _alone = cluster.alone();

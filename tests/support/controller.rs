@@ -257,8 +257,9 @@ impl Controller {
     /// kill -9 of `up`, all replicas and all agents; steps go on.
     pub(crate) fn kill_everything(&mut self) {
         let ours = |p: &Process| ["up", "replica", "agent"].iter().any(|kind| p.is(kind));
+        let root = self.root.clone();
         let kill = || {
-            let all: Vec<_> = self.processes().into_iter().filter(ours).collect();
+            let all: Vec<_> = marked(&root).into_iter().filter(ours).collect();
             for process in &all {
                 process.signal(Signal::KILL);
             }

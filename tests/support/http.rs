@@ -33,7 +33,6 @@ pub(crate) struct Client {
     address: SocketAddr,
     /// What requests say in `Host`.
     host: String,
-    authorization: String,
     /// Further lines of the head of each request.
     more: String,
 }
@@ -41,15 +40,16 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(address: SocketAddr, user: &str, password: &str) -> Client {
         let pair = base64(format!("{user}:{password}").as_bytes());
-        Client::authorized(address, format!("Basic {pair}"))
+        Client::anonymous(address).with("Authorization", &format!("Basic {pair}"))
     }
 
     pub(crate) fn bearer(address: SocketAddr, token: &str) -> Client {
-        Client::authorized(address, format!("Bearer {token}"))
+        Client::anonymous(address).with("Authorization", &format!("Bearer {token}"))
     }
 
-    fn authorized(address: SocketAddr, authorization: String) -> Client {
-        Client { address, host: address.to_string(), authorization, more: String::new() }
+    /// Of nobody.
+    pub(crate) fn anonymous(address: SocketAddr) -> Client {
+        Client { address, host: address.to_string(), more: String::new() }
     }
 
     /// The same user at another address.
@@ -73,10 +73,9 @@ impl Client {
         stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_write_timeout(Some(TIMEOUT))?;
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nAuthorization: {}\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\
              Content-Type: {kind}\r\nContent-Length: {}\r\n{}\r\n",
             self.host,
-            self.authorization,
             body.len(),
             self.more
         );
@@ -137,9 +136,8 @@ impl KeptAlive {
                 BufReader::new(stream)
             }
         };
-        let Client { host, authorization, more, .. } = &self.client;
-        let head =
-            format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: {authorization}\r\n{more}\r\n");
+        let Client { host, more, .. } = &self.client;
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{more}\r\n");
         stream.get_mut().write_all(head.as_bytes())?;
         let cut = || io::Error::new(io::ErrorKind::UnexpectedEof, "the answer is cut");
         let mut answer = Vec::new();

@@ -108,3 +108,33 @@ fn counters_are_written_now_and_then_and_all_else_at_once() {
         assert_eq!(worth_a_write(&before, &after, lately), written, "{after:?}");
     }
 }
+
+#[test]
+fn how_soon_it_is_looked_at_again_follows_from_what_is_going_on() {
+    let rest = Unrest { at_work: false, moves: false, heard: true, faults: false };
+    for (unrest, pause) in [
+        (rest, REST),
+        (Unrest { heard: false, ..rest }, REST),
+        (Unrest { faults: true, ..rest }, WRONG),
+        (Unrest { moves: true, ..rest }, SOON),
+        (Unrest { moves: true, faults: true, ..rest }, SOON),
+        (Unrest { moves: true, heard: false, ..rest }, WRONG),
+        (Unrest { at_work: true, heard: false, ..rest }, BUSY),
+        (Unrest { at_work: true, moves: true, faults: true, ..rest }, BUSY),
+    ] {
+        assert_eq!(unrest.pause(), pause, "{unrest:?}");
+    }
+    // the keys that were made just now are there at the next look
+    assert_eq!([unfit(false, false), unfit(false, true), unfit(true, false)], [BUSY, WRONG, WRONG]);
+}
+
+#[tokio::test]
+async fn nothing_is_kept_of_a_controller_that_went_without_us() {
+    let (context, _) = context(&json!({}), &Caches::known(Vec::new(), Vec::new()));
+    let owner = Owner { namespace: "ci".to_owned(), name: "acme".to_owned(), uid: "1".to_owned() };
+    context.with(&owner, |memory| memory.failed = 3);
+    let of = kube::runtime::reflector::ObjectRef::<HAController>::new("acme").within("ci").erase();
+    let gone = kube::runtime::controller::Error::ObjectNotFound(Box::new(of));
+    crate::run::no_reconcile::<kube::runtime::watcher::Error>(&context, gone);
+    assert!(context.memory.lock().is_empty());
+}

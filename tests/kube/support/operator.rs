@@ -1,8 +1,10 @@
 //! The operator, installed by Helm as a user would.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic, reason = "test support; no test uses all of it")]
 
+use std::io::Write;
 use std::path::Path;
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 use jiff::Timestamp;
 
@@ -44,7 +46,11 @@ fn here() -> Option<&'static Cluster> {
 fn tell(cluster: &'static Cluster, act: impl FnOnce(&'static Cluster, &'static Operator) + Send) {
     let _turn = Turn::take();
     let operator = Operator::installed(cluster);
+    let began = Instant::now();
     cluster.inside(|| act(cluster, operator));
+    let name = std::thread::current().name().unwrap_or_default().to_owned();
+    // not captured: who runs them all wants to know what takes its time
+    let _told = writeln!(std::io::stderr(), "{name} was told in {:.0?}", began.elapsed());
 }
 
 static FREE: (Mutex<usize>, Condvar) = (Mutex::new(AT_ONCE), Condvar::new());
@@ -75,6 +81,15 @@ pub(crate) struct Operator {
     pub(crate) kubectl: Kubectl,
 }
 
+/// The operator is not as the other stories need it.
+pub(crate) struct Otherwise<'a>(&'a Operator, &'a Cluster);
+
+impl Drop for Otherwise<'_> {
+    fn drop(&mut self) {
+        self.0.release(self.1, &[]);
+    }
+}
+
 impl Operator {
     /// Installed once for all tests of this process, with its two pods ready. It goes with the cluster.
     pub(crate) fn installed(cluster: &Cluster) -> &'static Operator {
@@ -84,10 +99,17 @@ impl Operator {
 
     fn install(cluster: &Cluster) -> Operator {
         let all = cluster.kubectl();
+        let operator = Operator { kubectl: all.within(NAMESPACE) };
         all.apply(&format!(
             "{{apiVersion: v1, kind: Namespace, metadata: {{name: {NAMESPACE}, \
              labels: {{pod-security.kubernetes.io/enforce: restricted}}}}}}"
         ));
+        operator.release(cluster, &[]);
+        operator
+    }
+
+    /// Installs it, or another release of it, with further values, and waits until it leads.
+    fn release(&self, cluster: &Cluster, more: &[String]) {
         let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/majordomo-operator");
         let postgres = postgres().expect("a story begins only where there is one");
         let values = [
@@ -101,17 +123,41 @@ impl Operator {
         // a cluster of somebody may have it already
         helm.args(["upgrade", "--install", NAME]).arg(chart).args(["--namespace", NAMESPACE]);
         helm.args(["--wait", "--timeout", "5m"]);
-        for value in &values {
+        for value in values.iter().chain(more) {
             helm.args(["--set", value]);
         }
         let done = helm.output().unwrap();
-        let operator = Operator { kubectl: all.within(NAMESPACE) };
-        let why = || format!("{}{}", String::from_utf8_lossy(&done.stderr), operator.explain());
+        let why = || format!("{}{}", String::from_utf8_lossy(&done.stderr), self.explain());
         assert!(done.status.success(), "helm: {}", why());
         // those of an earlier one may still be on their way out
-        let two = || (operator.pods().len() == 2).then_some(());
-        wait_or(LONG, "two pods of the operator are ready", two, || operator.explain());
-        operator
+        let two = || (self.pods().len() == 2).then_some(());
+        wait_or(LONG, "two pods of the operator are ready", two, || self.explain());
+    }
+
+    /// For these namespaces only, until the value is dropped.
+    pub(crate) fn only<'a>(&'a self, cluster: &'a Cluster, namespaces: &[&str]) -> Otherwise<'a> {
+        let otherwise = Otherwise(self, cluster);
+        self.release(cluster, &[format!("namespaces={{{}}}", namespaces.join(","))]);
+        otherwise
+    }
+
+    /// Away, until the value is dropped.
+    pub(crate) fn away<'a>(&'a self, cluster: &'a Cluster) -> Otherwise<'a> {
+        let otherwise = Otherwise(self, cluster);
+        self.kubectl.run(&["scale", "deployment", NAME, "--replicas=0"]);
+        let none = || {
+            let pods = self.kubectl.look(&["pods", "-l", PODS])?;
+            pods["items"].as_array().is_some_and(Vec::is_empty).then_some(())
+        };
+        wait_or(LONG, "the operator is away", none, || self.explain());
+        otherwise
+    }
+
+    /// Whether it may do that, as the API server says: `verb` and resource.
+    pub(crate) fn may(&self, verb: &str, resource: &str, namespace: &str) -> bool {
+        let who = format!("system:serviceaccount:{NAMESPACE}:{NAME}");
+        let asked = ["auth", "can-i", verb, resource, "--as", &who];
+        self.kubectl.within(namespace).attempt(&asked).is_ok()
     }
 
     /// Names of those that are ready.

@@ -65,7 +65,7 @@ pub(crate) async fn listening(
     say: &Say,
 ) -> Result<TcpListener, Error> {
     if found.names().next().is_none() {
-        return listener::bind(wanted.unwrap_or(DEFAULT_LISTEN));
+        return listener::bind(wanted.unwrap_or(DEFAULT_LISTEN)).await;
     }
     say("replicas of an earlier start run: taking them over");
     let deadline = Instant::now() + HAND_OVER;
@@ -94,5 +94,5 @@ pub(crate) async fn listening(
             let _ = timeout(HAND_OVER, process.wait()).await;
         }
     }
-    listener::bind(wanted.unwrap_or(DEFAULT_LISTEN))
+    listener::bind(wanted.unwrap_or(DEFAULT_LISTEN)).await
 }

@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -23,26 +23,40 @@ use crate::Error;
 pub const LISTEN_FD: &str = "MAJORDOMO_LISTEN_FD";
 const BACKLOG: i32 = 1024;
 
+/// A process that was killed has its sockets until the last of its threads is gone.
+const LETS_GO: Duration = Duration::from_secs(1);
+
 /// Binds the address, which nobody else may have.
-pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
-    let bound = TcpListener::bind(address).and_then(|listener| {
-        // more than what the standard library asks for
-        rustix::net::listen(&listener, BACKLOG)?;
-        Ok(listener)
-    });
-    bound.map_err(|error| {
-        Error::Refused(match error.kind() {
-            io::ErrorKind::AddrInUse => {
-                format!("{address} is in use by another program; stop that or choose another --listen")
+pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
+    let deadline = Instant::now() + LETS_GO;
+    loop {
+        let bound = TcpListener::bind(address).and_then(|listener| {
+            // more than what the standard library asks for
+            rustix::net::listen(&listener, BACKLOG)?;
+            Ok(listener)
+        });
+        match bound {
+            Ok(listener) => return Ok(listener),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            io::ErrorKind::AddrNotAvailable => {
-                format!("{address} is no address of this machine; choose another --listen")
-            }
-            io::ErrorKind::PermissionDenied => {
-                format!("this user may not listen on {address}; choose a port above 1023 with --listen")
-            }
-            _ => format!("listen on {address}: {error}"),
-        })
+            Err(error) => return Err(refused(address, &error)),
+        }
+    }
+}
+
+fn refused(address: SocketAddr, error: &io::Error) -> Error {
+    Error::Refused(match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("{address} is in use by another program; stop that or choose another --listen")
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            format!("{address} is no address of this machine; choose another --listen")
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("this user may not listen on {address}; choose a port above 1023 with --listen")
+        }
+        _ => format!("listen on {address}: {error}"),
     })
 }
 
@@ -135,7 +149,7 @@ mod tests {
         let deep = folder.path().join("x".repeat(120));
         std::fs::create_dir(&deep).unwrap();
         let path = deep.join("majordomo-0.sock");
-        let ours = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let ours = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = ours.local_addr().unwrap();
         let (door, shared) = (path.clone(), ours.try_clone().unwrap());
         let task = tokio::spawn(async move { share(&shared, &door).await });
@@ -153,17 +167,28 @@ mod tests {
         task.abort();
         drop(ours);
         // still bound, because the other end has it
-        assert!(bind(address).unwrap_err().to_string().contains("in use"));
+        assert!(bind(address).await.unwrap_err().to_string().contains("in use"));
         let _client = std::net::TcpStream::connect(address).unwrap();
         theirs.accept().unwrap();
     }
 
-    #[test]
-    fn an_address_that_can_not_be_had_is_refused_with_a_sentence() {
-        let held = bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let said = bind(held.local_addr().unwrap()).unwrap_err().to_string();
+    #[tokio::test]
+    async fn who_lets_go_of_an_address_soon_is_waited_for() {
+        let held = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = held.local_addr().unwrap();
+        let (bound, ()) = tokio::join!(bind(address), async {
+            tokio::task::yield_now().await;
+            drop(held);
+        });
+        assert_eq!(bound.unwrap().local_addr().unwrap(), address);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_can_not_be_had_is_refused_with_a_sentence() {
+        let held = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let said = bind(held.local_addr().unwrap()).await.unwrap_err().to_string();
         assert!(said.contains("is in use by another program"), "{said}");
-        let said = bind("192.0.2.1:8080".parse().unwrap()).unwrap_err().to_string();
+        let said = bind("192.0.2.1:8080".parse().unwrap()).await.unwrap_err().to_string();
         assert!(said.contains("is no address of this machine"), "{said}");
     }
 }

@@ -13,6 +13,7 @@ use resource::Status;
 use crate::ask::Replicas;
 use crate::cache::Caches;
 use crate::metrics::Metrics;
+use crate::named::Read;
 use crate::names::{Key, Owner};
 use crate::others::{others, unheard};
 use crate::perform::Applied;
@@ -45,6 +46,10 @@ pub(crate) struct Memory {
     pub looked: Option<Timestamp>,
     /// Why it could not be read, when that was told last.
     pub unreadable: Option<String>,
+    /// Nothing was wrong and nothing moved when it was looked at last; not while it is looked at.
+    pub rests: bool,
+    /// What its spec names, as it was read last.
+    pub read: Option<Read>,
     /// What its replicas were told of the rollout last.
     pub reported: Option<String>,
 }

@@ -292,8 +292,7 @@ fn forget(seen: &Seen, rolled: Option<&Rolled>) -> Vec<String> {
 
 /// The Secret with the keys that replicas share.
 pub(crate) fn keys_name(seen: &Seen) -> String {
-    let given = seen.controller.spec.security.as_ref().and_then(|security| security.keys_secret_ref.as_ref());
-    given.map_or_else(|| seen.owner.keys(), |named| named.name.clone())
+    crate::fetch::keys(&seen.owner, &seen.controller.spec)
 }
 
 /// Those that are missing, and never were there: once pods were made, a Secret that is gone is not made anew, but for the

@@ -1,17 +1,16 @@
-//! Reads all that a reconcile looks at: from the watches what is ours, from the API server what the spec names, from the replicas
-//! what they say.
+//! Reads all that a reconcile looks at: from the watches what is ours, from the API server what the spec names (`named.rs`), from
+//! the replicas what they say.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Node, PersistentVolumeClaim, Pod, Secret};
-use k8s_openapi::api::networking::v1::IngressClass;
+use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod, Secret};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{DynamicObject, ListParams};
 use kube::{Api, ResourceExt};
-use resource::{HAController, KeyRef, Spec};
+use resource::{HAController, Spec};
 use sha2::{Digest, Sha256};
 
 use crate::cache::Caches;
@@ -19,7 +18,8 @@ use crate::check::smaller;
 use crate::context::Context;
 use crate::error::Error;
 use crate::kinds::Kind;
-use crate::names::{AGENT_KEY, Component, ENCRYPTION_KEYS, Owner, PEER_KEYS, URL};
+use crate::named::{Named, named};
+use crate::names::{AGENT_KEY, Component, ENCRYPTION_KEYS, Owner, PEER_KEYS};
 use crate::others::held;
 use crate::plan::{self, Apis};
 use crate::pods;
@@ -29,18 +29,22 @@ use crate::seen::{SecretSeen, Seen, StorageClassSeen};
 /// Of [`StorageClass`]: it is the one for those who name none.
 const USUAL: &str = "storageclass.kubernetes.io/is-default-class";
 
-/// Everything, read once.
+/// Everything, read once. `rests`: what the spec names may be as it was read lately.
 pub(crate) async fn fetch(
     context: &Context,
     caches: &Caches,
     controller: &HAController,
+    rests: bool,
 ) -> Result<Seen, Error> {
     let mut seen = watched(context.apis, caches, controller)?;
-    let spec = &controller.spec;
-    (seen.secrets, seen.databases) = secrets(context, caches, &seen.owner, spec).await?;
-    seen.config_maps = config_maps(context, &seen.owner, spec).await?;
-    seen.claims = claims(context, caches, &seen.owner, spec).await?;
-    seen.class_known = class_known(context, spec).await;
+    let Named { secrets, databases, config_maps, claims, class_known } =
+        named(context, caches, &seen.owner, controller, rests).await?;
+    (seen.databases, seen.config_maps, seen.class_known) = (databases, config_maps, class_known);
+    seen.secrets = secrets;
+    seen.secrets.extend(own_secrets(context, caches, &seen.owner, &controller.spec));
+    for (name, claim) in claims {
+        seen.claims.entry(name).or_insert(claim);
+    }
     if wants_volume(&seen) {
         seen.storage_classes = storage_classes(context).await;
     }
@@ -70,7 +74,7 @@ pub(crate) fn watched(apis: Apis, caches: &Caches, controller: &HAController) ->
         postgres_pods: pods(Component::Postgres),
         secrets: BTreeMap::new(),
         config_maps: BTreeMap::new(),
-        claims: BTreeMap::new(),
+        claims: claims(caches, &owner),
         storage_classes: None,
         address: address(caches, &owner),
         class_known: None,
@@ -95,61 +99,33 @@ pub(crate) fn owner(controller: &impl ResourceExt) -> Result<Owner, Error> {
     })
 }
 
-/// Those that are ours, and those that the spec names; and which database it is.
-async fn secrets(
+/// Those that are ours.
+fn own_secrets(
     context: &Context,
     caches: &Caches,
     owner: &Owner,
     spec: &Spec,
-) -> Result<(BTreeMap<String, SecretSeen>, Vec<String>), Error> {
+) -> BTreeMap<String, SecretSeen> {
     let mut found = BTreeMap::new();
-    let api = Api::<Secret>::namespaced(context.client.clone(), &owner.namespace);
-    for name in own_secrets(owner, spec) {
-        let known = caches.get(Kind::Secret, owner, &name).and_then(|secret| secret.open());
-        // one that somebody has put back may lack the labels by which it would be watched
-        let secret = match known {
-            Some(secret) => Some(secret),
-            None => api.get_opt(&name).await.map_err(Error::api(format!("read the Secret {name}")))?,
-        };
-        if let Some(secret) = secret {
-            if spec.security.as_ref().is_none_or(|given| given.keys_secret_ref.is_none())
-                && name == owner.keys()
-            {
+    for name in own_names(owner, spec) {
+        if let Some(secret) = caches.get(Kind::Secret, owner, &name).and_then(|secret| secret.open()) {
+            if name == keys(owner, spec) {
                 peer_keys(context, owner, &secret);
             }
             found.insert(name, seen(&secret));
         }
     }
-    let keys = spec.security.as_ref().and_then(|security| security.keys_secret_ref.as_ref());
-    let store = spec.store.clone().unwrap_or_default();
-    let mut databases = Vec::new();
-    // objects on one volume tell by themselves whose they are
-    let claims = plan::volumes(spec, owner).into_iter().filter(|volume| !volume.shared);
-    let claims = claims.filter_map(|volume| volume.storage.claim_name);
-    databases.extend(claims.map(|claim| format!("claim {}/{claim}", owner.namespace)));
-    let cluster = store.cloud_native_pg.map(|given| given.cluster.unwrap_or_else(|| owner.cluster()));
-    databases.extend(cluster.map(|cluster| format!("cluster {}/{cluster}", owner.namespace)));
-    let postgres = store.postgres.unwrap_or_default();
-    for name in named_secrets(spec) {
-        let got = api.get_opt(&name).await.map_err(Error::api(format!("read the Secret {name}")))?;
-        let Some(secret) = got else { continue };
-        if let Some(KeyRef { name: of, key }) = postgres.secret_ref.as_ref().filter(|of| of.name == name) {
-            let key = key.as_deref().unwrap_or(URL);
-            databases.push(format!("secret {}/{of}/{key}", owner.namespace));
-            let url = secret.data.as_ref().and_then(|data| data.get(key));
-            databases.extend(url.and_then(|url| database(std::str::from_utf8(&url.0).ok()?)));
-        }
-        if keys.is_some_and(|keys| keys.name == name) {
-            peer_keys(context, owner, &secret);
-        }
-        found.insert(name, seen(&secret));
-    }
-    databases.extend(postgres.url.as_deref().and_then(database));
-    Ok((found, databases))
+    found
+}
+
+/// The name of the Secret with the keys.
+pub(crate) fn keys(owner: &Owner, spec: &Spec) -> String {
+    let given = spec.security.as_ref().and_then(|security| security.keys_secret_ref.as_ref());
+    given.map_or_else(|| owner.keys(), |given| given.name.clone())
 }
 
 /// The names of those that are made, unless the spec names others in their place.
-fn own_secrets(owner: &Owner, spec: &Spec) -> Vec<String> {
+pub(crate) fn own_names(owner: &Owner, spec: &Spec) -> Vec<String> {
     let security = spec.security.as_ref();
     let (admin, keys) = (
         security.is_none_or(|given| given.admin_secret_ref.is_none()),
@@ -161,35 +137,15 @@ fn own_secrets(owner: &Owner, spec: &Spec) -> Vec<String> {
     all.into_iter().filter_map(|(wanted, name)| wanted.then_some(name)).collect()
 }
 
-/// The names of all Secrets that the spec names.
-fn named_secrets(spec: &Spec) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    let store = spec.store.clone().unwrap_or_default();
-    names.extend(store.postgres.and_then(|postgres| postgres.secret_ref).map(|of| of.name));
-    let security = spec.security.clone().unwrap_or_default();
-    names.extend(security.admin_secret_ref.map(|of| of.name));
-    names.extend(security.keys_secret_ref.map(|of| of.name));
-    names.extend(spec.image_pull_secrets.iter().flatten().map(|of| of.name.clone()));
-    let objects = spec.objects.clone().unwrap_or_default();
-    names.extend(objects.s3.and_then(|of| of.secret_ref).map(|of| of.name));
-    names.extend(objects.gcs.and_then(|of| of.secret_ref).map(|of| of.name));
-    names.extend(objects.azure.and_then(|of| of.secret_ref).map(|of| of.name));
-    let configuration = spec.configuration_as_code.clone().unwrap_or_default();
-    names.extend(configuration.secrets.into_iter().flatten().map(|of| of.name));
-    let tls = spec.ingress.as_ref().and_then(|ingress| ingress.tls.as_ref()?.secret_name.clone());
-    names.extend(tls);
-    names
-}
-
 /// With them replicas are asked.
-fn peer_keys(context: &Context, owner: &Owner, secret: &Secret) {
+pub(crate) fn peer_keys(context: &Context, owner: &Owner, secret: &Secret) {
     let keys = secret.data.as_ref().and_then(|data| data.get(PEER_KEYS));
     if let Some(text) = keys.and_then(|keys| std::str::from_utf8(&keys.0).ok()) {
         context.replicas.keys(owner, &seen(secret).digest, text);
     }
 }
 
-fn seen(secret: &Secret) -> SecretSeen {
+pub(crate) fn seen(secret: &Secret) -> SecretSeen {
     let data = secret.data.clone().unwrap_or_default();
     let mut digest = Sha256::new();
     // other keys that somebody keeps there mean nothing to replicas
@@ -203,58 +159,10 @@ fn seen(secret: &Secret) -> SecretSeen {
     SecretSeen { keys: data.into_keys().collect(), digest: hex::encode(digest.finalize()) }
 }
 
-/// Host and name of a database: what two URLs for the same one have in common.
-fn database(url: &str) -> Option<String> {
-    let (_, rest) = url.trim().split_once("://")?;
-    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
-    let place = place.split(['?', '#']).next()?;
-    let (host, name) = place.split_once('/').unwrap_or((place, ""));
-    let host = if host.contains(':') { host.to_owned() } else { format!("{host}:5432") };
-    Some(format!("postgres {}/{name}", host.to_ascii_lowercase()))
-}
-
-async fn config_maps(
-    context: &Context,
-    owner: &Owner,
-    spec: &Spec,
-) -> Result<BTreeMap<String, BTreeSet<String>>, Error> {
-    let configuration = spec.configuration_as_code.clone().unwrap_or_default();
-    let api = Api::<ConfigMap>::namespaced(context.client.clone(), &owner.namespace);
-    let mut found = BTreeMap::new();
-    for KeyRef { name, .. } in configuration.config_maps.into_iter().flatten() {
-        let got = api.get_opt(&name).await.map_err(Error::api(format!("read the ConfigMap {name}")))?;
-        if let Some(map) = got {
-            let keys = map.data.unwrap_or_default().into_keys();
-            let keys = keys.chain(map.binary_data.unwrap_or_default().into_keys());
-            found.insert(name, keys.collect());
-        }
-    }
-    Ok(found)
-}
-
-async fn claims(
-    context: &Context,
-    caches: &Caches,
-    owner: &Owner,
-    spec: &Spec,
-) -> Result<BTreeMap<String, PersistentVolumeClaim>, Error> {
-    let mut found = BTreeMap::new();
-    for object in caches.of(Kind::PersistentVolumeClaim, owner) {
-        if let Some(claim) = object.open() {
-            found.insert(object.name().to_owned(), claim);
-        }
-    }
-    let api = Api::<PersistentVolumeClaim>::namespaced(context.client.clone(), &owner.namespace);
-    for volume in plan::volumes(spec, owner) {
-        let name = volume.claim().to_owned();
-        if found.contains_key(&name) {
-            continue;
-        }
-        let got = api.get_opt(&name).await;
-        let got = got.map_err(Error::api(format!("read the PersistentVolumeClaim {name}")))?;
-        found.extend(got.map(|claim| (name, claim)));
-    }
-    Ok(found)
+/// Those that are ours.
+fn claims(caches: &Caches, owner: &Owner) -> BTreeMap<String, PersistentVolumeClaim> {
+    let all = caches.of(Kind::PersistentVolumeClaim, owner);
+    all.iter().filter_map(|object| Some((object.name().to_owned(), object.open()?))).collect()
 }
 
 /// Addresses of whatever is in front; an HTTPRoute has none of its own, its Gateway's hosts are meant.
@@ -281,13 +189,6 @@ fn address(caches: &Caches, owner: &Owner) -> Option<Vec<String>> {
     let route = get(Kind::Route)?;
     let points = route.data.pointer("/status/ingress").and_then(|all| all.as_array());
     Some(points.into_iter().flatten().filter_map(|point| text(point, "/host")).collect())
-}
-
-/// `None` where nobody may say: an operator of a few namespaces has no rights on what belongs to the cluster.
-async fn class_known(context: &Context, spec: &Spec) -> Option<bool> {
-    let name = spec.ingress.as_ref()?.class_name.as_ref()?;
-    let api = Api::<IngressClass>::all(context.client.clone());
-    api.get_opt(name).await.ok().map(|found| found.is_some())
 }
 
 /// Whether a volume is still to be made, or made larger: only then its class matters.
@@ -336,21 +237,4 @@ fn unready_since(node: &Node) -> Option<Timestamp> {
     let Time(since) = ready.last_transition_time.as_ref()?;
     // it says nothing any more; one that says that it is not ready is alive, and its kubelet looks after its pods
     (ready.status == "Unknown").then_some(*since)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_database_is_known_by_all_its_addresses() {
-        let of = |url| database(url).unwrap();
-        assert_eq!(of("postgres://ci:p@DB.example.com/ci"), "postgres db.example.com:5432/ci");
-        assert_eq!(
-            of("postgresql://other:x@db.example.com:5432/ci?sslmode=require\n"),
-            of("postgres://db.example.com/ci")
-        );
-        assert_ne!(of("postgres://db/one"), of("postgres://db/two"));
-        assert_eq!(database("rubbish"), None);
-    }
 }

@@ -20,6 +20,7 @@ mod kubernetes;
 mod leader;
 mod lost;
 mod metrics;
+mod named;
 pub mod names;
 mod others;
 mod perform;

@@ -29,14 +29,29 @@ use crate::status::news::{Look, news, publish, removed, unreadable};
 use crate::status::{differs, status};
 use crate::world::World;
 
-/// While a replica is at work in a rollout.
-const BUSY: Duration = Duration::from_secs(1);
-/// While replicas come and go by themselves.
-const SOON: Duration = Duration::from_secs(3);
-/// Something is missing that somebody must mend.
-const WRONG: Duration = Duration::from_secs(10);
-/// At rest: replicas are asked what they say, and whatever no watch has told is found.
-const REST: Duration = Duration::from_secs(10);
+/// How soon a controller is looked at again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// A replica is at work in a rollout.
+    Busy,
+    /// Replicas come and go by themselves.
+    Soon,
+    /// Something is missing that somebody must mend.
+    Wrong,
+    /// Replicas are asked what they say, and whatever no watch has told is found.
+    Rest,
+}
+
+impl Pace {
+    fn action(self) -> Action {
+        Action::requeue(Duration::from_secs(match self {
+            Pace::Busy => 1,
+            Pace::Soon => 3,
+            Pace::Wrong | Pace::Rest => 10,
+        }))
+    }
+}
+
 /// What can't be read, until somebody writes it or removes it.
 const UNREADABLE: Duration = Duration::from_secs(300);
 /// A reconcile that takes longer hangs.
@@ -88,7 +103,7 @@ async fn cannot_read(
     bare.metadata = invalid.metadata.clone();
     let seen = watched(context.apis, caches, &bare)?;
     let done = end(&world(context, &seen), &seen, context, held(&bare)).await?;
-    Ok(done.unwrap_or_else(|| Action::requeue(BUSY)))
+    Ok(done.unwrap_or_else(|| Pace::Busy.action()))
 }
 
 /// Once for each reason: what can't be read has no status to tell it in.
@@ -102,31 +117,42 @@ async fn tell_unreadable(guarded: &Guarded, owner: &Owner, error: &str, context:
 
 async fn one(controller: &HAController, context: &Context, caches: &Caches) -> Result<Action, Error> {
     context.metrics.knows(context.caches.iter().map(Caches::len).sum());
-    let seen = fetch(context, caches, controller).await?;
-    let world = world(context, &seen);
+    // only whoever ends this one well says that it rests again
+    let owner = owner(controller)?;
+    let rests = context.with(&owner, |memory| std::mem::take(&mut memory.rests));
+    let mut seen = fetch(context, caches, controller, rests).await?;
     let held = held(controller);
     if controller.metadata.deletion_timestamp.is_some() {
+        let world = world(context, &seen);
         if let Some(done) = end(&world, &seen, context, held).await? {
             return Ok(done);
         }
         let outcome = Outcome { faults: Vec::new(), rolled: None, wanted: None };
         tell(&world, &seen, &outcome, context).await?;
-        return Ok(Action::requeue(BUSY));
+        return Ok(Pace::Busy.action());
     }
     if context.unheard(&seen) {
-        return Ok(Action::requeue(BUSY));
+        return Ok(Pace::Busy.action());
     }
     if !held {
-        world.hold(&seen.owner, true).await?;
+        world(context, &seen).hold(&seen.owner, true).await?;
     }
     let fresh = secrets::fresh()?;
     let mut decision = decide(&seen, &context.images, &fresh);
+    if rests && pace(&seen, &decision) != Pace::Rest {
+        // nothing is begun by what was read a while ago
+        seen = fetch(context, caches, controller, false).await?;
+        decision = decide(&seen, &context.images, &fresh);
+    }
+    let world = world(context, &seen);
     let live = Known { caches, owner: &seen.owner };
     let refused = perform(&world, &seen, &decision, &live, &context.applied).await?;
     decision.outcome.faults.extend(refused);
     report(&seen, &decision.outcome, context).await;
     tell(&world, &seen, &decision.outcome, context).await?;
-    Ok(Action::requeue(again(&seen, &decision)))
+    let pace = pace(&seen, &decision);
+    context.with(&seen.owner, |memory| memory.rests = pace == Pace::Rest);
+    Ok(pace.action())
 }
 
 fn world<'a>(context: &'a Context, seen: &Seen) -> Kubernetes<'a> {
@@ -195,11 +221,11 @@ async fn end(
     world.hold(&seen.owner, false).await?;
     context.forget(&seen.owner.key());
     // whatever has kept it from going
-    Ok(Some(Action::requeue(WRONG)))
+    Ok(Some(Pace::Wrong.action()))
 }
 
 /// When to look again although no watch tells of a change: what replicas say is only heard when they are asked.
-fn again(seen: &Seen, decision: &Decision) -> Duration {
+fn pace(seen: &Seen, decision: &Decision) -> Pace {
     let Outcome { faults, rolled, wanted } = &decision.outcome;
     let Some(rolled) = rolled else { return unfit(wanted.is_some(), !faults.is_empty()) };
     let ready = seen.pods.iter().filter(|pod| crate::pods::ready(pod)).count();
@@ -212,12 +238,12 @@ fn again(seen: &Seen, decision: &Decision) -> Duration {
         heard: !ask::addresses(seen).is_empty(),
         faults: !faults.is_empty(),
     }
-    .pause()
+    .pace()
 }
 
 /// Nothing can be rolled out: the keys were made just now, or something is missing.
-fn unfit(wanted: bool, faults: bool) -> Duration {
-    if wanted || faults { WRONG } else { BUSY }
+fn unfit(wanted: bool, faults: bool) -> Pace {
+    if wanted || faults { Pace::Wrong } else { Pace::Busy }
 }
 
 /// What keeps a controller from its rest.
@@ -233,12 +259,12 @@ struct Unrest {
 }
 
 impl Unrest {
-    fn pause(self) -> Duration {
+    fn pace(self) -> Pace {
         match self {
-            Unrest { at_work: true, .. } => BUSY,
-            Unrest { moves: true, heard: true, .. } => SOON,
-            Unrest { moves: true, .. } | Unrest { faults: true, .. } => WRONG,
-            _ => REST,
+            Unrest { at_work: true, .. } => Pace::Busy,
+            Unrest { moves: true, heard: true, .. } => Pace::Soon,
+            Unrest { moves: true, .. } | Unrest { faults: true, .. } => Pace::Wrong,
+            _ => Pace::Rest,
         }
     }
 }

@@ -34,10 +34,11 @@ impl Process {
     }
 
     /// Whether nothing of it is left but its exit status. One that was killed has neither arguments nor environment from the
-    /// moment its memory is given back; its sockets it holds for a little longer.
+    /// moment its first thread is gone; its sockets it holds until all of them are.
     pub(crate) fn has_ended(&self) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with(['Z', 'X']))
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid)).map_or(0, Iterator::count);
+        stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with(['Z', 'X'])) && threads <= 1
     }
 
     /// Whether it was there to get the signal.

@@ -73,7 +73,7 @@ async fn a_controller_that_can_not_be_read_is_removed_all_the_same() {
     let there = Caches::known(Vec::new(), vec![object(Kind::StatefulSet, meta("acme")), pod]);
     let (context, asked) = context(&value, &there);
     let next = reconcile(Arc::clone(&guarded), Arc::clone(&context), there).await.unwrap();
-    assert_eq!(next, Action::requeue(BUSY));
+    assert_eq!(next, Pace::Busy.action());
     let paths: Vec<_> =
         asked.lock().drain(..).map(|what| what.split(" {").next().unwrap().to_owned()).collect();
     let ends =
@@ -81,7 +81,7 @@ async fn a_controller_that_can_not_be_read_is_removed_all_the_same() {
     assert_eq!(paths, ends);
     let gone = Caches::known(Vec::new(), Vec::new());
     let next = reconcile(guarded, context, gone).await.unwrap();
-    assert_eq!(next, Action::requeue(WRONG));
+    assert_eq!(next, Pace::Wrong.action());
     let of = "/apis/majordomo.dev/v1alpha1/namespaces/ci/hacontrollers/acme";
     let patch = r#"{"metadata":{"finalizers":["somebody/else"],"resourceVersion":"7"}}"#;
     assert_eq!(*asked.lock(), [format!("GET {of}"), format!("PATCH {of} {patch}")]);
@@ -112,20 +112,23 @@ fn counters_are_written_now_and_then_and_all_else_at_once() {
 #[test]
 fn how_soon_it_is_looked_at_again_follows_from_what_is_going_on() {
     let rest = Unrest { at_work: false, moves: false, heard: true, faults: false };
-    for (unrest, pause) in [
-        (rest, REST),
-        (Unrest { heard: false, ..rest }, REST),
-        (Unrest { faults: true, ..rest }, WRONG),
-        (Unrest { moves: true, ..rest }, SOON),
-        (Unrest { moves: true, faults: true, ..rest }, SOON),
-        (Unrest { moves: true, heard: false, ..rest }, WRONG),
-        (Unrest { at_work: true, heard: false, ..rest }, BUSY),
-        (Unrest { at_work: true, moves: true, faults: true, ..rest }, BUSY),
+    for (unrest, pace) in [
+        (rest, Pace::Rest),
+        (Unrest { heard: false, ..rest }, Pace::Rest),
+        (Unrest { faults: true, ..rest }, Pace::Wrong),
+        (Unrest { moves: true, ..rest }, Pace::Soon),
+        (Unrest { moves: true, faults: true, ..rest }, Pace::Soon),
+        (Unrest { moves: true, heard: false, ..rest }, Pace::Wrong),
+        (Unrest { at_work: true, heard: false, ..rest }, Pace::Busy),
+        (Unrest { at_work: true, moves: true, faults: true, ..rest }, Pace::Busy),
     ] {
-        assert_eq!(unrest.pause(), pause, "{unrest:?}");
+        assert_eq!(unrest.pace(), pace, "{unrest:?}");
     }
     // the keys that were made just now are there at the next look
-    assert_eq!([unfit(false, false), unfit(false, true), unfit(true, false)], [BUSY, WRONG, WRONG]);
+    assert_eq!(
+        [unfit(false, false), unfit(false, true), unfit(true, false)],
+        [Pace::Busy, Pace::Wrong, Pace::Wrong]
+    );
 }
 
 #[tokio::test]
@@ -137,4 +140,25 @@ async fn nothing_is_kept_of_a_controller_that_went_without_us() {
     let gone = kube::runtime::controller::Error::ObjectNotFound(Box::new(of));
     crate::run::no_reconcile::<kube::runtime::watcher::Error>(&context, gone);
     assert!(context.memory.lock().is_empty());
+}
+
+#[tokio::test]
+async fn what_the_spec_names_is_read_when_nothing_rests() {
+    let value = json!({
+        "apiVersion": "majordomo.dev/v1alpha1",
+        "kind": "HAController",
+        "metadata": { "name": "acme", "namespace": "ci", "uid": "1", "generation": 3 },
+        "spec": { "ingress": { "host": "acme.example.com", "className": "nginx" } },
+    });
+    let mut controller: HAController = serde_json::from_value(value.clone()).unwrap();
+    let caches = Caches::known(Vec::new(), Vec::new());
+    let (context, asked) = context(&value, &caches);
+    let owner = owner(&controller).unwrap();
+    for (rests, generation, reads) in [(true, 3, true), (true, 3, false), (false, 3, true), (true, 4, true)] {
+        controller.metadata.generation = Some(generation);
+        let named = crate::named::named(&context, &caches, &owner, &controller, rests).await.unwrap();
+        assert_eq!(named.class_known, Some(true));
+        let class = "GET /apis/networking.k8s.io/v1/ingressclasses/nginx".to_owned();
+        assert_eq!(asked.lock().drain(..).any(|what| what == class), reads, "{rests} {generation}");
+    }
 }

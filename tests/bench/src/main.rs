@@ -11,6 +11,7 @@ mod controller;
 mod copy;
 mod failover;
 mod home;
+mod kubernetes;
 mod limits;
 mod load;
 mod log;

@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::path::Path;
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -86,7 +86,10 @@ pub(crate) struct Otherwise<'a>(&'a Operator, &'a Cluster);
 
 impl Drop for Otherwise<'_> {
     fn drop(&mut self) {
-        self.0.release(self.1, &[]);
+        match self.0.release(self.1, &[]) {
+            Err(why) if std::thread::panicking() => eprintln!("{why}"),
+            done => done.unwrap_or_else(|why| panic!("{why}")),
+        }
     }
 }
 
@@ -104,12 +107,12 @@ impl Operator {
             "{{apiVersion: v1, kind: Namespace, metadata: {{name: {NAMESPACE}, \
              labels: {{pod-security.kubernetes.io/enforce: restricted}}}}}}"
         ));
-        operator.release(cluster, &[]);
+        operator.release(cluster, &[]).unwrap_or_else(|why| panic!("{why}"));
         operator
     }
 
-    /// Installs it, or another release of it, with further values, and waits until it leads.
-    fn release(&self, cluster: &Cluster, more: &[String]) {
+    /// Installs it, or another release of it, with further values, and waits until its pods are ready.
+    fn release(&self, cluster: &Cluster, more: &[String]) -> Result<(), String> {
         let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/majordomo-operator");
         let postgres = postgres().expect("a story begins only where there is one");
         let values = [
@@ -127,17 +130,25 @@ impl Operator {
             helm.args(["--set", value]);
         }
         let done = helm.output().unwrap();
-        let why = || format!("{}{}", String::from_utf8_lossy(&done.stderr), self.explain());
-        assert!(done.status.success(), "helm: {}", why());
+        if !done.status.success() {
+            return Err(format!("helm: {}{}", String::from_utf8_lossy(&done.stderr), self.explain()));
+        }
         // those of an earlier one may still be on their way out
-        let two = || (self.pods().len() == 2).then_some(());
-        wait_or(LONG, "two pods of the operator are ready", two, || self.explain());
+        let began = Instant::now();
+        while self.pods().len() != 2 {
+            if began.elapsed() > LONG {
+                return Err(format!("there are not two pods that are ready: {}", self.explain()));
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        Ok(())
     }
 
     /// For these namespaces only, until the value is dropped.
     pub(crate) fn only<'a>(&'a self, cluster: &'a Cluster, namespaces: &[&str]) -> Otherwise<'a> {
         let otherwise = Otherwise(self, cluster);
-        self.release(cluster, &[format!("namespaces={{{}}}", namespaces.join(","))]);
+        let these = format!("namespaces={{{}}}", namespaces.join(","));
+        self.release(cluster, &[these]).unwrap_or_else(|why| panic!("{why}"));
         otherwise
     }
 

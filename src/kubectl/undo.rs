@@ -1,7 +1,8 @@
 //! What `rollout undo` makes of the resource: the fields of an earlier revision, as its record has them. Pure.
 
+use k8s_openapi::api::core::v1::PodTemplateSpec;
 use operator::inputs;
-use operator::names::RESTARTED_AT;
+use operator::names::{CONTAINER, RESTARTED_AT};
 use operator::record::{Inputs, Record};
 use resource::{InStore, Named, Objects, RolloutEnd, RolloutStatus, Security};
 use serde::Serialize;
@@ -35,7 +36,10 @@ pub(crate) fn plan(controller: &Controller, records: &[Record], to: Option<i64>)
     let restarted = controller.annotation(RESTARTED_AT);
     let now = inputs(spec, &then.keys, restarted, then.asked);
     let before = fields(&controller.raw);
-    let after = brought_back(before.clone(), &now, then);
+    let mut after = brought_back(before.clone(), &now, then);
+    if let (Some(image), Value::Object(fields)) = (of_then(controller, records, &now, target), &mut after) {
+        fields.insert("image".to_owned(), image.into());
+    }
     let mut patch = Map::new();
     if let Some(spec) = merge_patch(&before, &after) {
         patch.insert("spec".to_owned(), spec);
@@ -63,6 +67,26 @@ pub(crate) fn plan(controller: &Controller, records: &[Record], to: Option<i64>)
             left.join(", ")
         ))),
     }
+}
+
+/// The image of then, when nobody named one then or now, and the operator has brought another one since: without its name it would
+/// not come back.
+fn of_then<'a>(
+    controller: &Controller,
+    records: &[Record],
+    now: &Inputs,
+    target: &'a Record,
+) -> Option<&'a str> {
+    let wanted = &controller.status.rollout.as_ref()?.wanted;
+    let wanted = records.iter().find(|record| record.revision.0 == *wanted)?;
+    let unnamed = now.image.is_none() && target.inputs.image.is_none();
+    let (before, after) = (image(&target.template)?, image(&wanted.template)?);
+    (unnamed && before != after).then_some(before)
+}
+
+fn image(template: &PodTemplateSpec) -> Option<&str> {
+    let mut containers = template.spec.iter().flat_map(|spec| &spec.containers);
+    containers.find(|container| container.name == CONTAINER)?.image.as_deref()
 }
 
 fn fields(raw: &Value) -> Value {
@@ -93,6 +117,7 @@ fn brought_back(mut spec: Value, now: &Inputs, then: &Inputs) -> Value {
     set(&mut spec, "plugins", &now.plugins, &then.plugins);
     set(&mut spec, "resources", &now.resources, &then.resources);
     set(&mut spec, "podTemplate", &now.pod_template, &then.pod_template);
+    set(&mut spec, "trustedProxies", &now.trusted_proxies, &then.trusted_proxies);
     set(&mut spec, "security", &now.security, &secured(now, then));
     let (now, then) = (said(&now.objects), said(&then.objects));
     if now != then {
@@ -180,7 +205,6 @@ fn before<'a>(rollout: Option<&RolloutStatus>, records: &'a [Record]) -> Option<
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::core::v1::PodTemplateSpec;
 
     use super::*;
 

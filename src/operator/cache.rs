@@ -25,6 +25,9 @@ use crate::plan::Apis;
 /// For so long it is waited for all that is watched: a namespace or a kind that nobody may watch keeps nobody else waiting.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// A watch that has not brought all there is by then is told.
+const SLOW: Duration = Duration::from_secs(30);
+
 /// So many objects are read at once in the beginning: the memory that a page takes stays with the process.
 const PAGE: u32 = 100;
 
@@ -95,6 +98,16 @@ fn told(kind: Kind, object: Result<Kept, watcher::Error>) -> Option<Kept> {
     object.inspect_err(|error| tracing::warn!(what, %error, "watch objects of controllers")).ok()
 }
 
+/// Without it nothing is done, so somebody must hear why, who may have to give the operator a right.
+async fn patient<T>(kind: Kind, known: impl Future<Output = T>) {
+    let mut known = std::pin::pin!(known);
+    if tokio::time::timeout(SLOW, &mut known).await.is_err() {
+        let what = kind.resource().plural;
+        tracing::error!(what, "nothing is done before it is known what there is of these");
+        known.await;
+    }
+}
+
 /// What of it is kept.
 fn kept(kind: Kind, event: watcher::Event<DynamicObject>) -> watcher::Event<Kept> {
     let of = |mut object| {
@@ -142,8 +155,8 @@ impl Caches {
             // an error says that the watch has ended, with which the process does
             let _ended = self.controllers.wait_until_ready().await;
             // an operator that may not look at what only some clusters have works without it
-            for (_, store) in self.objects.iter().filter(|(kind, _)| kind.known(Apis::default())) {
-                let _ended = store.wait_until_ready().await;
+            for (kind, store) in self.objects.iter().filter(|(kind, _)| kind.known(Apis::default())) {
+                patient(*kind, store.wait_until_ready()).await;
             }
         };
         self.ready.get_or_init(all).await;

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
-use resource::{ConditionType, KeyRef, Named, Reason, Spec, Storage};
+use resource::{ConditionType, KeyRef, Named, Reason, Spec, Storage, Store};
 
 use crate::names::{AGENT_KEY, ENCRYPTION_KEYS, Owner, PASSWORD, PEER_KEYS, RESTARTED_AT, URL, USERNAME};
 use crate::plan::{self, Front, Volume};
@@ -26,7 +26,8 @@ pub(crate) struct Fault {
 const VALID: &[ConditionType] = &[ConditionType::ConfigurationValid];
 const STORE: &[ConditionType] = &[ConditionType::ConfigurationValid, ConditionType::StoreReady];
 const STORE_ONLY: &[ConditionType] = &[ConditionType::StoreReady];
-const EXPOSED: &[ConditionType] = &[ConditionType::Exposed];
+const EXPOSED_ONLY: &[ConditionType] = &[ConditionType::Exposed];
+const EXPOSED: &[ConditionType] = &[ConditionType::ConfigurationValid, ConditionType::Exposed];
 
 struct Faults<'a> {
     seen: &'a Seen,
@@ -90,6 +91,12 @@ impl Faults<'_> {
 
     fn store(&mut self, spec: &Spec) {
         let store = spec.store.clone().unwrap_or_default();
+        let kind = match &store {
+            Store { postgres: Some(_), .. } => "postgres",
+            Store { cloud_native_pg: Some(_), .. } => "cloudNativePG",
+            Store { sqlite: Some(_), .. } => "sqlite",
+            Store { .. } => "builtin",
+        };
         if let Some(KeyRef { name, key }) = store.postgres.and_then(|postgres| postgres.secret_ref) {
             let key = key.unwrap_or_else(|| URL.to_owned());
             self.secret(STORE, "spec.store.postgres.secretRef", &name, &[&key], true);
@@ -97,15 +104,15 @@ impl Faults<'_> {
         if store.cloud_native_pg.is_some() && !self.seen.apis.cloud_native_pg {
             let sentence = "spec.store.cloudNativePG: this cluster knows no Cluster of postgresql.cnpg.io/v1: install \
                             CloudNativePG first";
-            self.add(STORE_ONLY, Reason::ApiMissing, true, sentence.to_owned());
+            self.add(STORE, Reason::ApiMissing, true, sentence.to_owned());
         }
         let same = |other: &&Other| other.databases.iter().any(|theirs| self.seen.databases.contains(theirs));
         let first = self.seen.others.iter().filter(same).find(|other| self.seen.younger_than(other));
         if let Some(Other { namespace, name, .. }) = first {
             let sentence = format!(
-                "spec.store.postgres: the controller {namespace}/{name} has this database, and each needs one of its own"
+                "spec.store.{kind}: the controller {namespace}/{name} has this database, and each needs one of its own"
             );
-            self.add(STORE_ONLY, Reason::DatabaseTaken, true, sentence);
+            self.add(STORE, Reason::DatabaseTaken, true, sentence);
         }
     }
 
@@ -306,7 +313,7 @@ impl Faults<'_> {
         let tls = ingress.and_then(|ingress| ingress.tls.as_ref()?.secret_name.as_ref());
         if let Some(name) = tls {
             // cert-manager may still write it
-            self.secret(EXPOSED, "spec.ingress.tls.secretName", name, &["tls.crt", "tls.key"], false);
+            self.secret(EXPOSED_ONLY, "spec.ingress.tls.secretName", name, &["tls.crt", "tls.key"], false);
         }
     }
 

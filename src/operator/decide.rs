@@ -157,13 +157,15 @@ fn wish(seen: &Seen, note: Option<&Note>, images: &Images, faults: &mut Vec<Faul
     let last = note.and_then(|note| find(&note.wanted));
     let good = note.and_then(|note| find(&note.good));
     let heard = Heard::new(seen, note, last, good);
-    let keep = |heard: &Heard| {
+    let keep = || {
         let last = last?;
         let wish = Wish::of(last, good, seen);
-        Some((wish, last.template.clone(), None, heard.number))
+        // a restart that is asked for meanwhile is heard of when it can be
+        let before = note.and_then(|note| note.heard);
+        Some((wish, last.template.clone(), None, before))
     };
     if faults.iter().any(|fault| fault.blocks) {
-        return keep(&heard);
+        return keep();
     }
     // they are made by now; what is in them is known when they are looked at again
     let keys = keys_name(seen);
@@ -174,24 +176,50 @@ fn wish(seen: &Seen, note: Option<&Note>, images: &Images, faults: &mut Vec<Faul
         None => None,
     };
     let inputs = inputs(spec, digest, restarted.as_deref(), heard.asked);
-    // a newer operator may have told some apart by what this one does not know
-    let same = |record: &&Record| record.inputs == inputs;
-    let newest = || seen.records.iter().filter(same).max_by_key(|record| record.number);
-    if let Some(record) = last.filter(same).or_else(newest) {
-        return Some((Wish::of(record, good, seen), record.template.clone(), None, heard.number));
-    }
-    let mut record = Record::new(inputs, PodTemplateSpec::default(), &seen.records);
-    match build::template(&record.inputs, images, &seen.owner, &record.revision) {
-        Ok(template) => record.template = template,
+    match recorded(seen, last, inputs, images) {
+        Ok((record, new)) => {
+            let (wish, template) = (Wish::of(&record, good, seen), record.template.clone());
+            Some((wish, template, new.then_some(record), heard.number))
+        }
         Err(error) => {
             let sentence = error.to_string();
             let of: &[_] = &[ConditionType::ConfigurationValid];
             let reason = resource::Reason::ObjectRefused;
             faults.push(Fault { of, reason, sentence, blocks: true });
-            return keep(&heard);
+            keep()
         }
     }
-    Some((Wish::of(&record, good, seen), record.template.clone(), Some(record), heard.number))
+}
+
+/// The record of what is asked for, and whether it is a new one.
+fn recorded(
+    seen: &Seen,
+    last: Option<&Record>,
+    inputs: Inputs,
+    images: &Images,
+) -> Result<(Record, bool), build::TemplateError> {
+    // a newer operator may have told some apart by what this one does not know
+    let same = |record: &&Record| record.inputs.same(&inputs);
+    if let Some(last) = last.filter(same) {
+        return Ok((last.clone(), false));
+    }
+    let make = |inputs: Inputs| {
+        let mut record = Record::new(inputs, PodTemplateSpec::default(), &seen.records);
+        record.template = build::template(&record.inputs, images, &seen.owner, &record.revision)?;
+        Ok(record)
+    };
+    let made = make(inputs.clone())?;
+    let mut before: Vec<&Record> = seen.records.iter().filter(same).collect();
+    if before.is_empty() {
+        return Ok((made, true));
+    }
+    // whoever asks for what was wanted once does not ask for the image of an operator of that time
+    let ours = image(&made.template);
+    before.retain(|record| image(&record.template) == ours);
+    match before.into_iter().max_by_key(|record| record.number) {
+        Some(newest) => Ok((newest.clone(), false)),
+        None => Ok((make(Inputs { of_operator: Some(ours.to_owned()), ..inputs.clone() })?, true)),
+    }
 }
 
 impl Wish {

@@ -14,7 +14,7 @@ use crate::pods::ready;
 use crate::roll::overviews;
 use crate::seen::Seen;
 use crate::told;
-use crate::world::{Doomed, Removal, World};
+use crate::world::{Doomed, Removal};
 
 /// A pod on a node that does not answer is waited for so long; by then others do what its replica did.
 const LOST: SignedDuration = SignedDuration::from_secs(60);
@@ -31,15 +31,13 @@ enum Word {
     Nothing,
 }
 
-/// Removes those that will never end by themselves.
-pub(crate) async fn bury<W: World>(world: &W, seen: &Seen) -> Result<(), W::Error> {
-    for pod in seen.pods.iter().filter(|pod| gone(seen, pod) && !last(seen, pod)) {
+/// Those that will never end by themselves.
+pub(crate) fn lost(seen: &Seen) -> impl Iterator<Item = Doomed> {
+    let lost = seen.pods.iter().filter(|pod| gone(seen, pod) && !last(seen, pod));
+    lost.map(|pod| {
         let name = pod.metadata.name.clone().unwrap_or_default();
-        tracing::warn!(pod = name, "its node does not answer: it is removed by force");
-        let doomed = Doomed { kind: Kind::Pod, name, uid: pod.metadata.uid.clone(), how: Removal::Force };
-        world.remove(&seen.owner, &doomed).await?;
-    }
-    Ok(())
+        Doomed { kind: Kind::Pod, name, uid: pod.metadata.uid.clone(), how: Removal::Force }
+    })
 }
 
 /// Whether the pod will never end by itself, and whatever may still run there is harmless: its node has not answered for long, and

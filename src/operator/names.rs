@@ -161,7 +161,9 @@ impl Owner {
     /// Whether an object of this namespace belongs to this controller. What is kept when a controller is removed belongs to the
     /// next one of its name.
     pub(crate) fn has(&self, object: &impl ResourceExt) -> bool {
+        // somebody may have removed the label, which is put back
         object.labels().get(CONTROLLER_LABEL) == Some(&self.name)
+            || object.owner_references().iter().any(|of| of.uid == self.uid)
     }
 
     pub fn labels(&self, component: Component) -> BTreeMap<String, String> {

@@ -18,7 +18,7 @@ use crate::check::Fault;
 use crate::decide::Decision;
 use crate::kept::Kept;
 use crate::kinds::Kind;
-use crate::lost::bury;
+use crate::lost::lost;
 use crate::names::{Key, Owner};
 use crate::refused::refused;
 use crate::roll::Deed;
@@ -120,41 +120,52 @@ pub(crate) async fn perform<W: World>(
         if kind.pruned() && !wanted && ours() {
             let uid = object.uid().map(str::to_owned);
             let doomed = Doomed { kind, name: object.name().to_owned(), uid, how: Removal::Plain };
-            world.remove(owner, &doomed).await?;
+            faults.extend(remove(world, seen, &doomed).await?);
         }
     }
     for name in &decision.forget {
         let doomed =
             Doomed { kind: Kind::ControllerRevision, name: name.clone(), uid: None, how: Removal::Plain };
-        world.remove(owner, &doomed).await?;
+        faults.extend(remove(world, seen, &doomed).await?);
     }
     // what the StatefulSet says must stand before a pod is removed: it decides what comes back
     if pods_written {
-        deed(world, seen, &decision.deed).await?;
+        faults.extend(deed(world, seen, &decision.deed).await?);
     }
-    bury(world, seen).await?;
+    for doomed in lost(seen) {
+        tracing::warn!(pod = doomed.name, "its node does not answer: it is removed by force");
+        faults.extend(remove(world, seen, &doomed).await?);
+    }
     Ok(faults)
 }
 
-async fn deed<W: World>(world: &W, seen: &Seen, deed: &Deed) -> Result<(), W::Error> {
+/// Removes an object, unless somebody does not let us, of which the rest must not suffer.
+async fn remove<W: World>(world: &W, seen: &Seen, doomed: &Doomed) -> Result<Option<Fault>, W::Error> {
+    match world.remove(&seen.owner, doomed).await {
+        Ok(()) => Ok(None),
+        Err(error) => match W::refusal(&error) {
+            Some(said) => Ok(Some(refused(seen, doomed.kind, &doomed.name, &said))),
+            None => Err(error),
+        },
+    }
+}
+
+async fn deed<W: World>(world: &W, seen: &Seen, deed: &Deed) -> Result<Option<Fault>, W::Error> {
     match deed {
-        Deed::Nothing => Ok(()),
+        Deed::Nothing => Ok(None),
         Deed::Drain(ordinal) => {
-            match world.drain(&seen.owner, &seen.owner.pod(*ordinal), limit(seen)).await {
-                Ok(()) => Ok(()),
-                Err(error) => {
-                    // it is said again, and has a limit; a replica that can't be asked drains when its pod is removed
-                    tracing::warn!(pod = seen.owner.pod(*ordinal), %error, "ask a replica to drain");
-                    Ok(())
-                }
+            if let Err(error) = world.drain(&seen.owner, &seen.owner.pod(*ordinal), limit(seen)).await {
+                // it is said again, and has a limit; a replica that can't be asked drains when its pod is removed
+                tracing::warn!(pod = seen.owner.pod(*ordinal), %error, "ask a replica to drain");
             }
+            Ok(None)
         }
         Deed::Replace(ordinal) => {
             let pod = seen.pod(*ordinal).filter(|pod| pod.metadata.deletion_timestamp.is_none());
-            let Some(pod) = pod else { return Ok(()) };
+            let Some(pod) = pod else { return Ok(None) };
             let name = seen.owner.pod(*ordinal);
             let doomed = Doomed { kind: Kind::Pod, name, uid: pod.metadata.uid.clone(), how: Removal::Plain };
-            world.remove(&seen.owner, &doomed).await
+            remove(world, seen, &doomed).await
         }
     }
 }

@@ -137,6 +137,7 @@ pub fn inputs(spec: &Spec, keys: &str, restarted_at: Option<&str>, asked: i64) -
         keys: keys.to_owned(),
         restarted_at: restarted_at.map(str::to_owned),
         asked,
+        of_operator: None,
     }
 }
 

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use resource::Reason;
 use rollout::{Revision, Slot, Stage, State};
 
-use crate::names::{CONTAINER, REVISION_LABEL};
+use crate::names::{CONTAINER, PEER_PORT, REVISION_LABEL};
 use crate::roll::{Note, NotedStore, overviews};
 use crate::seen::Seen;
 use crate::told::{self, Told};
@@ -20,6 +20,10 @@ const MOST_ENDS: i32 = 3;
 const PATIENCE: SignedDuration = SignedDuration::from_secs(90);
 /// Longest time in which a new replica is given its share of the agents before the next one is taken.
 const SHARE: SignedDuration = SignedDuration::from_secs(30);
+/// A replica that says that it serves is believed for so long, although its probes fail.
+const BLINK: Duration = Duration::from_secs(30);
+/// A pod that has not ended so long after it should have is told.
+const OVERDUE: SignedDuration = SignedDuration::from_secs(60);
 /// Bytes of what a container has said last.
 const MAX_WORDS: usize = 500;
 
@@ -104,6 +108,10 @@ fn state(seen: &Seen, ordinal: usize, pod: &Pod, note: &Note) -> State {
         Some(ReplicaState::Draining) => State::Draining,
         Some(ReplicaState::Stopped) => State::Drained,
         Some(ReplicaState::Ready | ReplicaState::Setup) if serves => State::Ready,
+        // it has missed a probe or two: nobody is replaced for that, and nobody else goes meanwhile
+        Some(ReplicaState::Ready | ReplicaState::Setup) if unready_for(pod, seen.now) < BLINK => {
+            State::Draining
+        }
         // a newer version may know a state that we do not: its kubelet says what counts
         None if serves => State::Ready,
         Some(_) | None => State::Starting,
@@ -203,6 +211,38 @@ pub(crate) fn message(pod: &Pod) -> Option<String> {
         let said = waiting.message.as_deref().or(waiting.reason.as_deref())?;
         Some(short(said))
     })
+}
+
+/// Why a replica is waited for, as far as its pod or it itself says it: it is told before the pod goes.
+pub(crate) fn words(seen: &Seen, ordinal: usize) -> Option<String> {
+    let pod = seen.pod(ordinal)?;
+    let name = seen.owner.pod(ordinal);
+    let asked = seen.told.get(&ordinal);
+    if ready(pod) && asked.is_none() {
+        return Some(format!("{name} gives the operator no answer at port {PEER_PORT}"));
+    }
+    let said = match asked {
+        Some(Told::Waits(said)) => Some(format!("it says “{}”", short(said.trim()))),
+        Some(Told::Overview(_)) | None => None,
+    };
+    let probe = || {
+        (!ready(pod) && container(pod)?.state.as_ref()?.running.is_some())
+            .then(|| "it runs, and its probe of readiness fails".to_owned())
+    };
+    Some(format!("{name}: {}", message(pod).or(said).or_else(probe)?))
+}
+
+/// Pods that should have ended a while ago: a finalizer keeps them, or their node.
+pub(crate) fn overdue(seen: &Seen) -> Option<String> {
+    let late = |pod: &&Pod| {
+        // until then its containers had time
+        let end = pod.metadata.deletion_timestamp.as_ref();
+        end.is_some_and(|Time(end)| seen.now.duration_since(*end) > OVERDUE)
+    };
+    let pod = seen.pods.iter().find(late)?;
+    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or("no node");
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    Some(format!("{name} on {node} should have ended: a finalizer, a volume or the node keeps it"))
 }
 
 pub(crate) fn container(pod: &Pod) -> Option<&ContainerStatus> {

@@ -41,9 +41,17 @@ pub struct Inputs {
     pub restarted_at: Option<String>,
     /// The number of the last restart that was asked of the controller itself.
     pub asked: i64,
+    /// The image of the operator, where none is named and an earlier revision that is the same otherwise has another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of_operator: Option<String>,
 }
 
 impl Inputs {
+    /// Whether both were asked for in the same words.
+    pub fn same(&self, other: &Inputs) -> bool {
+        Inputs { of_operator: None, ..self.clone() } == Inputs { of_operator: None, ..other.clone() }
+    }
+
     /// A name for a revision that has none yet. What was recorded is found again by comparing, not by this: a newer operator
     /// may know fields that an older one has not summed.
     fn name(&self) -> Revision {
@@ -71,6 +79,7 @@ impl Inputs {
             keys,
             restarted_at,
             asked,
+            of_operator: _,
         } = self;
         if *image != before.image {
             return RestartReason::ImageChanged;
@@ -82,7 +91,7 @@ impl Inputs {
         if *keys != before.keys {
             return RestartReason::KeysChanged;
         }
-        if same != *before {
+        if !same.same(before) {
             return RestartReason::TemplateChanged;
         }
         if *restarted_at != before.restarted_at && *asked == before.asked {

@@ -274,7 +274,13 @@ fn take(seen: &Seen, note: &Note, wanted: Wanted<'_>) -> Rolled {
     let failed_for =
         after.failed.as_ref().map(|_| note.failed_for.or_else(why).unwrap_or(Reason::NotReadyInTime));
     let failed_at = after.failed.as_ref().map(|_| note.failed_at.unwrap_or(seen.now));
-    let note = Note { proven, surge: note.surge && !done, failed_for, failed_at, ..after };
+    let late = note.failed.is_none() && failed_for == Some(Reason::NotReadyInTime);
+    let words = at_work.filter(|_| late).and_then(|slot| pods::words(seen, count - 1 - slot));
+    let failed = after.failed.clone().map(|why| match words {
+        Some(words) => format!("{why}: {words}"),
+        None => why,
+    });
+    let note = Note { proven, surge: note.surge && !done, failed, failed_for, failed_at, ..after };
     let wanted = if note.surge { asked + 1 } else { asked };
     let replicas = shrink::step(seen, wanted);
     let deed = match act {

@@ -144,7 +144,7 @@ async fn ended(each: impl Iterator<Item = impl Future<Output = ()>>, stop: &Canc
 async fn control(context: Arc<Context>, caches: Caches, watches: Watches, stop: CancellationToken) {
     let Watches { controllers, touched } = watches;
     let known = caches.controllers.clone();
-    let of = caches.clone();
+    let of = caches;
     let reconcile = move |guarded, context| {
         let caches = of.clone();
         async move {
@@ -176,6 +176,8 @@ pub(crate) fn no_reconcile<E: std::error::Error + 'static>(
         controller::Error::ObjectNotFound(of) => {
             context.forget(&(of.namespace.unwrap_or_default(), of.name));
         }
+        // of the controllers themselves: it is begun again
+        controller::Error::QueueError(error) => tracing::warn!(%error, "watch controllers"),
         // what a reconcile says was told where it was handled
         error => tracing::debug!(%error, "a reconcile or a watch failed"),
     }

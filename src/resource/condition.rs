@@ -96,7 +96,7 @@ words! {
         Paused,
         /// the new revision does not become ready; the one before comes back.
         GoingBack,
-        /// it has gone back; another revision must be asked for.
+        /// it has gone back; another revision must be asked for, unless only its image could not be had.
         Halted,
         /// no node takes the pods.
         Unschedulable,
@@ -206,6 +206,10 @@ impl ConditionType {
                 TrustedProxiesInvalid,
                 ConfigurationRefused,
                 NameTaken,
+                HostTaken,
+                DatabaseTaken,
+                ApiMissing,
+                ClassMissing,
                 ObjectRefused,
                 NotSupported,
             ],

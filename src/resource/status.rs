@@ -26,7 +26,8 @@ pub struct Status {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub selector: Option<String>,
-    /// Where users and agents reach the controller; empty until it can be reached.
+    /// Where users and agents reach the controller: as the spec says it, else as whoever is in front says it, else within the
+    /// cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     pub url: Option<String>,
@@ -176,7 +177,7 @@ words! {
         Paused,
         /// the new revision does not become ready; the one before comes back.
         GoingBack,
-        /// it has gone back; another revision must be asked for.
+        /// it has gone back; another revision must be asked for, unless only its image could not be had.
         Halted,
     }
 }

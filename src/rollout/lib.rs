@@ -209,7 +209,8 @@ pub fn step(rollout: Rollout, observed: &Observed<'_>, policy: &Policy) -> (Roll
     let current = slot.revision == *rollout.target();
     match (turn.stage, slot.state) {
         (_, State::Ready) if current => next(Rollout { turn: None, ..rollout }, observed, policy),
-        (Stage::Start, State::Starting | State::Away) if current => (rollout, Act::Nothing),
+        // one that drains, or that seems to, because nobody can ask it, is no worse off for being waited for
+        (Stage::Start, State::Starting | State::Away | State::Draining) if current => (rollout, Act::Nothing),
         (Stage::Drain, State::Ready | State::Draining) if !expired(turn.since, policy.drain, observed) => {
             let act = if slot.state == State::Ready { Act::Drain(turn.ordinal) } else { Act::Nothing };
             (rollout, act)
@@ -227,8 +228,13 @@ fn judge(rollout: Rollout, observed: &Observed<'_>, policy: &Policy) -> Rollout 
     let mut wanted = observed.slots.iter().enumerate().filter(|(_, slot)| slot.revision == rollout.wanted);
     let broken = wanted.find_map(|(_, slot)| slot.broken.clone());
     let late = rollout.turn.filter(|turn| {
-        let slot = observed.slots.get(turn.ordinal);
-        let starts = slot.is_some_and(|s| s.revision == rollout.wanted && s.state == State::Starting);
+        let slot = observed.slots.get(turn.ordinal).filter(|slot| slot.revision == rollout.wanted);
+        let starts = slot.is_some_and(|slot| match slot.state {
+            State::Starting => true,
+            // where nobody can be asked, that says nothing of this one
+            State::Draining => observed.slots.iter().any(|slot| slot.state == State::Ready),
+            State::Ready | State::Drained | State::Away => false,
+        });
         turn.stage == Stage::Start && starts && expired(turn.since, policy.ready, observed)
     });
     let late = late.map(|_| format!("it was not ready after {} s", policy.ready.as_secs()));

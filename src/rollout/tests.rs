@@ -37,6 +37,12 @@ fn each_state_has_its_act() {
         ("drained", Some((0, drain, 90)), vec![slot("1", Drained), slot("1", Ready)], replace(0)),
         ("killed meanwhile", Some((0, drain, 90)), vec![slot("1", Starting), slot("1", Ready)], replace(0)),
         ("starts", Some((0, start, 90)), vec![slot("2", Starting), slot("1", Ready)], Act::Nothing),
+        (
+            "serves, as far as one can tell",
+            Some((0, start, 90)),
+            vec![slot("2", Draining), slot("1", Ready)],
+            Act::Nothing,
+        ),
         ("the next one", Some((0, start, 90)), vec![slot("2", Ready), slot("1", Ready)], Act::Drain(1)),
         ("one lost meanwhile", Some((0, start, 90)), vec![slot("2", Ready), slot("1", Starting)], replace(1)),
         ("the last", Some((1, start, 90)), vec![slot("2", Ready), slot("2", Ready)], Act::Nothing),
@@ -90,6 +96,18 @@ fn what_does_not_become_ready_is_given_up_and_all_go_back() {
     assert_eq!(rollout.phase(&observed, &policy), Phase::Halted);
     let rollout = rollout.want(rev("3"), secs(306));
     assert_eq!((rollout.failed.clone(), step(rollout, &observed, &policy).1), (None, Act::Drain(0)));
+}
+
+#[test]
+fn one_that_nobody_can_ask_is_given_up_if_others_can_be_asked() {
+    for (other, given_up) in [(State::Ready, true), (State::Draining, false)] {
+        let slots = [slot("2", State::Draining), slot("1", other)];
+        let at = |now| {
+            let observed = Observed { now: secs(now), slots: &slots, busy: None };
+            step(rolling(Some((0, Stage::Start, 0))), &observed, &Policy::default()).0.failed.is_some()
+        };
+        assert_eq!((at(299), at(300)), (false, given_up), "{other:?}");
+    }
 }
 
 /// Nobody remembers who was begun with: another life of whoever starts the replicas goes on.

@@ -72,6 +72,7 @@ fn pod(inputs: &Inputs, images: &Images, owner: &Owner, revision: &Revision) -> 
         keys: _,
         restarted_at: _,
         asked: _,
+        of_operator: _,
         store,
         objects,
         resources,

@@ -101,6 +101,14 @@ pub(super) struct Cluster {
     pub(super) controller: HAController,
     /// Images with which no replica becomes ready.
     pub(super) broken: BTreeSet<String>,
+    /// Images that can't be had.
+    pub(super) absent: BTreeSet<String>,
+    /// Images with which replicas serve, and never answer the operator.
+    pub(super) silent: BTreeSet<String>,
+    /// Replicas that serve, and whose probes fail.
+    pub(super) blinking: BTreeSet<usize>,
+    /// Somebody lets nobody remove these.
+    pub(super) locked: BTreeSet<Kind>,
     /// By so many ticks the watches are late.
     pub(super) lag: usize,
     /// Of the operator.
@@ -116,6 +124,10 @@ impl Cluster {
         Cluster {
             controller,
             broken: BTreeSet::new(),
+            absent: BTreeSet::new(),
+            silent: BTreeSet::new(),
+            blinking: BTreeSet::new(),
+            locked: BTreeSet::new(),
             lag: 0,
             images,
             state: Mutex::default(),
@@ -130,6 +142,10 @@ impl Cluster {
         Cluster {
             controller: self.controller.clone(),
             broken: self.broken.clone(),
+            absent: self.absent.clone(),
+            silent: self.silent.clone(),
+            blinking: self.blinking.clone(),
+            locked: self.locked.clone(),
             lag: self.lag,
             images: self.images.clone(),
             state,
@@ -283,7 +299,11 @@ impl Cluster {
             apis: Apis::default(),
             records,
             set,
-            pods: state.replicas.iter().map(|(ordinal, replica)| self.pod(*ordinal, replica)).collect(),
+            pods: state
+                .replicas
+                .iter()
+                .map(|(ordinal, replica)| self.pod(&state, *ordinal, replica))
+                .collect(),
             postgres: typed(Kind::StatefulSet, "acme-postgres").and_then(from::<StatefulSet>),
             postgres_pods: Vec::new(),
             secrets: secrets.collect(),
@@ -292,7 +312,13 @@ impl Cluster {
             storage_classes: None,
             address: None,
             class_known: None,
-            told: told(&now, &state),
+            told: {
+                let silent = |ordinal: &usize| {
+                    let replica = now.replicas.get(ordinal);
+                    replica.is_some_and(|replica| self.silent.contains(&image_of(&now, &replica.revision)))
+                };
+                told(&now, &state).into_iter().filter(|(ordinal, _)| !silent(ordinal)).collect()
+            },
             lost_nodes: BTreeMap::new(),
             disruptions_allowed: None,
             held: None,
@@ -301,8 +327,9 @@ impl Cluster {
         }
     }
 
-    fn pod(&self, ordinal: usize, replica: &Replica) -> Pod {
-        let ready = matches!(replica.state, Doing::Ready);
+    fn pod(&self, state: &State, ordinal: usize, replica: &Replica) -> Pod {
+        let ready = matches!(replica.state, Doing::Ready) && !self.blinking.contains(&ordinal);
+        let absent = self.absent.contains(&image_of(state, &replica.revision));
         let mut pod = json!({
             "metadata": {
                 "name": format!("acme-{ordinal}"),
@@ -321,7 +348,11 @@ impl Cluster {
                 "containerStatuses": [{
                     "name": "majordomo", "image": "", "imageID": "", "ready": ready,
                     "restartCount": replica.restarts,
-                    "state": { "running": {} },
+                    "state": if absent {
+                        json!({ "waiting": { "reason": "ErrImagePull", "message": "not found" } })
+                    } else {
+                        json!({ "running": {} })
+                    },
                     "lastState": if replica.restarts > 0 {
                         json!({ "terminated": { "exitCode": 1, "message": "it is broken" } })
                     } else {
@@ -383,17 +414,20 @@ impl Cluster {
         drop(past);
         state.now += 1;
         let away = state.store_away;
-        let broken = |state: &State, revision: &str| self.broken.contains(&image_of(state, revision));
+        let is =
+            |of: &BTreeSet<String>, state: &State, revision: &str| of.contains(&image_of(state, revision));
         let mut gone = Vec::new();
         let states: Vec<_> = state.replicas.iter().map(|(o, r)| (*o, r.clone())).collect();
         for (ordinal, replica) in states {
-            let bad = broken(&state, &replica.revision);
+            let bad = is(&self.broken, &state, &replica.revision);
+            let absent = is(&self.absent, &state, &replica.revision);
             let Some(replica) = state.replicas.get_mut(&ordinal) else { continue };
             replica.state = match replica.state {
                 Doing::Starting(_) if bad => {
                     replica.restarts += 1;
                     Doing::Starting(START)
                 }
+                same @ Doing::Starting(_) if absent => same,
                 // it waits for the startup lock, and hands nothing over
                 same @ (Doing::Starting(_) | Doing::Draining(_)) if away => same,
                 Doing::Starting(0) => Doing::Ready,
@@ -527,6 +561,9 @@ impl World for Cluster {
 
     async fn remove(&self, _: &Owner, doomed: &Doomed) -> Result<(), Failed> {
         let removed = self.controller.metadata.deletion_timestamp.is_some();
+        if self.locked.contains(&doomed.kind) {
+            return Err(Failed::Refused("nobody may remove it"));
+        }
         self.write(|state| {
             if doomed.kind == Kind::StatefulSet && doomed.name == "acme" {
                 return sets::remove(state, doomed.how == Removal::Orphan);

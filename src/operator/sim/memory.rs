@@ -62,6 +62,7 @@ async fn of_records_that_look_the_same_the_one_that_was_wanted_last_is_taken_or_
     other.controller.spec.image = Some("a:2".to_owned());
     let mut second = first.clone();
     second.inputs.image = Some("a:2".to_owned());
+    second.template.spec.as_mut().unwrap().containers[0].image = Some("a:2".to_owned());
     let mut records =
         vec![twin(&second, "two", 2), twin(&second, "four", 4), twin(&second, "three", 3), first];
     for _ in 0..4 {

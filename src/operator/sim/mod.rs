@@ -2,6 +2,7 @@
 
 mod cluster;
 mod crashes;
+mod doubts;
 mod ends;
 mod faults;
 mod memory;

@@ -147,6 +147,10 @@ fn exposed(seen: &Seen) -> Word {
         return Word(UNKNOWN, Reason::NotAsked, text.to_owned());
     }
     match seen.address.as_deref() {
+        // of a Gateway only the name is known
+        Some([first, ..]) if spec.ingress.is_none() && spec.gateway.is_some() => {
+            Word(TRUE, Reason::AddressAssigned, format!("the Gateway {first} has taken it"))
+        }
         Some([first, ..]) => Word(TRUE, Reason::AddressAssigned, format!("it has the address {first}")),
         Some([]) | None => Word(
             FALSE,
@@ -170,7 +174,7 @@ fn progressing(seen: &Seen, outcome: &Outcome) -> Word {
         .unwrap_or_else(|| format!("all replicas run {}", rolled.note.target()));
     let first = !rolled.note.proven && seen.controller.spec.replicas > 0;
     match rollout::phase(rolled) {
-        RolloutPhase::Halted => Word(FALSE, Reason::Halted, halted(seen, &text)),
+        RolloutPhase::Halted => Word(FALSE, Reason::Halted, halted(seen, &text, rolled.note.failed_for)),
         RolloutPhase::Settled | RolloutPhase::Rolling => match stuck(seen) {
             Some((reason, why)) => Word(TRUE, reason, why),
             None if first => Word(TRUE, Reason::FirstStart, "replicas start for the first time".to_owned()),
@@ -186,11 +190,15 @@ fn progressing(seen: &Seen, outcome: &Outcome) -> Word {
     }
 }
 
-/// Nothing more is done by itself, so it is said what a person can do.
-fn halted(seen: &Seen, text: &str) -> String {
+/// What a person can do; but for an image, nothing more is done by itself.
+fn halted(seen: &Seen, text: &str, failed_for: Option<Reason>) -> String {
     let Owner { namespace, name, .. } = &seen.owner;
+    let again = match failed_for {
+        Some(Reason::ImageRefused) => "; it is tried again by itself, later each time",
+        _ => "",
+    };
     format!(
-        "{text}; another spec is tried at once, and this one again after `kubectl majordomo restart {name} -n {namespace}` \
+        "{text}{again}; another spec is tried at once, and this one again after `kubectl majordomo restart {name} -n {namespace}` \
          or with another time in the annotation {RESTARTED_AT}"
     )
 }

@@ -97,9 +97,22 @@ fn phase(seen: &Seen, outcome: &Outcome, members: &[resource::Member]) -> Phase 
 fn url(seen: &Seen) -> String {
     let given = plan::url(&seen.controller.spec);
     let address = || {
+        let spec = &seen.controller.spec;
+        let scheme = match (&spec.ingress, &spec.route) {
+            (Some(ingress), _) => {
+                if ingress.tls.is_some() {
+                    "https"
+                } else {
+                    "http"
+                }
+            }
+            (None, Some(_)) => "https",
+            // a Gateway says no address
+            (None, None) => return None,
+        };
         let first = seen.address.as_ref()?.first()?;
         let literal = if first.contains(':') { format!("[{first}]") } else { first.clone() };
-        Some(format!("http://{literal}/"))
+        Some(format!("{scheme}://{literal}/"))
     };
     let within = || format!("http://{}.{}.svc/", seen.owner.name, seen.owner.namespace);
     given.or_else(address).unwrap_or_else(within)

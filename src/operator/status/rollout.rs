@@ -81,8 +81,14 @@ pub(crate) fn message(seen: &Seen, rolled: &Rolled) -> Option<String> {
             "{pod} is ready, and gives the operator no answer at port {PEER_PORT}: a network policy or a mesh may be between them"
         )
     });
-    let parts: Vec<String> = [back, work, waits.map(str::to_owned), silent].into_iter().flatten().collect();
+    let waits = waits.map(str::to_owned);
+    let overdue = if done(rolled) { None } else { pods::overdue(seen) };
+    let parts: Vec<String> = [back, work, waits, silent, overdue].into_iter().flatten().collect();
     (!parts.is_empty()).then(|| cut(&parts.join("; ")))
+}
+
+fn done(rolled: &Rolled) -> bool {
+    matches!(rolled.phase, Phase::Settled | Phase::Halted)
 }
 
 /// A replica that others reach, while the operator reaches none.
@@ -114,6 +120,12 @@ fn told(
             end: None,
         };
         history.insert(0, record);
+    }
+    // it is tried once more, because its image may be there by now
+    if let Some(last) = history.first_mut().filter(|last| {
+        note.failed.is_none() && last.end == Some(RolloutEnd::GoneBack) && last.revision == note.wanted.0
+    }) {
+        (last.end, last.ended_at) = (None, None);
     }
     let end = match rolled.phase {
         Phase::Settled => Some(RolloutEnd::Finished),

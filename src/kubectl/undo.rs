@@ -77,9 +77,12 @@ fn of_then<'a>(
     now: &Inputs,
     target: &'a Record,
 ) -> Option<&'a str> {
-    let wanted = &controller.status.rollout.as_ref()?.wanted;
+    let rollout = controller.status.rollout.as_ref()?;
+    let wanted = &rollout.wanted;
     let wanted = records.iter().find(|record| record.revision.0 == *wanted)?;
-    let unnamed = now.image.is_none() && target.inputs.image.is_none();
+    // what runs is found again as it is
+    let runs = target.revision.0 == rollout.good;
+    let unnamed = now.image.is_none() && target.inputs.image.is_none() && !runs;
     let (before, after) = (image(&target.template)?, image(&wanted.template)?);
     (unnamed && before != after).then_some(before)
 }

@@ -161,7 +161,7 @@ fn wish(seen: &Seen, note: Option<&Note>, images: &Images, faults: &mut Vec<Faul
         let last = last?;
         let wish = Wish::of(last, good, seen);
         // a restart that is asked for meanwhile is heard of when it can be
-        let before = note.and_then(|note| note.heard);
+        let before = note.and_then(|note| note.heard).or(heard.number);
         Some((wish, last.template.clone(), None, before))
     };
     if faults.iter().any(|fault| fault.blocks) {
@@ -176,7 +176,7 @@ fn wish(seen: &Seen, note: Option<&Note>, images: &Images, faults: &mut Vec<Faul
         None => None,
     };
     let inputs = inputs(spec, digest, restarted.as_deref(), heard.asked);
-    match recorded(seen, last, inputs, images) {
+    match recorded(seen, [last, good], inputs, images) {
         Ok((record, new)) => {
             let (wish, template) = (Wish::of(&record, good, seen), record.template.clone());
             Some((wish, template, new.then_some(record), heard.number))
@@ -191,17 +191,18 @@ fn wish(seen: &Seen, note: Option<&Note>, images: &Images, faults: &mut Vec<Faul
     }
 }
 
-/// The record of what is asked for, and whether it is a new one.
+/// The record of what is asked for, and whether it is a new one. `stands`: what was wanted last, and what runs.
 fn recorded(
     seen: &Seen,
-    last: Option<&Record>,
+    stands: [Option<&Record>; 2],
     inputs: Inputs,
     images: &Images,
 ) -> Result<(Record, bool), build::TemplateError> {
     // a newer operator may have told some apart by what this one does not know
     let same = |record: &&Record| record.inputs.same(&inputs);
-    if let Some(last) = last.filter(same) {
-        return Ok((last.clone(), false));
+    // nobody is restarted for what they are
+    if let Some(record) = stands.into_iter().flatten().find(same) {
+        return Ok((record.clone(), false));
     }
     let make = |inputs: Inputs| {
         let mut record = Record::new(inputs, PodTemplateSpec::default(), &seen.records);
@@ -213,9 +214,10 @@ fn recorded(
     if before.is_empty() {
         return Ok((made, true));
     }
-    // whoever asks for what was wanted once does not ask for the image of an operator of that time
+    // whoever asks for what was wanted once does not ask for the image of an operator of that time, unless it still runs
     let ours = image(&made.template);
-    before.retain(|record| image(&record.template) == ours);
+    let runs = |image: &str| stands.iter().flatten().any(|record| self::image(&record.template) == image);
+    before.retain(|record| image(&record.template) == ours || runs(image(&record.template)));
     match before.into_iter().max_by_key(|record| record.number) {
         Some(newest) => Ok((newest.clone(), false)),
         None => Ok((make(Inputs { of_operator: Some(ours.to_owned()), ..inputs.clone() })?, true)),

@@ -163,7 +163,7 @@ impl Owner {
     pub(crate) fn has(&self, object: &impl ResourceExt) -> bool {
         // somebody may have removed the label, which is put back
         object.labels().get(CONTROLLER_LABEL) == Some(&self.name)
-            || object.owner_references().iter().any(|of| of.uid == self.uid)
+            || object.owner_references().iter().any(|of| of.uid == self.uid && of.controller == Some(true))
     }
 
     pub fn labels(&self, component: Component) -> BTreeMap<String, String> {

@@ -56,13 +56,23 @@ fn place(seen: &Seen, ordinal: usize, note: &Note) -> Place {
     let state = state(seen, ordinal, pod, note);
     let broken = if state == State::Starting { broken(pod, seen.now) } else { None };
     let ready = seen.controller.spec.rollout.as_ref().and_then(|r| r.ready_timeout).map(|span| span.0);
+    let limit = ready.unwrap_or(rollout::Policy::default().ready);
     let late = || {
         let old = revision != *note.target() && state == State::Starting;
-        let limit = ready.unwrap_or(rollout::Policy::default().ready);
         (old && !store_was_away(note, limit, seen.now) && unready_for(pod, seen.now) >= limit)
             .then(|| (Reason::NotReadyInTime, format!("it is not ready for {} s", limit.as_secs())))
     };
-    let (why, broken) = broken.or_else(late).unzip();
+    let silent = || {
+        let at_work = note.turn.is_some_and(|turn| turn.ordinal == ordinal);
+        let long = note.unheard.is_some_and(|since| passed(since, seen.now) >= limit);
+        (at_work && long).then(|| {
+            let pod = seen.owner.pod(ordinal);
+            let why =
+                format!("{pod} gave the operator no answer at port {PEER_PORT} for {} s", limit.as_secs());
+            (Reason::NotReadyInTime, why)
+        })
+    };
+    let (why, broken) = broken.or_else(late).or_else(silent).unzip();
     Place { slot: Slot { revision, state, broken }, why }
 }
 
@@ -217,11 +227,7 @@ pub(crate) fn message(pod: &Pod) -> Option<String> {
 pub(crate) fn words(seen: &Seen, ordinal: usize) -> Option<String> {
     let pod = seen.pod(ordinal)?;
     let name = seen.owner.pod(ordinal);
-    let asked = seen.told.get(&ordinal);
-    if ready(pod) && asked.is_none() {
-        return Some(format!("{name} gives the operator no answer at port {PEER_PORT}"));
-    }
-    let said = match asked {
+    let said = match seen.told.get(&ordinal) {
         Some(Told::Waits(said)) => Some(format!("it says “{}”", short(said.trim()))),
         Some(Told::Overview(_)) | None => None,
     };

@@ -147,10 +147,12 @@ async fn one(controller: &HAController, context: &Context, caches: &Caches) -> R
     let world = world(context, &seen);
     let live = Known { caches, owner: &seen.owner };
     let refused = perform(&world, &seen, &decision, &live, &context.applied).await?;
+    // whoever does not let us is not asked each second
+    let paced = if refused.is_empty() { None } else { Some(Pace::Wrong) };
     decision.outcome.faults.extend(refused);
     report(&seen, &decision.outcome, context).await;
     tell(&world, &seen, &decision.outcome, context).await?;
-    let pace = pace(&seen, &decision);
+    let pace = paced.unwrap_or_else(|| pace(&seen, &decision));
     context.with(&seen.owner, |memory| memory.rests = pace == Pace::Rest);
     Ok(pace.action())
 }

@@ -79,9 +79,9 @@ impl Inputs {
             keys,
             restarted_at,
             asked,
-            of_operator: _,
+            of_operator,
         } = self;
-        if *image != before.image {
+        if *image != before.image || *of_operator != before.of_operator {
             return RestartReason::ImageChanged;
         }
         if *plugins != before.plugins {
@@ -91,7 +91,7 @@ impl Inputs {
         if *keys != before.keys {
             return RestartReason::KeysChanged;
         }
-        if !same.same(before) {
+        if same != *before {
             return RestartReason::TemplateChanged;
         }
         if *restarted_at != before.restarted_at && *asked == before.asked {

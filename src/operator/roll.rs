@@ -54,6 +54,9 @@ pub(crate) struct Note {
     /// The number of the last restart of the controller that was heard of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heard: Option<i64>,
+    /// Since when the replica at work serves, as its kubelet says, and does not answer the operator, while others do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unheard: Option<Timestamp>,
     /// The last time that the store was away; `None`: it never was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<NotedStore>,
@@ -92,6 +95,7 @@ impl Note {
             failed_at: None,
             retries: 0,
             heard: None,
+            unheard: None,
             store: None,
         }
     }
@@ -112,6 +116,15 @@ impl Note {
             }
             (Some(false), _) => self,
         }
+    }
+
+    /// Whether the replica at work answers.
+    fn listen(self, seen: &Seen) -> Note {
+        let starts = self.turn.filter(|turn| turn.stage == Stage::Start);
+        let pod = starts.and_then(|turn| seen.pod(turn.ordinal).filter(|pod| pods::ready(pod)));
+        let silent = starts.is_some_and(|turn| pod.is_some() && !seen.told.contains_key(&turn.ordinal));
+        let unheard = (silent && overviews(seen).next().is_some()).then(|| self.unheard.unwrap_or(seen.now));
+        Note { unheard, ..self }
     }
 
     fn store_is_away(&self) -> bool {
@@ -226,7 +239,7 @@ pub(crate) struct Wanted<'a> {
 
 /// One step towards what is wanted.
 pub(crate) fn roll(seen: &Seen, before: Note, wanted: Wanted<'_>) -> Rolled {
-    let note = again(before.want(wanted.revision, seen.now), seen.now).look_at_store(seen);
+    let note = again(before.want(wanted.revision, seen.now), seen.now).look_at_store(seen).listen(seen);
     let single = seen.controller.spec.replicas == 1;
     let note = Note { surge: note.surge && single, ..note };
     let rolled = take(seen, &note, wanted);

@@ -215,7 +215,9 @@ pub fn step(rollout: Rollout, observed: &Observed<'_>, policy: &Policy) -> (Roll
             let act = if slot.state == State::Ready { Act::Drain(turn.ordinal) } else { Act::Nothing };
             (rollout, act)
         }
-        (Stage::Start, State::Ready) => begin(rollout, turn.ordinal, Stage::Drain, observed),
+        (Stage::Start, State::Ready | State::Draining) => {
+            begin(rollout, turn.ordinal, Stage::Drain, observed)
+        }
         (Stage::Start | Stage::Drain, _) => begin(rollout, turn.ordinal, Stage::Start, observed),
     }
 }
@@ -228,13 +230,8 @@ fn judge(rollout: Rollout, observed: &Observed<'_>, policy: &Policy) -> Rollout 
     let mut wanted = observed.slots.iter().enumerate().filter(|(_, slot)| slot.revision == rollout.wanted);
     let broken = wanted.find_map(|(_, slot)| slot.broken.clone());
     let late = rollout.turn.filter(|turn| {
-        let slot = observed.slots.get(turn.ordinal).filter(|slot| slot.revision == rollout.wanted);
-        let starts = slot.is_some_and(|slot| match slot.state {
-            State::Starting => true,
-            // where nobody can be asked, that says nothing of this one
-            State::Draining => observed.slots.iter().any(|slot| slot.state == State::Ready),
-            State::Ready | State::Drained | State::Away => false,
-        });
+        let slot = observed.slots.get(turn.ordinal);
+        let starts = slot.is_some_and(|s| s.revision == rollout.wanted && s.state == State::Starting);
         turn.stage == Stage::Start && starts && expired(turn.since, policy.ready, observed)
     });
     let late = late.map(|_| format!("it was not ready after {} s", policy.ready.as_secs()));

@@ -107,6 +107,8 @@ pub(super) struct Cluster {
     pub(super) silent: BTreeSet<String>,
     /// Replicas that serve, and whose probes fail.
     pub(super) blinking: BTreeSet<usize>,
+    /// For so many seconds.
+    pub(super) blinks: i64,
     /// Somebody lets nobody remove these.
     pub(super) locked: BTreeSet<Kind>,
     /// By so many ticks the watches are late.
@@ -127,6 +129,7 @@ impl Cluster {
             absent: BTreeSet::new(),
             silent: BTreeSet::new(),
             blinking: BTreeSet::new(),
+            blinks: 0,
             locked: BTreeSet::new(),
             lag: 0,
             images,
@@ -145,6 +148,7 @@ impl Cluster {
             absent: self.absent.clone(),
             silent: self.silent.clone(),
             blinking: self.blinking.clone(),
+            blinks: self.blinks,
             locked: self.locked.clone(),
             lag: self.lag,
             images: self.images.clone(),
@@ -344,7 +348,11 @@ impl Cluster {
             "spec": { "containers": [] },
             "status": {
                 "phase": "Running",
-                "conditions": [{ "type": "Ready", "status": if ready { "True" } else { "False" } }],
+                "conditions": [{
+                    "type": "Ready",
+                    "status": if ready { "True" } else { "False" },
+                    "lastTransitionTime": Timestamp::from_second(1_800_000_000 + state.now - self.blinks).unwrap(),
+                }],
                 "containerStatuses": [{
                     "name": "majordomo", "image": "", "imageID": "", "ready": ready,
                     "restartCount": replica.restarts,

@@ -1,6 +1,7 @@
 //! Stories in which something can't be known, or may not be done: nobody is worse off for it.
 
 use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use model::RestartWhen;
 use resource::{PodTemplate, RestartReason, RolloutEnd, Spec};
 use serde_json::json;
@@ -10,6 +11,8 @@ use super::status::is;
 use super::{controller, image};
 use crate::kinds::Kind;
 use crate::perform::Applied;
+use crate::pods::overdue;
+use crate::seen::Seen;
 
 async fn settled(spec: Spec) -> Cluster {
     let cluster = Cluster::new(controller(spec));
@@ -37,6 +40,8 @@ async fn a_new_replica_that_never_answers_the_operator_is_waited_for_and_given_u
     }
     assert_eq!(cluster.serving()[2], (2, "a:2".to_owned()));
     let uid = cluster.uid(2);
+    let told = cluster.told().rollout.unwrap().message.unwrap();
+    assert!(told.contains("acme-2 is ready, and gives the operator no answer"), "{told}");
     for _ in 0..20 {
         cluster.reconcile(&applied).await.unwrap();
         cluster.tick();
@@ -48,27 +53,59 @@ async fn a_new_replica_that_never_answers_the_operator_is_waited_for_and_given_u
     let history = cluster.told().rollout.unwrap().history;
     let said = history[0].message.as_deref().unwrap();
     assert_eq!(history[0].end, Some(RolloutEnd::GoneBack));
-    assert!(said.contains("not ready after 300 s: acme-2 gives the operator no answer at port"), "{said}");
+    assert!(said.contains("acme-2 gave the operator no answer at port 8081 for 300 s"), "{said}");
 }
 
 #[tokio::test]
-async fn a_replica_whose_probe_fails_for_a_moment_is_drained_and_nobody_else_goes_meanwhile() {
-    for (blinks, drained) in [(2, vec!["acme-2"]), (0, vec![])] {
+async fn a_replica_whose_probe_fails_for_a_moment_is_drained_as_any_other() {
+    for (seconds, torn) in [(29, false), (30, true)] {
         let mut cluster = settled(image("a:1")).await;
-        let before = uids(&cluster);
-        cluster.blinking.insert(blinks);
+        cluster.blinking.insert(2);
+        cluster.blinks = seconds;
         cluster.controller.spec.image = Some("a:2".to_owned());
         let applied = Applied::default();
-        for _ in 0..2 {
+        for _ in 0..3 {
             cluster.reconcile(&applied).await.unwrap();
         }
-        let drains = cluster.drains();
-        assert_eq!(drains.iter().map(|(pod, _)| pod.as_str()).take(1).collect::<Vec<_>>(), drained);
-        assert_eq!(uids(&cluster), before);
+        assert_eq!(cluster.drains().is_empty(), torn, "{seconds}");
         cluster.blinking.clear();
         cluster.settle(|_| {}).await;
-        assert_eq!((cluster.serving(), cluster.torn()), (all("a:2").to_vec(), Vec::new()));
+        assert_eq!((cluster.serving(), cluster.torn().is_empty()), (all("a:2").to_vec(), !torn));
     }
+}
+
+#[tokio::test]
+async fn a_pod_that_may_not_be_removed_is_told_and_the_rollout_goes_on_when_it_is_gone() {
+    let mut cluster = settled(image("a:1")).await;
+    cluster.locked.insert(Kind::Pod);
+    cluster.controller.spec.image = Some("a:2".to_owned());
+    let mut faults = Vec::new();
+    // the StatefulSet's own controller removes it, too
+    cluster
+        .settle(|cluster| {
+            let told = cluster.told();
+            let fault = told.conditions.iter().find(|one| one.type_ == "ConfigurationValid").unwrap();
+            faults.extend(Some(fault.message.clone()).filter(|_| fault.reason == "ObjectRefused"));
+        })
+        .await;
+    assert!(faults.iter().any(|fault| fault.contains("Kubernetes refuses the Pod acme-2")), "{faults:?}");
+    assert_eq!(cluster.serving(), all("a:2"));
+    is(&cluster.seen(), "ConfigurationValid", "True", "Valid");
+}
+
+#[tokio::test]
+async fn a_pod_that_does_not_end_is_told() {
+    let cluster = settled(image("a:1")).await;
+    let mut seen = cluster.seen();
+    assert_eq!(overdue(&seen), None);
+    let ends = |seen: &mut Seen, ago| {
+        let end = seen.now.checked_sub(SignedDuration::from_secs(ago)).unwrap();
+        seen.pods[1].metadata.deletion_timestamp = Some(Time(end));
+    };
+    ends(&mut seen, 60);
+    assert_eq!(overdue(&seen), None);
+    ends(&mut seen, 61);
+    assert!(overdue(&seen).unwrap().starts_with("acme-1 on no node should have ended"));
 }
 
 #[tokio::test]
@@ -104,6 +141,22 @@ async fn a_restart_that_is_asked_for_while_something_is_wrong_comes_when_it_is_m
     cluster.settle(|_| {}).await;
     assert!(uids(&cluster).iter().zip(&before).all(|(now, before)| now != before));
     assert_eq!(cluster.told().rollout.unwrap().history[0].reason, RestartReason::Asked);
+}
+
+#[tokio::test]
+async fn what_runs_is_gone_back_to_as_it_is_whatever_the_operator_is() {
+    let mut cluster = settled(Spec::default()).await;
+    cluster.images.replica = "ours:2".to_owned();
+    cluster.broken.insert("ours:2".to_owned());
+    let template = json!({ "metadata": { "annotations": { "example.com/team": "red" } } });
+    cluster.controller.spec.pod_template = Some(serde_json::from_value::<PodTemplate>(template).unwrap());
+    cluster.settle(|_| {}).await;
+    let before = uids(&cluster);
+    assert_eq!(cluster.serving(), all("ours:1"), "it was gone back from");
+    cluster.controller.spec.pod_template = None;
+    cluster.settle(|_| {}).await;
+    assert_eq!((cluster.serving(), uids(&cluster)), (all("ours:1").to_vec(), before));
+    is(&cluster.seen(), "Progressing", "False", "Settled");
 }
 
 #[tokio::test]
@@ -145,4 +198,5 @@ async fn an_image_that_comes_later_is_tried_again_and_told_as_rolled_out() {
     assert_eq!(cluster.serving(), all("a:2"));
     let history = history(&cluster);
     assert_eq!((history.len(), history[0].end), (1, Some(RolloutEnd::Finished)), "{history:?}");
+    assert_eq!(history[0].message.as_deref(), Some("from a:1 to a:2"));
 }

@@ -1,16 +1,19 @@
 //! How far the rollout is, and what was rolled out before.
 
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use resource::{RolloutEnd, RolloutPhase, RolloutRecord, RolloutStage, RolloutStatus, RolloutTurn};
 use rollout::{Hold, Phase, Stage};
 
 use super::{cut, number};
 use crate::decide::Outcome;
-use crate::names::PEER_PORT;
+use crate::names::{PEER_PORT, ordinal};
 use crate::pods;
 use crate::roll::{Note, Rolled};
 use crate::seen::Seen;
 
+/// In the message of one that was gone back from.
+const GIVEN_UP: &str = "given up: ";
 /// Rollouts that are told.
 const MOST: usize = 10;
 
@@ -75,8 +78,8 @@ pub(crate) fn message(seen: &Seen, rolled: &Rolled) -> Option<String> {
         RolloutPhase::Rolling if turn.is_none() => Some("the next replica waits until all others are ready"),
         _ => None,
     };
-    let next = phase(rolled) == RolloutPhase::Rolling && turn.is_none();
-    let silent = next.then(|| silent(seen)).flatten().map(|pod| {
+    let silent = if done(rolled) { None } else { silent(seen) };
+    let silent = silent.map(|pod| {
         format!(
             "{pod} is ready, and gives the operator no answer at port {PEER_PORT}: a network policy or a mesh may be between them"
         )
@@ -91,10 +94,11 @@ fn done(rolled: &Rolled) -> bool {
     matches!(rolled.phase, Phase::Settled | Phase::Halted)
 }
 
-/// A replica that others reach, while the operator reaches none.
+/// A replica that its kubelet reaches, and not the operator. Not all are asked at rest.
 fn silent(seen: &Seen) -> Option<String> {
-    let ready = seen.pods.iter().find(|pod| pods::ready(pod)).filter(|_| seen.told.is_empty());
-    ready.and_then(|pod| pod.metadata.name.clone())
+    let name = |pod: &Pod| pod.metadata.name.clone().filter(|_| pods::ready(pod));
+    let mut ready = seen.pods.iter().filter_map(name);
+    ready.find(|name| ordinal(&seen.owner.name, name).is_some_and(|at| !seen.told.contains_key(&at)))
 }
 
 /// The rollouts, the last one first. The first start is none.
@@ -126,6 +130,9 @@ fn told(
         note.failed.is_none() && last.end == Some(RolloutEnd::GoneBack) && last.revision == note.wanted.0
     }) {
         (last.end, last.ended_at) = (None, None);
+        let before = last.message.as_deref().and_then(|message| message.split(GIVEN_UP).next());
+        let before = before.map(|before| before.trim_end_matches("; ").to_owned());
+        last.message = before.filter(|before| !before.is_empty());
     }
     let end = match rolled.phase {
         Phase::Settled => Some(RolloutEnd::Finished),
@@ -141,7 +148,7 @@ fn told(
         if end == RolloutEnd::GoneBack {
             let why = note.failed.as_deref().unwrap_or_default();
             let before = last.message.as_deref().map(|before| format!("{before}; ")).unwrap_or_default();
-            last.message = Some(cut(&format!("{before}given up: {why}")));
+            last.message = Some(cut(&format!("{before}{GIVEN_UP}{why}")));
         }
     }
     history.truncate(MOST);

@@ -270,6 +270,23 @@ mod tests {
     }
 
     #[test]
+    fn the_image_of_an_older_operator_comes_back_by_its_name_unless_it_runs() {
+        let (first, second) = (json!({ "trustedProxies": ["10.0.0.0/8"] }), json!({ "trustedProxies": [] }));
+        let mut records = records(&[(first.clone(), None), (second.clone(), None)]);
+        for (record, image) in records.iter_mut().zip(["ours:1", "ours:2"]) {
+            let container = json!({ "name": CONTAINER, "image": image });
+            record.template =
+                serde_json::from_value(json!({ "spec": { "containers": [container] } })).unwrap();
+        }
+        let of = |good| {
+            let controller = controller(second.clone(), None, rollout(&records, good, 1, json!([])));
+            plan(&controller, &records, Some(1)).unwrap().patch["spec"].clone()
+        };
+        assert_eq!(of(1), json!({ "image": "ours:1", "trustedProxies": ["10.0.0.0/8"] }));
+        assert_eq!(of(0), first);
+    }
+
+    #[test]
     fn objects_come_back_with_the_size_that_is_said_now() {
         let first = json!({ "objects": { "s3": { "bucket": "b" } } });
         let second = json!({ "objects": { "volume": { "size": "20Gi", "className": "nfs" } } });

@@ -224,6 +224,24 @@ mod tests {
     }
 
     #[test]
+    fn an_object_is_known_by_its_label_or_by_whoever_controls_it() {
+        let owner = Owner { namespace: "ci".to_owned(), name: "acme".to_owned(), uid: "1".to_owned() };
+        let of = |label: &str, uid: &str, controller| {
+            let owners = vec![OwnerReference {
+                uid: uid.to_owned(),
+                controller: Some(controller),
+                ..owner.reference()
+            }];
+            let labels = BTreeMap::from([(CONTROLLER_LABEL.to_owned(), label.to_owned())]);
+            let metadata =
+                ObjectMeta { owner_references: Some(owners), labels: Some(labels), ..ObjectMeta::default() };
+            owner.has(&k8s_openapi::api::core::v1::Service { metadata, ..Default::default() })
+        };
+        assert!(of("acme", "2", true) && of("other", "1", true));
+        assert!(!of("other", "2", true) && !of("other", "1", false), "who only goes with it is not ours");
+    }
+
+    #[test]
     fn the_pods_of_a_long_name_can_carry_the_hash_of_their_revision() {
         let set =
             |name: String| Owner { namespace: "ci".to_owned(), name, uid: "1".to_owned() }.postgres_set();

@@ -90,12 +90,13 @@ impl Server {
             "-c",
             "shared_buffers=64MB",
             "-c",
-            "log_min_messages=fatal",
+            "log_min_messages=error",
         ]);
         if !self.durable {
             postgres.args(["-c", "fsync=off", "-c", "full_page_writes=off"]);
         }
-        postgres.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.log()).unwrap();
+        postgres.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.process = Some(std::thread::spawn(move || {
             postgres.spawn().unwrap().wait().unwrap();
         }));
@@ -104,6 +105,15 @@ impl Server {
             assert!(Instant::now() < deadline, "PostgreSQL did not start within {START:?}");
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.data.join("server.log")
+    }
+
+    /// What it has said of errors.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(self.log()).unwrap_or_default()
     }
 
     fn answers(&self) -> bool {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use insta::assert_json_snapshot;
 use jiff::Timestamp;
 use resource::{MemberState, Spec};
+use serde_json::json;
 
 use super::cluster::Cluster;
 use super::{controller, image};
@@ -399,4 +400,26 @@ async fn a_rollout_that_waits_for_a_replica_that_can_not_be_reached_says_so() {
     seen.told.clear();
     let message = waits(&seen).unwrap();
     assert!(message.contains("acme-0 is ready, and gives"), "{message}");
+}
+
+#[tokio::test]
+async fn the_address_is_that_of_whoever_is_in_front_as_far_as_one_is_known() {
+    let good = seen(image("a:1")).await;
+    for (spec, address, url) in [
+        (json!({ "ingress": {} }), "10.0.0.1", "http://10.0.0.1/"),
+        (json!({ "ingress": { "tls": { "secretName": "tls" } } }), "fd00::1", "https://[fd00::1]/"),
+        (json!({ "route": {} }), "acme.apps.example.com", "https://acme.apps.example.com/"),
+        (json!({ "gateway": { "parentRefs": [{ "name": "public" }] } }), "public", "http://acme.ci.svc/"),
+        (
+            json!({ "gateway": { "parentRefs": [{ "name": "public" }], "host": "acme.example.com" } }),
+            "public",
+            "https://acme.example.com/",
+        ),
+    ] {
+        let mut seen = Seen { address: Some(vec![address.to_owned()]), ..good.clone() };
+        seen.controller.spec = serde_json::from_value(spec.clone()).unwrap();
+        let decision = decide(&seen, &images(), &fresh().unwrap());
+        let status = crate::status::status(&seen, &decision.outcome, &resource::Status::default());
+        assert_eq!(status.url.as_deref(), Some(url), "{spec}");
+    }
 }

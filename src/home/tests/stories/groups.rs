@@ -11,7 +11,7 @@ use store::{
 };
 use tempfile::TempDir;
 
-use crate::support::{build, create, database, enqueue, job, join, open, sqlite_url, step};
+use crate::support::{build, create, database, enqueue, job, join, open, server_said, sqlite_url, step};
 
 /// The engine itself refuses to keep an item of the name `poison`.
 fn poison_sqlite(path: &std::path::Path) {
@@ -286,5 +286,5 @@ async fn nobody_waits_in_a_circle_on_postgres() {
     let mut conn = sqlx::PgConnection::connect(&url).await.unwrap();
     let sql = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
     let circles: i64 = sqlx::query_scalar(sql).fetch_one(&mut conn).await.unwrap();
-    assert_eq!(circles, 0);
+    assert_eq!(circles, 0, "{}", server_said());
 }

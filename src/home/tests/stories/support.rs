@@ -22,6 +22,14 @@ pub(crate) async fn database() -> Option<String> {
     tokio::task::spawn_blocking(database).await.unwrap()
 }
 
+/// What the server has said of errors, of whatever test they are.
+pub(crate) fn server_said() -> String {
+    SERVER
+        .as_ref()
+        .map(|server| server.lock().unwrap_or_else(PoisonError::into_inner).said())
+        .unwrap_or_default()
+}
+
 pub(crate) fn sqlite_url(dir: &Path) -> String {
     format!("sqlite:{}", dir.join("home.db").display())
 }

@@ -1,8 +1,7 @@
 //! What `rollout undo` makes of the resource: the fields of an earlier revision, as its record has them. Pure.
 
-use k8s_openapi::api::core::v1::PodTemplateSpec;
 use operator::inputs;
-use operator::names::{CONTAINER, RESTARTED_AT};
+use operator::names::RESTARTED_AT;
 use operator::record::{Inputs, Record};
 use resource::{InStore, Named, Objects, RolloutEnd, RolloutStatus, Security};
 use serde::Serialize;
@@ -83,13 +82,7 @@ fn of_then<'a>(
     // what runs is found again as it is
     let runs = target.revision.0 == rollout.good;
     let unnamed = now.image.is_none() && target.inputs.image.is_none() && !runs;
-    let (before, after) = (image(&target.template)?, image(&wanted.template)?);
-    (unnamed && before != after).then_some(before)
-}
-
-fn image(template: &PodTemplateSpec) -> Option<&str> {
-    let mut containers = template.spec.iter().flat_map(|spec| &spec.containers);
-    containers.find(|container| container.name == CONTAINER)?.image.as_deref()
+    (unnamed && target.image() != wanted.image()).then(|| target.image())
 }
 
 fn fields(raw: &Value) -> Value {
@@ -208,6 +201,8 @@ fn before<'a>(rollout: Option<&RolloutStatus>, records: &'a [Record]) -> Option<
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::PodTemplateSpec;
+    use operator::names::CONTAINER;
 
     use super::*;
 

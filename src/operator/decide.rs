@@ -11,7 +11,7 @@ use rollout::Revision;
 
 use crate::build::{self, Objects};
 use crate::check::{self, Fault};
-use crate::names::{CONTAINER, REVISION_LABEL, ROLLOUT_ANNOTATION};
+use crate::names::{REVISION_LABEL, ROLLOUT_ANNOTATION};
 use crate::pins::pin;
 use crate::plan::{Images, NewSecrets, Plan, Set, builtin, inputs};
 use crate::record::{Inputs, Record, outdated};
@@ -215,9 +215,9 @@ fn recorded(
         return Ok((made, true));
     }
     // whoever asks for what was wanted once does not ask for the image of an operator of that time, unless it still runs
-    let ours = image(&made.template);
-    let runs = |image: &str| stands.iter().flatten().any(|record| self::image(&record.template) == image);
-    before.retain(|record| image(&record.template) == ours || runs(image(&record.template)));
+    let ours = made.image();
+    let runs = |image: &str| stands.iter().flatten().any(|record| record.image() == image);
+    before.retain(|record| record.image() == ours || runs(record.image()));
     match before.into_iter().max_by_key(|record| record.number) {
         Some(newest) => Ok((newest.clone(), false)),
         None => Ok((make(Inputs { of_operator: Some(ours.to_owned()), ..inputs.clone() })?, true)),
@@ -243,19 +243,13 @@ impl Wish {
             _ => None,
         };
         // whatever the reason: an image that nobody names is another one after an upgrade of the operator
-        let images = good.map(|good| (image(&good.template), image(&record.template)));
+        let images = good.map(|good| (good.image(), record.image()));
         let images = images.filter(|(before, after)| before != after);
         let images = images.map(|(before, after)| format!("from {before} to {after}"));
         let parts: Vec<_> = [asked, images].into_iter().flatten().collect();
         let message = (!parts.is_empty()).then(|| parts.join("; "));
         Wish { revision: record.revision.clone(), inputs: record.inputs.clone(), reason, message }
     }
-}
-
-fn image(template: &PodTemplateSpec) -> &str {
-    let containers = template.spec.iter().flat_map(|spec| &spec.containers);
-    let ours = containers.into_iter().find(|container| container.name == CONTAINER);
-    ours.and_then(|container| container.image.as_deref()).unwrap_or_default()
 }
 
 /// Restarts that users have asked the controller itself for.

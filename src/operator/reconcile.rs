@@ -23,6 +23,7 @@ use crate::kubernetes::Kubernetes;
 use crate::names::{FINALIZER, Owner};
 use crate::perform::{Live, perform};
 use crate::remove::remove;
+use crate::roll::Deed;
 use crate::secrets;
 use crate::seen::Seen;
 use crate::status::news::{Look, news, publish, removed, unreadable};
@@ -147,12 +148,12 @@ async fn one(controller: &HAController, context: &Context, caches: &Caches) -> R
     let world = world(context, &seen);
     let live = Known { caches, owner: &seen.owner };
     let refused = perform(&world, &seen, &decision, &live, &context.applied).await?;
-    // whoever does not let us is not asked each second
-    let paced = if refused.is_empty() { None } else { Some(Pace::Wrong) };
+    // whoever may not let us remove a pod is not asked each second; that it goes, its watch tells
+    let held_up = matches!(decision.deed, Deed::Replace(_)) && !refused.is_empty();
     decision.outcome.faults.extend(refused);
     report(&seen, &decision.outcome, context).await;
     tell(&world, &seen, &decision.outcome, context).await?;
-    let pace = paced.unwrap_or_else(|| pace(&seen, &decision));
+    let pace = if held_up { Pace::Wrong } else { pace(&seen, &decision) };
     context.with(&seen.owner, |memory| memory.rests = pace == Pace::Rest);
     Ok(pace.action())
 }

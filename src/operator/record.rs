@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::names::{Component, Owner, REVISION_LABEL};
+use crate::names::{CONTAINER, Component, Owner, REVISION_LABEL};
 
 /// Digits of a revision's name.
 const NAME_DIGITS: usize = 10;
@@ -134,6 +134,13 @@ impl Record {
             inputs: data.inputs,
             template: data.template,
         })
+    }
+
+    /// Of its replicas.
+    pub fn image(&self) -> &str {
+        let containers = self.template.spec.iter().flat_map(|spec| &spec.containers);
+        let ours = containers.into_iter().find(|container| container.name == CONTAINER);
+        ours.and_then(|container| container.image.as_deref()).unwrap_or_default()
     }
 
     pub fn object(&self, owner: &Owner) -> ControllerRevision {

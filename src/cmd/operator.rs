@@ -9,7 +9,7 @@ use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::routing::get;
 use meter::{Format, Registry};
-use operator::{Candidate, Ended, Images, Metrics, Options};
+use operator::{Candidate, Ended, Images, LeaseTimes, Metrics, Options};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -45,9 +45,17 @@ pub(crate) struct OperatorArgs {
     /// Namespace of that Lease
     #[arg(long, value_name = "NAME", env = "POD_NAMESPACE", default_value = "default")]
     lease_namespace: String,
+    /// A leader that does not renew its Lease for so many seconds, 5 to 600, is one no more
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = lease_duration())]
+    lease_duration: u16,
     /// Who this one is among those that may lead [default: something by chance]
     #[arg(long, value_name = "NAME", env = "POD_NAME")]
     identity: Option<String>,
+}
+
+fn lease_duration() -> impl clap::builder::TypedValueParser<Value = u16> {
+    let seconds = LeaseTimes::SECONDS;
+    clap::value_parser!(u16).range(i64::from(*seconds.start())..=i64::from(*seconds.end()))
 }
 
 pub(crate) fn run(args: OperatorArgs) -> Result<ExitCode> {
@@ -68,7 +76,12 @@ async fn serve(args: OperatorArgs) -> Result<ExitCode> {
     let options = Options {
         namespaces: namespaces.into_iter().map(str::to_owned).collect(),
         images: Images { replica: args.image, postgres: args.postgres_image },
-        candidate: Candidate { namespace: args.lease_namespace, lease: args.lease_name, identity },
+        candidate: Candidate {
+            namespace: args.lease_namespace,
+            lease: args.lease_name,
+            identity,
+            times: LeaseTimes::new(args.lease_duration),
+        },
     };
     let metrics = Arc::new(Metrics::default());
     let stop = CancellationToken::new();

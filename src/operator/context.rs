@@ -44,8 +44,8 @@ pub(crate) struct Memory {
     pub failed: u32,
     /// When it was looked at last.
     pub looked: Option<Timestamp>,
-    /// Why it could not be read, when that was told last.
-    pub unreadable: Option<String>,
+    /// What was told last of why it is not got so far that its status says anything.
+    pub warned: Option<String>,
     /// Nothing was wrong and nothing moved when it was looked at last; not while it is looked at.
     pub rests: bool,
     /// What its spec names, as it was read last.

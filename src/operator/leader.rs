@@ -3,6 +3,7 @@
 //! No clock but one's own counts: a lease has lapsed when what it says stood still for its duration, as it was seen here. Who
 //! leads stops in time before others may count it as lapsed.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,14 +15,45 @@ use tokio::time::Instant;
 
 use crate::error::Error;
 
-/// A lease that was not renewed for so long has lapsed.
-const DURATION: Duration = Duration::from_secs(15);
-/// Who leads and could not renew for so long leads no more.
-const GIVE_UP: Duration = Duration::from_secs(10);
-/// Longest time for one look at it.
-const ATTEMPT: Duration = Duration::from_secs(4);
-/// How often the lease is looked at and renewed.
-const EVERY: Duration = Duration::from_secs(2);
+/// When a lease lapses, and what follows from that. The parts are those of Kubernetes' own components: of 15 s, 10 and 2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseTimes {
+    /// A lease that was not renewed for so long has lapsed. Whole seconds, as a Lease says them.
+    duration: Duration,
+}
+
+impl LeaseTimes {
+    /// That of a lease, in seconds: with less, a busy API server would change the leader for nothing.
+    pub const SECONDS: RangeInclusive<u16> = 5..=600;
+
+    /// Of a lease that lapses after so many seconds; those out of [`LeaseTimes::SECONDS`] become the nearest.
+    pub fn new(seconds: u16) -> LeaseTimes {
+        let seconds = seconds.clamp(*LeaseTimes::SECONDS.start(), *LeaseTimes::SECONDS.end());
+        LeaseTimes { duration: Duration::from_secs(seconds.into()) }
+    }
+
+    /// Who leads and could not renew for so long leads no more.
+    fn give_up(self) -> Duration {
+        self.duration * 2 / 3
+    }
+
+    /// Longest time for one look at it.
+    fn attempt(self) -> Duration {
+        self.duration * 4 / 15
+    }
+
+    /// How often the lease is looked at and renewed.
+    fn every(self) -> Duration {
+        self.duration * 2 / 15
+    }
+
+    /// When an attempt to renew the lease that begins now must have ended: nobody leads while it is still on its way and the lease
+    /// may count as lapsed. `None`: it has been tried for too long.
+    fn end(self, renewed: Instant, now: Instant) -> Option<Instant> {
+        let last = renewed + self.give_up();
+        (now < last).then(|| last.min(now + self.attempt()))
+    }
+}
 
 /// Where the lease is, and who wants it.
 #[derive(Debug, Clone)]
@@ -30,6 +62,7 @@ pub struct Candidate {
     pub lease: String,
     /// Unique: the name of the pod.
     pub identity: String,
+    pub times: LeaseTimes,
 }
 
 /// What was seen of the lease, and when it last changed.
@@ -55,7 +88,7 @@ enum Claim {
 }
 
 impl Watched {
-    fn look(&mut self, lease: Option<&Lease>, me: &str, now: Instant) -> Claim {
+    fn look(&mut self, lease: Option<&Lease>, me: &str, ours: LeaseTimes, now: Instant) -> Claim {
         let Some(lease) = lease else { return Claim::Create };
         let spec = lease.spec.clone().unwrap_or_default();
         let mark = Mark { holder: spec.holder_identity, renewed: spec.renew_time };
@@ -67,7 +100,7 @@ impl Watched {
         match &self.seen {
             Some((seen, since)) if *seen == mark => {
                 let given = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
-                let duration = given.map_or(DURATION, Duration::from_secs);
+                let duration = given.map_or(ours.duration, Duration::from_secs);
                 if now.duration_since(*since) >= duration { Claim::Take } else { Claim::Wait }
             }
             _ => {
@@ -93,12 +126,12 @@ impl Candidate {
         let mut watched = Watched::default();
         loop {
             let began = Instant::now();
-            match within(began + ATTEMPT, attempt(&api, &self, &mut watched)).await {
+            match within(began + self.times.attempt(), attempt(&api, &self, &mut watched)).await {
                 Ok(true) => return Leadership { api, candidate: self, renewed: began },
                 Ok(false) => {}
                 Err(error) => tracing::warn!(%error, lease = self.lease, "look who leads"),
             }
-            tokio::time::sleep(EVERY).await;
+            tokio::time::sleep(self.times.every()).await;
         }
     }
 }
@@ -106,11 +139,12 @@ impl Candidate {
 impl Leadership {
     /// Renews the lease; ends when it is lost, and this process must do nothing any more.
     pub async fn keep(&mut self) {
-        let mut watched = Watched::default();
+        let (times, mut watched) = (self.candidate.times, Watched::default());
         loop {
-            tokio::time::sleep_until((Instant::now() + EVERY).min(self.renewed + GIVE_UP)).await;
+            tokio::time::sleep_until((Instant::now() + times.every()).min(self.renewed + times.give_up()))
+                .await;
             let began = Instant::now();
-            let Some(end) = end(self.renewed, began) else { return };
+            let Some(end) = times.end(self.renewed, began) else { return };
             match within(end, attempt(&self.api, &self.candidate, &mut watched)).await {
                 Ok(true) => self.renewed = began,
                 Ok(false) => return,
@@ -133,13 +167,6 @@ impl Leadership {
     }
 }
 
-/// When an attempt to renew the lease that begins now must have ended: nobody leads while it is still on its way and the lease may
-/// count as lapsed. `None`: it has been tried for too long. Pure.
-fn end(renewed: Instant, now: Instant) -> Option<Instant> {
-    let last = renewed + GIVE_UP;
-    (now < last).then(|| last.min(now + ATTEMPT))
-}
-
 /// A connection that is half open would hold up a request until somebody notices.
 async fn within(end: Instant, attempt: impl Future<Output = Result<bool, Error>>) -> Result<bool, Error> {
     let most = end.saturating_duration_since(Instant::now());
@@ -148,10 +175,10 @@ async fn within(end: Instant, attempt: impl Future<Output = Result<bool, Error>>
 
 /// Whether it is ours now. Another one that wrote meanwhile has it.
 async fn attempt(api: &Api<Lease>, candidate: &Candidate, watched: &mut Watched) -> Result<bool, Error> {
-    let Candidate { namespace, lease: name, identity } = candidate;
+    let Candidate { namespace, lease: name, identity, times } = candidate;
     let lease = api.get_opt(name).await.map_err(Error::api(format!("read the Lease {name}")))?;
     let now = MicroTime(Timestamp::now());
-    let claim = watched.look(lease.as_ref(), identity, Instant::now());
+    let claim = watched.look(lease.as_ref(), identity, *times, Instant::now());
     let done = match (claim, lease) {
         (Claim::Wait, _) => return Ok(false),
         (Claim::Create, _) | (Claim::Take, None) => {
@@ -160,11 +187,11 @@ async fn attempt(api: &Api<Lease>, candidate: &Candidate, watched: &mut Watched)
                 namespace: Some(namespace.clone()),
                 ..ObjectMeta::default()
             };
-            let spec = renewed(LeaseSpec::default(), identity, now);
+            let spec = renewed(LeaseSpec::default(), identity, *times, now);
             api.create(&PostParams::default(), &Lease { metadata, spec: Some(spec) }).await
         }
         (Claim::Take, Some(lease)) => {
-            let spec = renewed(lease.spec.clone().unwrap_or_default(), identity, now);
+            let spec = renewed(lease.spec.clone().unwrap_or_default(), identity, *times, now);
             // with its resource version: who comes second is refused
             api.replace(name, &PostParams::default(), &Lease { spec: Some(spec), ..lease }).await
         }
@@ -176,14 +203,14 @@ async fn attempt(api: &Api<Lease>, candidate: &Candidate, watched: &mut Watched)
     }
 }
 
-fn renewed(before: LeaseSpec, identity: &str, now: MicroTime) -> LeaseSpec {
-    let ours = before.holder_identity.as_deref() == Some(identity);
+fn renewed(before: LeaseSpec, identity: &str, ours: LeaseTimes, now: MicroTime) -> LeaseSpec {
+    let kept = before.holder_identity.as_deref() == Some(identity);
     let times = before.lease_transitions.unwrap_or_default();
     LeaseSpec {
         holder_identity: Some(identity.to_owned()),
-        lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
-        acquire_time: if ours { before.acquire_time.clone() } else { Some(now.clone()) },
-        lease_transitions: Some(if ours { times } else { times.saturating_add(1) }),
+        lease_duration_seconds: i32::try_from(ours.duration.as_secs()).ok(),
+        acquire_time: if kept { before.acquire_time.clone() } else { Some(now.clone()) },
+        lease_transitions: Some(if kept { times } else { times.saturating_add(1) }),
         renew_time: Some(now),
         ..before
     }
@@ -208,16 +235,16 @@ mod tests {
     fn a_lease_is_taken_when_it_stood_still_and_not_before() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut watched = Watched::default();
-        assert_eq!(watched.look(None, "me", start), Claim::Create);
-        assert_eq!(watched.look(Some(&lease("me", 1)), "me", start), Claim::Take);
-        assert_eq!(watched.look(Some(&lease("", 1)), "me", start), Claim::Take);
+        let (mut watched, ours) = (Watched::default(), LeaseTimes::new(60));
+        assert_eq!(watched.look(None, "me", ours, start), Claim::Create);
+        assert_eq!(watched.look(Some(&lease("me", 1)), "me", ours, start), Claim::Take);
+        assert_eq!(watched.look(Some(&lease("", 1)), "me", ours, start), Claim::Take);
         // whatever its clock says
-        assert_eq!(watched.look(Some(&lease("other", 1)), "me", at(0)), Claim::Wait);
-        assert_eq!(watched.look(Some(&lease("other", 1)), "me", at(14)), Claim::Wait);
-        assert_eq!(watched.look(Some(&lease("other", 2)), "me", at(15)), Claim::Wait);
-        assert_eq!(watched.look(Some(&lease("other", 2)), "me", at(29)), Claim::Wait);
-        assert_eq!(watched.look(Some(&lease("other", 2)), "me", at(30)), Claim::Take);
+        assert_eq!(watched.look(Some(&lease("other", 1)), "me", ours, at(0)), Claim::Wait);
+        assert_eq!(watched.look(Some(&lease("other", 1)), "me", ours, at(14)), Claim::Wait);
+        assert_eq!(watched.look(Some(&lease("other", 2)), "me", ours, at(15)), Claim::Wait);
+        assert_eq!(watched.look(Some(&lease("other", 2)), "me", ours, at(29)), Claim::Wait);
+        assert_eq!(watched.look(Some(&lease("other", 2)), "me", ours, at(30)), Claim::Take);
     }
 
     #[test]
@@ -234,9 +261,14 @@ mod tests {
             (10_000, None),
             (60_000, None),
         ] {
-            assert_eq!(end(renewed, at(now)), ends.map(at), "{now}");
+            assert_eq!(LeaseTimes::new(15).end(renewed, at(now)), ends.map(at), "{now}");
         }
-        assert!(GIVE_UP < DURATION && ATTEMPT < GIVE_UP);
+        for seconds in [0, 5, 6, 15, 600, u16::MAX] {
+            let times = LeaseTimes::new(seconds);
+            assert!(times.give_up() < times.duration && times.attempt() < times.give_up(), "{times:?}");
+            assert!(times.every() < times.attempt(), "{times:?}");
+            assert_eq!(times.duration.subsec_nanos(), 0);
+        }
     }
 
     #[tokio::test]
@@ -248,12 +280,14 @@ mod tests {
     #[test]
     fn a_new_holder_is_a_transition() {
         let now = MicroTime(Timestamp::from_second(100).unwrap());
-        let first = renewed(LeaseSpec::default(), "a", now.clone());
+        let ours = LeaseTimes::new(15);
+        let first = renewed(LeaseSpec::default(), "a", ours, now.clone());
+        assert_eq!(first.lease_duration_seconds, Some(15));
         assert_eq!((first.lease_transitions, first.acquire_time.clone()), (Some(1), Some(now)));
         let later = MicroTime(Timestamp::from_second(200).unwrap());
-        let again = renewed(first.clone(), "a", later.clone());
+        let again = renewed(first.clone(), "a", ours, later.clone());
         assert_eq!((again.lease_transitions, &again.acquire_time), (Some(1), &first.acquire_time));
-        let other = renewed(again, "b", later.clone());
+        let other = renewed(again, "b", ours, later.clone());
         assert_eq!((other.lease_transitions, other.acquire_time), (Some(2), Some(later)));
     }
 }

@@ -42,7 +42,7 @@ mod window;
 mod world;
 
 pub use error::Error;
-pub use leader::Candidate;
+pub use leader::{Candidate, LeaseTimes};
 pub use metrics::Metrics;
 pub use plan::{Images, inputs};
 pub use run::{Ended, Options, run};

@@ -26,7 +26,7 @@ use crate::remove::remove;
 use crate::roll::Deed;
 use crate::secrets;
 use crate::seen::Seen;
-use crate::status::news::{Look, news, publish, removed, unreadable};
+use crate::status::news::{Look, News, news, publish, refused, removed, unreadable};
 use crate::status::{differs, status};
 use crate::world::World;
 
@@ -81,8 +81,15 @@ pub(crate) async fn reconcile(
     };
     let done = tokio::time::timeout(LONGEST, step).await.unwrap_or(Err(Error::Late(LONGEST)));
     context.metrics.reconciled(began.elapsed(), done.as_ref().err());
-    if let (Ok(_), Ok(owner)) = (&done, owner(&*guarded)) {
-        context.succeeded(&owner);
+    if let Ok(owner) = owner(&*guarded) {
+        match &done {
+            Ok(_) => context.succeeded(&owner),
+            Err(error) if error.class() == Class::Refused => {
+                let news = refused(&Chain(error).to_string());
+                tell_once(&guarded, &owner, news, &context).await;
+            }
+            Err(_) => {}
+        }
     }
     done
 }
@@ -97,7 +104,7 @@ async fn cannot_read(
     let owner = owner(guarded)?;
     if invalid.metadata.deletion_timestamp.is_none() {
         tracing::warn!(name = owner.name, error = %invalid.error, "a controller can't be read");
-        tell_unreadable(guarded, &owner, &invalid.error, context).await;
+        tell_once(guarded, &owner, unreadable(&invalid.error), context).await;
         return Ok(Action::requeue(UNREADABLE));
     }
     let mut bare = HAController::new(&owner.name, Spec::default());
@@ -107,12 +114,12 @@ async fn cannot_read(
     Ok(done.unwrap_or_else(|| Pace::Busy.action()))
 }
 
-/// Once for each reason: what can't be read has no status to tell it in.
-async fn tell_unreadable(guarded: &Guarded, owner: &Owner, error: &str, context: &Context) {
-    let told = context.with(owner, |memory| memory.unreadable.replace(error.to_owned()));
-    if told.as_deref() != Some(error) {
+/// What no status can say, as it was not got so far. Again when it was something else meanwhile.
+async fn tell_once(guarded: &Guarded, owner: &Owner, news: News, context: &Context) {
+    let told = context.with(owner, |memory| memory.warned.replace(news.note.clone()));
+    if told.as_ref() != Some(&news.note) {
         let of = guarded.object_ref(&());
-        publish(&context.client, &context.reporter, &of, &[unreadable(error)]).await;
+        publish(&context.client, &context.reporter, &of, &[news]).await;
     }
 }
 
@@ -291,7 +298,7 @@ async fn tell(
         context.with(&seen.owner, |memory| memory.told = Some((uid.clone(), after.clone(), Instant::now())));
     }
     let looked = context.with(&seen.owner, |memory| {
-        memory.unreadable = None;
+        memory.warned = None;
         memory.looked.replace(seen.now)
     });
     let mut news = news(&before, &after, &Look::new(seen, looked));

@@ -12,13 +12,13 @@ mod idle;
 mod load;
 mod logs;
 mod machines;
+mod next;
 mod objects;
 mod pods;
 mod restore;
 mod rolling;
 mod ticks;
 mod up;
-mod upgrade;
 mod zombies;
 
 #[path = "../support/mod.rs"]

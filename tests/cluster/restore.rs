@@ -79,6 +79,7 @@ fn a_restored_snapshot_doubles_no_step_and_hangs_no_build() {
         &[
             ("the store was set back in time", "it was"),
             ("an agent holds a higher fence: the store went back", "it did"),
+            ("the log of a build stays in the database", "its length was read before and its bytes after"),
             ("the store has forgotten what it has of a build: it went back", "it did"),
         ],
     );

@@ -12,6 +12,7 @@ mod installed;
 #[allow(dead_code, reason = "some of it only the tests of processes use")]
 mod load;
 mod losses;
+mod next;
 mod nodes;
 mod operators;
 mod rolling;
@@ -21,7 +22,6 @@ mod start;
 mod support;
 #[path = "../cluster/ticks.rs"]
 mod ticks;
-mod upgrade;
 mod wizard;
 
 #[path = "../support/mod.rs"]

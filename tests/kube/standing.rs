@@ -1,7 +1,7 @@
 //! The cluster stands, and what the tests need of it works: nodes, DNS, volumes, ingress, our images; and it can be broken and
 //! mended.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::cluster::{Cluster, INGRESS, NODES, OUTSIDE, cluster, not_run, postgres, wait};
+use crate::support::cluster::{
+    Cluster, INGRESS, NODES, OUTSIDE, cluster, node_ingress, not_run, postgres, wait,
+};
 use crate::support::kubectl::{Kubectl, LONG, is_ready};
 
 /// A pod as restricted pod security wants it, with a root that nobody can write to and a `/tmp`.
@@ -42,7 +44,7 @@ fn the_nodes_are_ready_and_names_are_found() {
     let _peace = cluster.peace();
     let nodes = cluster.kubectl().get(&["nodes"]);
     let nodes = nodes["items"].as_array().unwrap();
-    assert_eq!(nodes.len(), NODES as usize);
+    assert_eq!(nodes.len(), usize::from(NODES));
     assert!(nodes.iter().all(is_ready), "{nodes:#?}");
 
     let namespace = cluster.kubectl().namespace("names");
@@ -204,11 +206,11 @@ fn websockets_pass_both_classes_of_the_ingress_at_every_address() {
     let listener = cluster.block_on(async { TcpListener::bind((OUTSIDE, 0)).await.unwrap() });
     let port = listener.local_addr().unwrap().port();
     let _server = cluster.runtime().spawn(echo(listener));
-    let node = |i: u8| SocketAddr::from((Ipv4Addr::new(10, 10, 0, i), 80));
     for class in ["traefik", "nginx"] {
         let host = format!("{class}.test");
         namespace.apply(&exposed(port, class, &host));
-        for at in [SocketAddr::from((OUTSIDE, INGRESS)), node(1), node(2), node(3)] {
+        let entries = (1..=NODES).map(node_ingress).chain([SocketAddr::from((OUTSIDE, INGRESS))]);
+        for at in entries {
             let heard = wait(LONG, &format!("{class} at {at} carries WebSockets"), || {
                 cluster.block_on(say(at, host.clone())).ok()
             });

@@ -157,7 +157,8 @@ fn scales(controller: &Controller, before: &[(Timestamp, String)]) {
     let after = ready(&resource["status"]);
     assert_eq!(after[..3], *before);
     assert_eq!(after[3].1, "acme-3");
-    assert_eq!(kubectl.get(&["hac", NAME, "--subresource=scale"])["status"]["replicas"], 4);
+    let scale = ["get", "hac", NAME, "--subresource=scale", "-o", "jsonpath={.status.replicas}"];
+    assert_eq!(kubectl.run(&scale), "4");
     kubectl.run(&["scale", "hac", NAME, "--replicas=3"]);
     // it is no replica any more as soon as it goes, and a member until it has gone
     let status = controller.until("the fourth has gone", |resource| {

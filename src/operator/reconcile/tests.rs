@@ -92,6 +92,30 @@ async fn a_controller_that_can_not_be_read_is_removed_all_the_same() {
     assert_eq!(*asked.lock(), [format!("GET {of}"), format!("PATCH {of} {patch}")]);
 }
 
+#[tokio::test]
+async fn what_the_operator_may_not_read_is_told_once() {
+    let value = json!({
+        "apiVersion": "majordomo.dev/v1alpha1",
+        "kind": "HAController",
+        "metadata": { "name": "acme", "namespace": "ci", "uid": "1", "resourceVersion": "7" },
+        "spec": { "store": { "postgres": { "secretRef": { "name": "db" } } } },
+    });
+    let guarded: Arc<Guarded> = Arc::new(serde_json::from_value(value).unwrap());
+    let why = "secrets is forbidden: majordomo-operator can not get resource secrets";
+    let answer =
+        json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "message": why });
+    let caches = Caches::known(Vec::new(), Vec::new());
+    let (context, asked) = context(&answer, &caches);
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        let again = reconcile(Arc::clone(&guarded), Arc::clone(&context), caches.clone()).await;
+        assert_eq!(again.unwrap_err().class(), Class::Refused);
+        let asked: Vec<_> = asked.lock().drain(..).collect();
+        told.extend(asked.into_iter().filter(|what| what.starts_with("POST /apis/events.k8s.io/")));
+    }
+    assert!(told.len() == 1 && told[0].contains("OperatorRefused") && told[0].contains(why), "{told:?}");
+}
+
 #[test]
 fn counters_are_written_now_and_then_and_all_else_at_once() {
     let status = |builds: i32, phase| {

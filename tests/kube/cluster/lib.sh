@@ -44,6 +44,12 @@ find_binaries() {
     [ -e "$BIN/.done" ]
 }
 
+# Sets BIN as up.sh found it: reckoning the key takes longer than what k does.
+find_cluster() {
+    [ -e "$STATE/bin" ] || die "there is no cluster in $STATE"
+    read -r BIN <"$STATE/bin"
+}
+
 node_net() { echo "$NS-n$1"; } # the network namespace of a node
 cgroup_of() { echo "$NS-n$1"; }
 

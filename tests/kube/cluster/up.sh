@@ -20,6 +20,7 @@ mkdir -p "$CLUSTERS" "$STATE"/{pki,etcd,log,pid,volumes}
 chmod 700 "$STATE"
 echo "$NODES" >"$STATE/nodes"
 echo "$NS" >"$STATE/id"
+echo "$BIN" >"$STATE/bin"
 # so that down.sh ends this too, if it is still at work
 echo "$$ $(started $$)" >"$STATE/pid/up"
 [ -z "${OWNER:-}" ] || echo "$OWNER $(started "$OWNER")" >"$STATE/owner"

@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -17,13 +18,19 @@ use std::time::{Duration, Instant};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::kubectl::Kubectl;
+use super::objects::Objects;
 use crate::common::processes::folder;
 
-pub(crate) const NODES: u32 = 3;
+pub(crate) const NODES: u8 = 3;
 /// Where tests are in the cluster's network: behind it, as users are. NodePorts answer there too.
 pub(crate) const OUTSIDE: std::net::Ipv4Addr = std::net::Ipv4Addr::new(10, 10, 0, 100);
-/// The ingress controller's port at `OUTSIDE`; on each node it also has port 80.
+/// The ingress controller's port at `OUTSIDE`, which leads to that of any node.
 pub(crate) const INGRESS: u16 = 30080;
+
+/// The ingress controller of a node; nodes are counted from 1.
+pub(crate) fn node_ingress(node: u8) -> SocketAddr {
+    SocketAddr::from(([10, 10, 0, node], 80))
+}
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_majordomo");
 
@@ -37,6 +44,7 @@ pub(crate) struct Cluster {
     /// Whoever breaks what others need is alone.
     peace: RwLock<()>,
     runtime: OnceLock<tokio::runtime::Runtime>,
+    objects: OnceLock<Objects>,
 }
 
 /// Why there is none.
@@ -75,7 +83,7 @@ pub(crate) fn postgres() -> Option<u32> {
     versions.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).max()
 }
 
-/// Looks until there is something to be seen. Not too often: a `kubectl` takes a tenth of a second of one core.
+/// Looks until there is something to be seen.
 pub(crate) fn wait<T>(most: Duration, what: &str, look: impl FnMut() -> Option<T>) -> T {
     wait_or(most, what, look, String::new)
 }
@@ -105,8 +113,15 @@ impl Cluster {
         let id = by_hand.clone().unwrap_or_else(|| format!("mjd{}", std::process::id()));
         let state = Path::new("/run/majordomo-kube").join(&id);
         let images = folder("kube");
-        let mut cluster =
-            Cluster { id, state, images, holder: None, peace: RwLock::default(), runtime: OnceLock::new() };
+        let mut cluster = Cluster {
+            id,
+            state,
+            images,
+            holder: None,
+            peace: RwLock::default(),
+            runtime: OnceLock::new(),
+            objects: OnceLock::new(),
+        };
         cluster.prepare().map_err(No::NotHere)?;
         if by_hand.is_none() {
             cluster.holder = Some(cluster.hold());
@@ -231,7 +246,9 @@ impl Cluster {
     /// `kubectl` outside of any namespace; `Kubectl::namespace` makes one.
     pub(crate) fn kubectl(&self) -> Kubectl {
         let k = self.script("k").get_program().into();
-        Kubectl::new(k, [("NS", self.id.clone().into()), ("STATE", self.state.clone().into())])
+        let objects = || Objects::new(&self.kubeconfig(), self.runtime().handle());
+        let objects = self.objects.get_or_init(objects).clone();
+        Kubectl::new(k, [("NS", self.id.clone().into()), ("STATE", self.state.clone().into())], objects)
     }
 
     /// Helm, as an administrator of the cluster.

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use security::Keys;
 use serde_json::{Value, json};
 
-use super::cluster::{Cluster, INGRESS, OUTSIDE, wait_or};
+use super::cluster::{Cluster, INGRESS, NODES, OUTSIDE, node_ingress, wait_or};
 pub(crate) use super::kubectl::LONG;
 use super::kubectl::{Kubectl, Namespace, condition};
 pub(crate) use crate::common::controller::wait;
@@ -139,12 +139,21 @@ impl Controller {
 
     fn sign_in(&self) -> Client {
         let (user, password) = (self.secret("acme-admin", "username"), self.secret("acme-admin", "password"));
+        self.wait_routed();
         let first = Client::new(self.address(), &user, &password).named(&self.host);
-        // until the ingress controller has heard of the host
         let why = std::cell::RefCell::new(String::new());
         let token = || token(&first).map_err(|error| why.replace(error)).ok();
         let token = wait_or(LONG, "the administrator gets a token", token, || why.borrow().clone());
         Client::new(self.address(), &user, &token).named(&self.host)
+    }
+
+    /// Until the ingress controller of each node has heard of the host: whoever asks at [`Controller::address`] comes to any of them.
+    fn wait_routed(&self) {
+        for node in 1..=NODES {
+            let client = Client::anonymous(node_ingress(node)).named(&self.host);
+            let answers = || client.try_get("/login").ok().filter(|reply| reply.status < 400);
+            wait_or(LONG, &format!("node {node} knows the host"), answers, || self.explain());
+        }
     }
 
     pub(crate) fn keys(&self) -> Keys {

@@ -12,14 +12,16 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::cluster::{wait, wait_or};
+use super::objects::Objects;
 
 /// Starts of containers on a busy machine take their time.
 pub(crate) const LONG: Duration = Duration::from_secs(120);
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Kubectl {
     program: PathBuf,
     environment: Vec<(&'static str, OsString)>,
+    objects: Objects,
     namespace: Option<String>,
 }
 
@@ -27,8 +29,9 @@ impl Kubectl {
     pub(crate) fn new(
         program: PathBuf,
         environment: impl IntoIterator<Item = (&'static str, OsString)>,
+        objects: Objects,
     ) -> Self {
-        Kubectl { program, environment: environment.into_iter().collect(), namespace: None }
+        Kubectl { program, environment: environment.into_iter().collect(), objects, namespace: None }
     }
 
     /// A new namespace with restricted pod security, deleted with all that is in it when the value is dropped.
@@ -73,11 +76,10 @@ impl Kubectl {
         self.attempt(arguments).unwrap_or_else(|why| panic!("kubectl {arguments:?}: {why}"))
     }
 
-    /// `kubectl get ARGUMENTS -o json`; nothing when the object is not there, or the API server.
+    /// What `kubectl get ARGUMENTS -o json` prints; nothing when the object is not there, or the API server. The arguments are a
+    /// kind and a name, or `-l` and a selector.
     pub(crate) fn look(&self, arguments: &[&str]) -> Option<Value> {
-        let mut all = vec!["get", "-o", "json"];
-        all.extend(arguments);
-        serde_json::from_str(&self.attempt(&all).ok()?).ok()
+        self.objects.look(self.namespace.as_deref().unwrap_or("default"), arguments)
     }
 
     pub(crate) fn get(&self, arguments: &[&str]) -> Value {

@@ -5,6 +5,7 @@ pub(crate) mod cluster;
 pub(crate) mod container;
 pub(crate) mod controller;
 pub(crate) mod kubectl;
+mod objects;
 pub(crate) mod operator;
 pub(crate) mod pulse;
 pub(crate) mod scene;

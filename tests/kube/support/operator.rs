@@ -17,8 +17,8 @@ const NAME: &str = "majordomo-operator";
 /// Which pods it has.
 const PODS: &str = "app.kubernetes.io/instance=majordomo-operator";
 
-/// Stories at once: most of the time each waits for something, and two cores carry two controllers under load.
-const AT_ONCE: usize = 2;
+/// Stories at once: most of the time each waits for something, and two cores carry three controllers under load.
+const AT_ONCE: usize = 3;
 
 /// Executes it in the cluster's network, with the operator installed, while nobody breaks what it needs.
 pub(crate) fn story(act: impl FnOnce(&'static Cluster, &'static Operator) + Send) {
@@ -119,6 +119,8 @@ impl Operator {
             "image.repository=registry.local/majordomo".to_owned(),
             "image.tag=dev".to_owned(),
             format!("postgresImage=registry.local/postgres:{postgres}"),
+            // stories that kill it wait for it
+            "leaseDurationSeconds=8".to_owned(),
             // in a cluster that stood before, pods with what was built before go
             format!("podAnnotations.test=process-{}", std::process::id()),
         ];

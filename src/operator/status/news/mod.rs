@@ -132,6 +132,12 @@ pub(crate) fn unreadable(error: &str) -> News {
     News::warning("Unreadable", "Read", note)
 }
 
+/// Of a controller that can't be looked after, as the operator may not read or write what it must.
+pub(crate) fn refused(error: &str) -> News {
+    let note = format!("Kubernetes refuses the operator something, and all stays as it is: {error}");
+    News::warning("OperatorRefused", "Reconcile", note)
+}
+
 /// Writes them down beside the controller. One that can't be written is let go: the status says how things are.
 pub(crate) async fn publish(client: &Client, reporter: &Reporter, of: &ObjectReference, news: &[News]) {
     for one in news {

@@ -9,7 +9,7 @@ use crate::common::next::next_version;
 use crate::rolling::{Busy, ordinals};
 use crate::support::cluster::{Cluster, wait_or};
 use crate::support::controller::{Controller, LONG, NAME};
-use crate::support::operator::story_alone;
+use crate::support::operator::story;
 use crate::support::watch::Watch;
 
 /// Each is replaced three times.
@@ -74,8 +74,7 @@ fn finished(record: &Value, reason: &str) {
 
 #[test]
 fn the_next_version_is_rolled_out_and_gone_back_from_until_the_level_is_raised() {
-    // nobody else's requests are late because a compiler runs
-    story_alone(|cluster, _| {
+    story(|cluster, _| {
         let next = next(cluster);
         let mut busy =
             Busy::start(cluster, "upgrade", json!({"replicas": REPLICAS, "rollout": {"bake": "1h"}}));

@@ -171,6 +171,8 @@ enum RolloutCommand {
         #[command(flatten)]
         wait: WaitArgs,
     },
+    /// The same as `kubectl majordomo restart`
+    Restart(RestartArgs),
     /// List the revisions that can be gone back to
     #[command(after_help = "Example:\n  kubectl majordomo rollout history acme")]
     History {
@@ -183,8 +185,8 @@ enum RolloutCommand {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  kubectl majordomo rollout undo acme\n  \
     kubectl majordomo rollout undo acme --to-revision 3 --yes\n\n\
-    Brought back are image, imagePullPolicy, imagePullSecrets, plugins, resources, podTemplate, security, objects and the\n\
-    annotation majordomo.dev/restartedAt. What else was another one then (the address, the store, keys) is named and stays.\n\
+    Brought back are image, imagePullPolicy, imagePullSecrets, plugins, resources, podTemplate, security, objects,\n\
+    trustedProxies and the annotation majordomo.dev/restartedAt. What else was another one then (the address, the store, keys) is named and stays.\n\
     Whatever keeps the resource in step with a file elsewhere must be told, too.")]
 struct UndoArgs {
     /// Name of the HAController
@@ -301,6 +303,9 @@ async fn status(cluster: &Cluster, args: &StatusArgs, paint: Paint) -> Result<Ve
 
 async fn rollout(cluster: &Cluster, command: RolloutCommand, paint: Paint, say: Say<'_>) -> Result<Verdict> {
     Ok(match command {
+        RolloutCommand::Restart(RestartArgs { name, wait }) => {
+            kubectl::restart(cluster, &name, wait.waiting(), say).await?
+        }
         RolloutCommand::Pause { name } => kubectl::pause(cluster, &name, say).await?,
         RolloutCommand::Resume { name } => kubectl::resume(cluster, &name, say).await?,
         RolloutCommand::Undo(UndoArgs { name, to_revision, yes, wait }) => {
@@ -349,6 +354,7 @@ mod tests {
             "k drain acme acme-1 --no-wait",
             "k restart acme --timeout 90s",
             "k rollout undo acme --to-revision 3 --yes",
+            "k rollout restart acme --no-wait",
             "k failover-test acme --replica acme-1 --timeout 5m --yes",
             "k report acme -f x.tar.gz",
             "k version",

@@ -24,7 +24,8 @@ const POSTGRES: &str = "docker.io/library/postgres:17-bookworm";
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example, against the cluster of your kubeconfig, for controllers of one namespace:\n  \
-    majordomo operator --namespaces ci --image registry.example.com/majordomo:0.1.0 --lease-namespace ci"
+    majordomo operator --namespaces ci --image registry.example.com/majordomo:0.1.0 --lease-namespace ci\n\n\
+    MAJORDOMO_LOG (info, or such as info,kube=debug) chooses what it says to standard error, MAJORDOMO_LOG_FORMAT=json how."
 )]
 pub(crate) struct OperatorArgs {
     /// Namespaces whose controllers are looked after, with commas [default: all]

@@ -125,6 +125,9 @@ pub(crate) struct ReplicaArgs {
     /// Collector to which traces of builds are sent, as http://localhost:4318 [env: OTEL_EXPORTER_OTLP_ENDPOINT]
     #[arg(long, value_name = "URL")]
     otlp_endpoint: Option<String>,
+    /// Refuse a store in which there is no home: this controller has run before, so its database is another one now, or was emptied
+    #[arg(long, env = "MAJORDOMO_EXPECT_HOME", value_parser = clap::builder::BoolishValueParser::new())]
+    expect_home: bool,
     /// Have a person make the first user of a new controller: the first replica shows the setup wizard, which is unlocked with the
     /// password in `admin/password` of --secrets, that of `majordomo init`, or else one that it makes in
     /// HOME/secrets/initialAdminPassword; the others wait for its end. Once there are users, it is not shown

@@ -8,6 +8,7 @@ use resource::{ConditionType, KeyRef, Named, Reason, Spec, Storage, Store};
 
 use crate::names::{AGENT_KEY, ENCRYPTION_KEYS, Owner, PASSWORD, PEER_KEYS, RESTARTED_AT, URL, USERNAME};
 use crate::plan::{self, Front, Volume};
+use crate::roll::overviews;
 use crate::seen::{Other, Seen};
 use crate::window;
 
@@ -112,7 +113,9 @@ impl Faults<'_> {
             let sentence = format!(
                 "spec.store.{kind}: the controller {namespace}/{name} has this database, and each needs one of its own"
             );
-            self.add(STORE, Reason::DatabaseTaken, true, sentence);
+            // a database takes one controller only: whoever is served has one, whatever others say that they have
+            let served = overviews(self.seen).any(|told| told.store_answers);
+            self.add(if served { VALID } else { STORE }, Reason::DatabaseTaken, !served, sentence);
         }
     }
 

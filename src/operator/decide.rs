@@ -55,6 +55,7 @@ pub(crate) struct Wish {
 pub(crate) fn decide(seen: &Seen, images: &Images, fresh: &NewSecrets) -> Decision {
     let mut faults = check::check(seen);
     let noted = note(seen);
+    let was_proven = noted.as_ref().is_some_and(|note| note.proven);
     let set = wish(seen, noted.as_ref(), images, &mut faults);
     let secrets = new_secrets(seen, fresh);
     let (mut record, mut rolled, mut wanted, mut pods) = (None, None, None, None);
@@ -80,6 +81,7 @@ pub(crate) fn decide(seen: &Seen, images: &Images, fresh: &NewSecrets) -> Decisi
         rolled = Some(step);
         wanted = Some(wish);
     }
+    let proven = rolled.as_ref().map_or(was_proven, |rolled| was_proven || rolled.note.proven);
     let deed = rolled.as_ref().filter(|_| pods.is_some()).map_or(Deed::Nothing, |rolled| rolled.deed.clone());
     let plan = Plan {
         owner: seen.owner.clone(),
@@ -90,6 +92,7 @@ pub(crate) fn decide(seen: &Seen, images: &Images, fresh: &NewSecrets) -> Decisi
         record,
         set: pods,
         taken: check::taken(seen).map(|(front, ..)| front).collect(),
+        proven,
     };
     let forget = forget(seen, rolled.as_ref());
     let clash = faults.iter().any(|fault| fault.reason == resource::Reason::NameTaken);

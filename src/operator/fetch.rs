@@ -37,8 +37,11 @@ pub(crate) async fn fetch(
     rests: bool,
 ) -> Result<Seen, Error> {
     let mut seen = watched(context.apis, caches, controller)?;
-    let Named { secrets, databases, config_maps, claims, class_known } =
-        named(context, caches, &seen.owner, controller, rests).await?;
+    let named = named(context, caches, &seen.owner, controller, rests).await;
+    // who is removed needs nothing that it names
+    let removed = controller.metadata.deletion_timestamp.is_some();
+    let named = named.or_else(|error| if removed { Ok(Named::default()) } else { Err(error) })?;
+    let Named { secrets, databases, config_maps, claims, class_known } = named;
     (seen.databases, seen.config_maps, seen.class_known) = (databases, config_maps, class_known);
     seen.secrets = secrets;
     seen.secrets.extend(own_secrets(context, caches, &seen.owner, &controller.spec));

@@ -148,3 +148,18 @@ impl Metrics {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_is_documented_with_its_meaning() {
+        let documented = include_str!("../../docs/metrics.md");
+        for Name { name, help, .. } in [RECONCILES, TIME, WRITES, LEADER, OBJECTS, CONTROLLERS] {
+            let row = documented.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
+            let first = help.split([',', ';']).next().unwrap();
+            assert!(row.is_some_and(|row| row.contains(first)), "{name}: {row:?}");
+        }
+    }
+}

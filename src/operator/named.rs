@@ -2,6 +2,7 @@
 //! controller at rest it is read once a minute: hundreds of them would otherwise ask the API server hundreds of times a second.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret};
@@ -95,8 +96,7 @@ async fn secrets(
     let mut databases = Vec::new();
     // objects on one volume tell by themselves whose they are
     let claims = plan::volumes(spec, owner).into_iter().filter(|volume| !volume.shared);
-    let claims = claims.filter_map(|volume| volume.storage.claim_name);
-    databases.extend(claims.map(|claim| format!("claim {}/{claim}", owner.namespace)));
+    databases.extend(claims.map(|volume| of_claim(owner, volume.claim())));
     let cluster = store.cloud_native_pg.map(|given| given.cluster.unwrap_or_else(|| owner.cluster()));
     databases.extend(cluster.map(|cluster| format!("cluster {}/{cluster}", owner.namespace)));
     let postgres = store.postgres.unwrap_or_default();
@@ -109,14 +109,14 @@ async fn secrets(
             let key = key.as_deref().unwrap_or(URL);
             databases.push(format!("secret {}/{of}/{key}", owner.namespace));
             let url = secret.data.as_ref().and_then(|data| data.get(key));
-            databases.extend(url.and_then(|url| database(std::str::from_utf8(&url.0).ok()?)));
+            databases.extend(url.and_then(|url| database(std::str::from_utf8(&url.0).ok()?, owner)));
         }
         if name == keys(owner, spec) {
             peer_keys(context, owner, &secret);
         }
         found.insert(name, seen(&secret));
     }
-    databases.extend(postgres.url.as_deref().and_then(database));
+    databases.extend(postgres.url.as_deref().and_then(|url| database(url, owner)));
     Ok((found, databases))
 }
 
@@ -159,14 +159,31 @@ async fn config_maps(
     Ok(found)
 }
 
-/// Host and name of a database: what two URLs for the same one have in common.
-fn database(url: &str) -> Option<String> {
+/// A volume that only one database may be on.
+pub(crate) fn of_claim(owner: &Owner, claim: &str) -> String {
+    format!("claim {}/{claim}", owner.namespace)
+}
+
+/// Host and name of a database: what two URLs for the same one have in common. A host without a dot is a Service of the namespace.
+/// `None`: it may be another one in each pod.
+fn database(url: &str, owner: &Owner) -> Option<String> {
     let (_, rest) = url.trim().split_once("://")?;
     let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
     let place = place.split(['?', '#']).next()?;
     let (host, name) = place.split_once('/').unwrap_or((place, ""));
-    let host = if host.contains(':') { host.to_owned() } else { format!("{host}:5432") };
-    Some(format!("postgres {}/{name}", host.to_ascii_lowercase()))
+    let port = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|digit| digit.is_ascii_digit()));
+    let (host, port) = port.unwrap_or((host, "5432"));
+    let host = host.trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase();
+    let loops = host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    if host.is_empty() || host == "localhost" || loops {
+        return None;
+    }
+    let host = if host.contains(['.', ':']) {
+        host.trim_end_matches(".cluster.local").to_owned()
+    } else {
+        format!("{host}.{}.svc", owner.namespace)
+    };
+    Some(format!("postgres {host}:{port}/{name}"))
 }
 
 /// Those that no watch brings.
@@ -212,14 +229,28 @@ mod tests {
 
     #[test]
     fn one_database_is_known_by_all_its_addresses() {
-        let of = |url| database(url).unwrap();
+        let owner = |namespace: &str| Owner {
+            namespace: namespace.to_owned(),
+            name: "acme".to_owned(),
+            uid: "uid-1".to_owned(),
+        };
+        let of = |url| database(url, &owner("ci")).unwrap();
         assert_eq!(of("postgres://ci:p@DB.example.com/ci"), "postgres db.example.com:5432/ci");
         assert_eq!(
             of("postgresql://other:x@db.example.com:5432/ci?sslmode=require\n"),
             of("postgres://db.example.com/ci")
         );
         assert_ne!(of("postgres://db/one"), of("postgres://db/two"));
-        assert_eq!(database("rubbish"), None);
+        // a Service of the namespace, under all its names
+        assert_eq!(of("postgres://db/ci"), of("postgres://db.ci.svc:5432/ci"));
+        assert_eq!(of("postgres://db/ci"), of("postgres://db.ci.svc.cluster.local/ci"));
+        assert_ne!(Some(of("postgres://db/ci")), database("postgres://db/ci", &owner("team")));
+        assert_eq!(of("postgres://[2001:db8::1]:5433/ci"), "postgres 2001:db8::1:5433/ci");
+        for of_each_pod in
+            ["rubbish", "postgres://localhost/ci", "postgres://127.0.0.1:5432/ci", "postgres:///ci?host=/run"]
+        {
+            assert_eq!(database(of_each_pod, &owner("ci")), None, "{of_each_pod}");
+        }
     }
 
     #[test]

@@ -11,6 +11,8 @@ use sha2::{Digest, Sha256};
 pub const FIELD_MANAGER: &str = "majordomo-operator";
 /// Name of the container of a replica.
 pub const CONTAINER: &str = "majordomo";
+/// That of the PostgreSQL.
+pub const POSTGRES_CONTAINER: &str = "postgres";
 
 /// Ports of a replica: users and agents; other replicas and the operator; health.
 pub const HTTP_PORT: i32 = 8080;
@@ -20,12 +22,17 @@ pub const HEALTH_PORT: i32 = 8082;
 pub const SERVICE_PORT: i32 = 80;
 pub const POSTGRES_PORT: i32 = 5432;
 
+/// Key of the ConfigMap that says that the controller has run before.
+pub(crate) const EXPECTED: &str = "expected";
+
 /// Each object that belongs to a controller has its name in this label.
 pub const CONTROLLER_LABEL: &str = "majordomo.dev/controller";
 /// Says which part of a controller an object is of.
 const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
 /// On pods of replicas: what they run.
 pub const REVISION_LABEL: &str = "majordomo.dev/revision";
+/// On pods, by the controller of StatefulSets: which of its revisions they are of, as `status.currentRevision` names it.
+pub(crate) const SET_REVISION_LABEL: &str = "controller-revision-hash";
 /// On the StatefulSet: where the rollout stands, so that it is written together with what follows from it.
 pub const ROLLOUT_ANNOTATION: &str = "majordomo.dev/rollout";
 /// On the resource: a time; another one restarts the replicas.
@@ -133,7 +140,7 @@ impl Owner {
         format!("{}-db", self.name)
     }
 
-    /// The volume claim of a SQLite database.
+    /// The volume claim of a SQLite database, and the ConfigMap that says that the controller has run before.
     pub fn home(&self) -> String {
         format!("{}-home", self.name)
     }

@@ -11,6 +11,7 @@ use crate::cache::{Caches, Guarded};
 use crate::context::Memory;
 use crate::kept::Kept;
 use crate::kinds::Kind;
+use crate::named::of_claim;
 use crate::names::{Key, Owner};
 use crate::plan::{self, Place};
 use crate::seen::{Other, Seen};
@@ -100,7 +101,9 @@ pub(crate) fn held(caches: &Caches, owner: &Owner) -> Option<Vec<String>> {
 /// Whether an older controller that may have the database of this one has not said yet which it has. Who has just begun to lead
 /// would take this one for the only one that has it.
 pub(crate) fn unheard(caches: &[Caches], memories: &Memories, seen: &Seen) -> bool {
-    if seen.databases.is_empty() {
+    // its own volumes, nobody has named before it was there
+    let own = [seen.owner.postgres(), seen.owner.home()].map(|claim| of_claim(&seen.owner, &claim));
+    if seen.databases.iter().all(|one| own.contains(one)) {
         return false;
     }
     let created = seen.controller.metadata.creation_timestamp.as_ref().map(|Time(at)| *at);

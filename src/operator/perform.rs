@@ -84,9 +84,11 @@ pub(crate) async fn perform<W: World>(
     for item in items(objects) {
         let (kind, name) = (item.kind, item.name.as_str());
         kept.push((kind, item.name.clone()));
+        // the database has one, too, by which no replica is replaced
+        let replicas = kind == Kind::StatefulSet && name == owner.name;
         let there = live.get(kind, name);
         if there.is_none() && world.foreign(owner, kind, name).await? {
-            pods_written &= kind != Kind::StatefulSet;
+            pods_written &= !replicas;
             let kind = kind.resource().kind;
             let sentence = format!(
                 "there is a {kind} {name} that is not ours, and it is left alone; remove it, or choose another name for the \
@@ -109,7 +111,7 @@ pub(crate) async fn perform<W: World>(
                 false
             }
         };
-        pods_written &= written || kind != Kind::StatefulSet;
+        pods_written &= written || !replicas;
     }
     for (kind, object) in live.all() {
         let wanted = kept.iter().any(|(of, name)| *of == kind && *name == object.name());
@@ -220,6 +222,7 @@ fn items(objects: &Objects) -> Vec<Item> {
         claims,
         postgres,
         cloud_native_pg,
+        home,
         peers,
         public,
         ingress,
@@ -246,6 +249,7 @@ fn items(objects: &Objects) -> Vec<Item> {
         items.add(Kind::StatefulSet, How::Apply, set);
     }
     items.maybe(Kind::Cluster, cloud_native_pg.as_ref());
+    items.maybe(Kind::ConfigMap, home.as_ref());
     items.add(Kind::Service, How::Apply, peers);
     items.add(Kind::Service, How::Apply, public);
     for policy in network_policies {
@@ -383,11 +387,18 @@ fn is_so(there: &Value, wanted: &Value) -> bool {
     })
 }
 
+/// Fields that are one's own as a whole: somebody who has added something there has changed what it means.
+const WHOLE: [&str; 6] =
+    ["selector", "podSelector", "namespaceSelector", "nodeSelector", "ingress", "egress"];
+
 /// Whether all that is wanted is so. What others have added, and what Kubernetes has filled in, is no difference.
 fn covers(there: &Value, wanted: &Value) -> bool {
     match (there, wanted) {
         (Value::Object(there), Value::Object(wanted)) => {
             wanted.iter().all(|(field, wanted)| match there.get(field) {
+                Some(there) if WHOLE.contains(&field.as_str()) => {
+                    covers(there, wanted) && covers(wanted, there)
+                }
                 Some(there) => covers(there, wanted),
                 None => empty(wanted),
             })
@@ -418,7 +429,10 @@ mod tests {
 
     #[test]
     fn only_what_is_wanted_is_compared() {
-        let there = json!({"a": 1, "b": {"c": [1, {"d": 2, "filled": true}]}, "more": 3});
+        let there = json!({
+            "a": 1, "b": {"c": [1, {"d": 2, "filled": true}]}, "more": 3,
+            "selector": {"app": "acme", "more": "x"}, "ingress": [{"ports": [{"port": 80}], "from": [{}]}],
+        });
         for (wanted, same) in [
             (json!({"a": 1}), true),
             (json!({"b": {"c": [1, {"d": 2}]}}), true),
@@ -426,6 +440,9 @@ mod tests {
             (json!({"b": {"c": [1]}}), false),
             (json!({"x": 1}), false),
             (json!({"x": {}, "y": null, "z": []}), true),
+            (json!({"selector": {"app": "acme", "more": "x"}}), true),
+            (json!({"selector": {"app": "acme"}}), false),
+            (json!({"ingress": [{"ports": [{"port": 80}]}]}), false),
         ] {
             assert_eq!(covers(&there, &wanted), same, "{wanted}");
         }

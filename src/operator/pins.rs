@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use resource::Spec;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::build::Objects;
@@ -49,7 +49,10 @@ fn made(annotations: &BTreeMap<String, String>, made_of: &String) -> Option<PodT
 fn made_of(spec: &Spec) -> String {
     let builtin = spec.store.as_ref().and_then(|store| store.builtin.clone()).unwrap_or_default();
     let claim = builtin.storage.as_ref().and_then(|storage| storage.claim_name.as_ref());
-    let text = json!([builtin.image, builtin.resources, claim]).to_string();
+    let mut parts = vec![json!(builtin.image), json!(builtin.resources), json!(claim)];
+    // a database that was made before there were any stays as it is
+    parts.extend(spec.image_pull_secrets.iter().filter(|named| !named.is_empty()).map(|named| json!(named)));
+    let text = Value::from(parts).to_string();
     let mut sum = hex::encode(Sha256::digest(text));
     sum.truncate(10);
     sum

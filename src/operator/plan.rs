@@ -76,6 +76,8 @@ pub(crate) struct Plan {
     pub set: Option<Set>,
     /// What would lead from a host that another controller has: it is not made.
     pub taken: Vec<Front>,
+    /// The controller has run before: its store is not empty.
+    pub proven: bool,
 }
 
 /// What leads users to the controller.

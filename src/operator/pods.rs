@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use resource::Reason;
 use rollout::{Revision, Slot, Stage, State};
 
-use crate::names::{CONTAINER, PEER_PORT, REVISION_LABEL};
+use crate::names::{CONTAINER, PEER_PORT, POSTGRES_CONTAINER, REVISION_LABEL, SET_REVISION_LABEL};
 use crate::roll::{Note, NotedStore, overviews};
 use crate::seen::Seen;
 use crate::told::{self, Told};
@@ -85,6 +85,18 @@ fn store_was_away(note: &Note, lately: Duration, now: Timestamp) -> bool {
     }
 }
 
+/// What the StatefulSet makes below its partition: what its pods all ran last, which is not always what was proven. `None`: no pod of it
+/// is there to tell.
+pub(crate) fn below(seen: &Seen) -> Option<Revision> {
+    let set = seen.set.as_ref()?;
+    let current = set.status.as_ref()?.current_revision.as_ref()?;
+    let is = |pod: &&Pod| {
+        let labels = pod.metadata.labels.as_ref();
+        labels.and_then(|labels| labels.get(SET_REVISION_LABEL)) == Some(current)
+    };
+    revision(seen.pods.iter().find(is)?)
+}
+
 /// What the StatefulSet makes where no pod is.
 fn comes_as(seen: &Seen, ordinal: usize, note: &Note) -> Revision {
     let asked = seen.controller.spec.replicas as usize;
@@ -96,7 +108,7 @@ fn comes_as(seen: &Seen, ordinal: usize, note: &Note) -> Revision {
     match template {
         _ if ordinal >= asked => note.target().clone(),
         Some(template) if given => Revision(template.clone()),
-        Some(_) => note.good.clone(),
+        Some(_) => below(seen).unwrap_or_else(|| note.good.clone()),
         // there is no StatefulSet: the next one begins with what was proven
         None => note.good.clone(),
     }
@@ -170,7 +182,9 @@ pub(crate) fn broken(pod: &Pod, now: Timestamp) -> Option<(Reason, String)> {
     let said = waiting.and_then(|waiting| waiting.message.as_deref()).unwrap_or_default();
     let words = |what: &str, said: &str| short(format!("{what}: {}", said.trim()).trim_end_matches(": "));
     match reason {
-        "InvalidImageName" | "ErrImageNeverPull" | "ImageInspectError" => {
+        // no registry will ever know it: it is not tried again
+        "InvalidImageName" => return Some((Reason::ImageUnfit, words("its image has no proper name", said))),
+        "ErrImageNeverPull" | "ImageInspectError" => {
             return Some((Reason::ImageRefused, words("its image can't be had", said)));
         }
         // a registry may be away for a while, and what the container needs may come
@@ -251,8 +265,11 @@ pub(crate) fn overdue(seen: &Seen) -> Option<String> {
     Some(format!("{name} on {node} should have ended: a finalizer, a volume or the node keeps it"))
 }
 
+/// The one that matters in a pod of ours: of a replica, or of the PostgreSQL.
 pub(crate) fn container(pod: &Pod) -> Option<&ContainerStatus> {
-    pod.status.as_ref()?.container_statuses.as_ref()?.iter().find(|container| container.name == CONTAINER)
+    let all = pod.status.as_ref()?.container_statuses.as_ref()?;
+    let named = |name: &str| all.iter().find(|container| container.name == name);
+    named(CONTAINER).or_else(|| named(POSTGRES_CONTAINER))
 }
 
 /// How long it has been there without serving.

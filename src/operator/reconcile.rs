@@ -158,8 +158,8 @@ async fn one(controller: &HAController, context: &Context, caches: &Caches) -> R
     // whoever may not let us remove a pod is not asked each second; that it goes, its watch tells
     let held_up = matches!(decision.deed, Deed::Replace(_)) && !refused.is_empty();
     decision.outcome.faults.extend(refused);
-    report(&seen, &decision.outcome, context).await;
     tell(&world, &seen, &decision.outcome, context).await?;
+    report(&seen, &decision.outcome, context).await;
     let pace = if held_up { Pace::Wrong } else { pace(&seen, &decision) };
     context.with(&seen.owner, |memory| memory.rests = pace == Pace::Rest);
     Ok(pace.action())
@@ -337,7 +337,9 @@ async fn report(seen: &Seen, outcome: &Outcome, context: &Context) {
     if context.with(&seen.owner, |memory| memory.reported.as_ref() == Some(&text)) {
         return;
     }
-    for (_, address) in ask::addresses(seen) {
+    // whoever did not answer just now would only be waited for again
+    let answers = |pod: &String| seen.told.keys().any(|ordinal| seen.owner.pod(*ordinal) == *pod);
+    for (_, address) in ask::addresses(seen).into_iter().filter(|(pod, _)| answers(pod)) {
         if context.replicas.report(&seen.owner, &address, &text).await {
             context.with(&seen.owner, |memory| memory.reported = Some(text));
             return;

@@ -4,10 +4,10 @@
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::{PodTemplateSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
-use resource::{Named, Objects, Plugin, PodTemplate, PullPolicy, RestartReason, Security, Store};
+use resource::{Named, Objects, Plugin, PodTemplate, PullPolicy, RestartReason, Security, Store, known};
 use rollout::Revision;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::names::{CONTAINER, Component, Owner, REVISION_LABEL};
@@ -127,7 +127,8 @@ impl Record {
     /// `None`: it is none of ours, or nobody can read it any more.
     pub fn read(object: &ControllerRevision) -> Option<Record> {
         let revision = object.metadata.labels.as_ref()?.get(REVISION_LABEL)?.clone();
-        let data: Data = serde_json::from_value(object.data.as_ref()?.0.clone()).ok()?;
+        let data = object.data.as_ref()?.0.clone();
+        let data: Data = serde_json::from_value(data.clone()).ok().or_else(|| older(data))?;
         Some(Record {
             revision: Revision(revision),
             number: object.revision,
@@ -150,6 +151,18 @@ impl Record {
         let data = json!({ "inputs": inputs, "template": template });
         ControllerRevision { metadata, data: Some(RawExtension(data)), revision: *number }
     }
+}
+
+/// What a newer operator has written, whose users ask for things that this one does not know.
+fn older(mut data: Value) -> Option<Data> {
+    let inputs = data.get_mut("inputs")?.as_object_mut()?;
+    for field in ["store", "objects", "plugins", "podTemplate", "security", "imagePullSecrets"] {
+        let Some(value) = inputs.get_mut(field) else { continue };
+        let mut spec = json!({ field: value.take() });
+        known(&mut spec);
+        *value = spec.get_mut(field).map(Value::take).unwrap_or_default();
+    }
+    serde_json::from_value(data).ok()
 }
 
 /// Those that may go: the newest are kept, and those that somebody still runs.
@@ -185,7 +198,14 @@ mod tests {
     fn what_a_newer_operator_has_written_is_read() {
         let record = Record::new(inputs("a"), PodTemplateSpec::default(), &[]);
         let mut object = record.object(&owner());
-        object.data.as_mut().unwrap().0["inputs"]["later"] = json!(true);
+        let inputs = &mut object.data.as_mut().unwrap().0["inputs"];
+        inputs["later"] = json!(true);
+        inputs["store"]["later"] = Value::Null;
+        inputs["objects"]["later"] = json!({ "bucket": "b" });
+        inputs["podTemplate"] = json!({ "spec": { "hostUsers": false } });
+        let mut record = record;
+        let kept = json!({ "spec": { "hostUsers": false } });
+        record.inputs.pod_template = Some(serde_json::from_value(kept).unwrap());
         assert_eq!(Record::read(&object), Some(record));
     }
 

@@ -127,16 +127,24 @@ impl Note {
         Note { unheard, ..self }
     }
 
+    /// The further pod is not waited for any more once what is wanted was given up, and the single one runs what is gone back to:
+    /// there may be no room for it.
+    fn alone_again(self, seen: &Seen) -> Note {
+        let serves = |pod| pods::ready(pod) && pods::revision(pod).is_some_and(|runs| runs == self.good);
+        let over = self.surge && self.failed.is_some() && seen.pod(0).is_some_and(serves);
+        if over { Note { surge: false, turn: None, ..self } } else { self }
+    }
+
     fn store_is_away(&self) -> bool {
         matches!(self.store, Some(NotedStore::Away(_)))
     }
 
     /// Whether the pod at work would not come back as what is wanted: a StatefulSet gives its template to the highest places
-    /// first, and another revision is wanted meanwhile.
-    fn out_of_reach(&self, slots: &[Slot]) -> bool {
+    /// first, and what it makes below them is another revision.
+    fn out_of_reach(&self, slots: &[Slot], below: Option<&Revision>) -> bool {
         let above = |turn: NotedTurn| slots.iter().take(slots.len().saturating_sub(turn.ordinal + 1));
         let differs = |slot: &Slot| slot.revision != *self.target();
-        *self.target() != self.good && self.turn.is_some_and(|turn| above(turn).any(differs))
+        below != Some(self.target()) && self.turn.is_some_and(|turn| above(turn).any(differs))
     }
 
     /// `None`: nobody can read it.
@@ -241,7 +249,7 @@ pub(crate) struct Wanted<'a> {
 pub(crate) fn roll(seen: &Seen, before: Note, wanted: Wanted<'_>) -> Rolled {
     let note = again(before.want(wanted.revision, seen.now), seen.now).look_at_store(seen).listen(seen);
     let single = seen.controller.spec.replicas == 1;
-    let note = Note { surge: note.surge && single, ..note };
+    let note = Note { surge: note.surge && single, ..note }.alone_again(seen);
     let rolled = take(seen, &note, wanted);
     let would_be_away = matches!(rolled.deed, Deed::Drain(0)) && single && !note.surge && surges(seen);
     if would_be_away { take(seen, &Note { surge: true, ..note }, wanted) } else { rolled }
@@ -267,7 +275,9 @@ fn take(seen: &Seen, note: &Note, wanted: Wanted<'_>) -> Rolled {
     let slots: Vec<Slot> = places.iter().map(|place| place.slot.clone()).collect();
     let observed = Observed { now: since_epoch(seen.now), slots: &slots, busy: busy(seen) };
     let rollout = note.rollout(count);
-    let rollout = if note.out_of_reach(&slots) { Rollout { turn: None, ..rollout } } else { rollout };
+    let below = pods::below(seen);
+    let rollout =
+        if note.out_of_reach(&slots, below.as_ref()) { Rollout { turn: None, ..rollout } } else { rollout };
     let at_work = rollout.turn.map(|turn| turn.ordinal);
     let (next, act) = step(rollout.clone(), &observed, &policy);
     let begins = matches!(act, Act::Drain(_)) && next.turn != rollout.turn;
@@ -303,7 +313,13 @@ fn take(seen: &Seen, note: &Note, wanted: Wanted<'_>) -> Rolled {
     };
     let target = target(seen, &note, &slots);
     let as_they_are = shrink::differs(seen, wanted, &target);
-    let partition = if as_they_are { replicas } else { partition(&note, &slots, replicas) };
+    // whoever changes the template by hand, as `kubectl rollout restart` does, is not followed past all that rolls here
+    let rests = note.turn.is_none() && slots.iter().all(|slot| slot.revision == target);
+    let partition = match below {
+        _ if as_they_are => replicas,
+        Some(below) if rests && below == target => replicas,
+        _ => partition(&note, &slots, replicas),
+    };
     Rolled { note, phase, hold: policy.hold, deed, replicas, partition, target }
 }
 

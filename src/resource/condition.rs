@@ -51,6 +51,8 @@ words! {
         CredentialsRefused,
         /// it belongs to another controller.
         DatabaseTaken,
+        /// it is empty, and this controller has run before: it is another one, or was lost.
+        DatabaseEmpty,
         /// the node of the PostgreSQL that the operator has made does not answer.
         NodeLost,
         /// its volume is being made larger.
@@ -156,6 +158,7 @@ impl ConditionType {
                 StoreUnreachable,
                 CredentialsRefused,
                 DatabaseTaken,
+                DatabaseEmpty,
                 NodeLost,
                 SecretMissing,
                 StorageClassMissing,

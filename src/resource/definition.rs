@@ -47,6 +47,38 @@ pub(crate) fn schema(part: &str) -> Option<JSONSchemaProps> {
     root.properties?.remove(part)
 }
 
+/// The fields of a spec that this version knows: what a newer one has written beside them is dropped, as an API server does. Not
+/// cheap: the definition is made anew.
+pub fn known(spec: &mut Value) {
+    if let Some(schema) = schema("spec") {
+        prune(&schema, spec);
+    }
+}
+
+fn prune(schema: &JSONSchemaProps, value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            let all = match &schema.additional_properties {
+                Some(JSONSchemaPropsOrBool::Schema(of)) => Some(&**of),
+                _ => None,
+            };
+            let known = schema.properties.as_ref().filter(|_| all.is_none());
+            if let Some(known) = known.filter(|_| schema.x_kubernetes_preserve_unknown_fields != Some(true)) {
+                fields.retain(|name, _| known.contains_key(name));
+            }
+            for (name, value) in fields {
+                let of = all.or_else(|| schema.properties.as_ref()?.get(name));
+                of.into_iter().for_each(|of| prune(of, value));
+            }
+        }
+        Value::Array(items) => {
+            let Some(JSONSchemaPropsOrArray::Schema(of)) = &schema.items else { return };
+            items.iter_mut().for_each(|item| prune(of, item));
+        }
+        _ => {}
+    }
+}
+
 fn column((name, kind, place): (&str, &str, &str)) -> CustomResourceColumnDefinition {
     CustomResourceColumnDefinition {
         name: name.to_owned(),

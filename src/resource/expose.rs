@@ -7,7 +7,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::text::Span;
+use crate::text::{NAME, Span};
 use crate::words::words;
 
 /// An Ingress. The address of the controller is its host.
@@ -18,14 +18,15 @@ pub struct Ingress {
     #[schemars(length(min = 1, max = 253))]
     pub host: Option<String>,
     /// Its IngressClass. Without it: the default one of the cluster.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), extend("pattern" = NAME))]
     pub class_name: Option<String>,
     /// What paths begin with.
     #[schemars(length(min = 1, max = 255), extend("default" = "/"))]
     pub path: Option<String>,
     /// Users and agents say https://. Without it: http://.
     pub tls: Option<Tls>,
-    /// For whoever implements it; at most 64. What a WebSocket needs is there already for nginx and Traefik.
+    /// For whoever implements it; at most 64. What nginx needs for WebSockets, logs and uploads is there already; the same
+    /// annotation given here counts instead.
     #[schemars(extend("maxProperties" = 64))]
     pub annotations: Option<BTreeMap<String, String>>,
 }
@@ -36,7 +37,7 @@ pub struct Ingress {
 pub struct Tls {
     /// A Secret with tls.crt and tls.key, which cert-manager may write. Without it: the certificate that the ingress
     /// controller has for all.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), extend("pattern" = NAME))]
     pub secret_name: Option<String>,
 }
 
@@ -47,7 +48,7 @@ pub struct Gateway {
     /// The Gateways that it belongs to, 1 to 16.
     #[schemars(length(min = 1, max = 16))]
     pub parent_refs: Vec<ParentRef>,
-    /// Host that users and agents say. Without it: those of the Gateway.
+    /// Host that users and agents say, with https://: the Gateway ends TLS. Without it: those of the Gateway.
     #[schemars(length(min = 1, max = 253))]
     pub host: Option<String>,
     /// At most 64.
@@ -60,13 +61,13 @@ pub struct Gateway {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ParentRef {
     /// Its name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), extend("pattern" = NAME))]
     pub name: String,
     /// Its namespace. Without it: that of the controller.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), extend("pattern" = NAME))]
     pub namespace: Option<String>,
     /// One of its listeners. Without it: all that take such a route.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), extend("pattern" = NAME))]
     pub section_name: Option<String>,
 }
 
@@ -77,7 +78,8 @@ pub struct Route {
     /// Host that users and agents say. Without it: one that the router makes.
     #[schemars(length(min = 1, max = 253))]
     pub host: Option<String>,
-    /// At most 64.
+    /// At most 64. What the router needs for WebSockets and long requests is there already; the same annotation given here
+    /// counts instead.
     #[schemars(extend("maxProperties" = 64))]
     pub annotations: Option<BTreeMap<String, String>>,
 }

@@ -19,7 +19,7 @@ mod text;
 mod words;
 
 pub use condition::{ConditionType, Reason};
-pub use definition::{definition, definition_yaml};
+pub use definition::{definition, definition_yaml, known};
 pub use error::Error;
 pub use expose::*;
 pub use local::{LocalPlan, LocalRollout, LocalStore, Warning, local_plan};

@@ -8,6 +8,7 @@ use model::short;
 use serde_json::Value;
 
 use crate::definition::schema;
+use crate::text::{NAME, is_name};
 use crate::{Error, Spec};
 
 pub(crate) fn check(spec: &Spec) -> Result<(), Error> {
@@ -31,7 +32,13 @@ fn within(schema: &JSONSchemaProps, value: &Value, path: &str) -> Result<(), Err
             }
         }
         Value::String(text) => {
-            bounds(text.chars().count(), schema.min_length, schema.max_length, "characters").or_else(refuse)
+            bounds(text.chars().count(), schema.min_length, schema.max_length, "characters")
+                .or_else(refuse)?;
+            let named = schema.pattern.as_deref() == Some(NAME);
+            if named && !is_name(text) {
+                return refuse(format!("“{}” is no name: it has other than a-z, 0-9, - and .", short(text)));
+            }
+            Ok(())
         }
         Value::Array(items) => {
             bounds(items.len(), schema.min_items, schema.max_items, "entries").or_else(refuse)?;

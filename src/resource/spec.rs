@@ -14,7 +14,7 @@ use crate::Status;
 use crate::expose::{Gateway, Ingress, Monitoring, NetworkPolicy, Route, Service};
 use crate::schema::{any, free};
 use crate::store::{Objects, Store};
-use crate::text::{Span, TimeOfDay};
+use crate::text::{NAME, Span, TimeOfDay};
 use crate::words::words;
 
 /// Replicas when none are asked for.
@@ -59,7 +59,8 @@ pub struct Spec {
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
     pub image_pull_policy: Option<PullPolicy>,
-    /// Secrets of this namespace with credentials for the image's registry; at most 16.
+    /// Secrets of this namespace with credentials for the registries of images, also for that of the built-in PostgreSQL; at
+    /// most 16.
     #[schemars(length(max = 16))]
     pub image_pull_secrets: Option<Vec<Named>>,
     /// Where state is kept: exactly one of postgres, builtin, sqlite, cloudNativePG. Without it: builtin on Kubernetes, and
@@ -200,7 +201,7 @@ words! {
 #[serde(deny_unknown_fields)]
 pub struct Named {
     /// Its name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), extend("pattern" = NAME))]
     pub name: String,
 }
 
@@ -209,7 +210,7 @@ pub struct Named {
 #[serde(deny_unknown_fields)]
 pub struct KeyRef {
     /// Name of the object.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), extend("pattern" = NAME))]
     pub name: String,
     /// Which of its keys. Without it: what the field above says.
     #[schemars(length(min = 1, max = 253))]

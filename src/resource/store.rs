@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::schema::free;
 use crate::spec::{Free, KeyRef, Named};
-use crate::text::Size;
+use crate::text::{NAME, Size};
 
 /// Where state is kept; exactly one of them.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -73,7 +73,7 @@ pub struct Sqlite {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct CloudNativePg {
     /// Name of the Cluster. Without it: NAME-db. An edit can't name another one.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), extend("pattern" = NAME))]
     pub cluster: Option<String>,
     /// Its PostgreSQL servers, 1 to 9; with 3, one may be lost and no committed transaction with it.
     #[schemars(range(min = 1, max = 9), extend("format" = "int32", "default" = 3))]
@@ -100,11 +100,11 @@ pub struct Storage {
     #[schemars(extend("default" = Size::default()))]
     pub size: Option<Size>,
     /// Its StorageClass. Without it: the default one of the cluster. Read when the volume is made.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), extend("pattern" = NAME))]
     pub class_name: Option<String>,
     /// A PersistentVolumeClaim that is there already; size and className mean nothing then. An edit can't name another one for a
     /// database.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), extend("pattern" = NAME))]
     pub claim_name: Option<String>,
 }
 

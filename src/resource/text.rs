@@ -13,9 +13,19 @@ use serde_json::json;
 const SPAN: &str = "it is no length of time like 90s or 5m";
 const TIME_OF_DAY: &str = "it is no time of day like 04:30, from 00:00 to 23:59";
 const SIZE: &str = "it is no size like 500Mi or 10Gi, a whole number above 0 with a unit";
+/// What objects of Kubernetes are called: a DNS subdomain (RFC 1123), whose labels are told apart by nobody here. What else is in a
+/// name would be a part of the path at the API server.
+pub(crate) const NAME: &str = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
 /// Most digits of a number, so that no sum of spans overflows.
 const DIGITS: usize = 10;
 const UNITS: [&str; 8] = ["Ki", "Mi", "Gi", "Ti", "k", "M", "G", "T"];
+
+/// As [`NAME`] says it.
+pub(crate) fn is_name(text: &str) -> bool {
+    let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let ends = text.starts_with(inside) && text.ends_with(inside);
+    ends && text.chars().all(|c| inside(c) || c == '-' || c == '.')
+}
 
 /// A length of time as people write it: `90s`, `5m`, `1h30m`, `500ms`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,4 +9,5 @@ mod files;
 mod helm;
 mod refusals;
 mod rights;
+mod schema;
 mod snapshots;

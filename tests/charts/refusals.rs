@@ -1,12 +1,12 @@
 //! Values that are refused, and with which words.
 
-use crate::helm::{CONTROLLER, Helm, OPERATOR};
+use crate::helm::{CONTROLLER, Helm, OPERATOR, only};
 
 /// Chart, what is set besides what is needed, and what of it the refusal must say.
 const REFUSED: &[(&str, &str, &str)] = &[
     (OPERATOR, "image.repository=", "image.repository is needed"),
     (OPERATOR, "image.repository=registry/Upper", "repository"),
-    (OPERATOR, "image.repository=registry.example.com/majordomo:1", "repository"),
+    (OPERATOR, "image.repository=registry.example.com/majordomo:1", "that is said with image.tag"),
     (OPERATOR, "image.tag=-x", "tag"),
     (OPERATOR, "image.digest=sha256:12", "digest"),
     (OPERATOR, "image.pullPolicy=Sometimes", "pullPolicy"),
@@ -19,6 +19,10 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (OPERATOR, "fullnameOverride=a_b", "fullnameOverride"),
     (OPERATOR, "crds.instal=false", "instal"),
     (OPERATOR, "log.format=xml", "format"),
+    (OPERATOR, "log.level=warning", "level"),
+    (OPERATOR, "replicas=null", "replicas"),
+    (OPERATOR, "leaseDurationSeconds=null", "leaseDurationSeconds"),
+    (OPERATOR, "leaseDurationSeconds=4", "leaseDurationSeconds"),
     (OPERATOR, "podSecurityContext.runAsUser=0", "runAsUser"),
     (OPERATOR, "podSecurityContext.privileged=true", "privileged"),
     (OPERATOR, "resources.limits.memory=lots", "memory"),
@@ -39,6 +43,14 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (CONTROLLER, "imagePullPolicy=Sometimes", "imagePullPolicy"),
     (CONTROLLER, "plugins[0].version=1", "plugins"),
     (CONTROLLER, "ingress=ci.example.com", "ingress"),
+    (CONTROLLER, "ingress.enabled=false", "enabled"),
+    (CONTROLLER, "route.enabled=false", "enabled"),
+    (CONTROLLER, "gateway.host=ci.example.com", "parentRefs"),
+    (CONTROLLER, "monitoring.enable=false", "enable"),
+    (CONTROLLER, "rollout.draintimeout=5m", "draintimeout"),
+    (CONTROLLER, "rollout.when=Sometimes", "when"),
+    (CONTROLLER, "objects.s3.buckett=b", "buckett"),
+    (CONTROLLER, "service.type=loadBalancer", "type"),
 ];
 
 #[test]
@@ -53,6 +65,14 @@ fn wrong_values_are_refused_and_named() {
         let why = made.expect_err(set);
         assert!(why.contains(says), "{set}: {why}");
     }
+}
+
+#[test]
+fn an_autoscaler_alone_says_how_many_replicas_there_are() {
+    let Some(helm) = Helm::find("replicas that are left out") else { return };
+    let made = |set| only(&helm.objects("acme", CONTROLLER, &["--set", set]), "HAController")["spec"].clone();
+    assert_eq!(made("replicas=0")["replicas"], 0);
+    assert!(made("replicas=null").get("replicas").is_none());
 }
 
 #[test]

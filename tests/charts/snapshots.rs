@@ -19,7 +19,7 @@ const SNAPSHOTS: [(&str, &str, &str); 7] = [
 ];
 
 /// Whether it was, or has just been written.
-fn compare(path: &str, now: &str) {
+pub(crate) fn compare(path: &str, now: &str) {
     if std::env::var_os("MAJORDOMO_BLESS").is_some() {
         fs::write(root().join(path), now).unwrap();
     } else {

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use serde_json::{Value, json};
 
 use crate::load::Load;
-use crate::support::agent::Agent;
+use crate::support::agent::{Agent, Inside};
 use crate::support::cluster::Cluster;
 use crate::support::controller::{Controller, NAME, PATIENCE, PROGRAM, REPLICAS};
 use crate::support::operator::story;
@@ -133,6 +133,7 @@ fn a_single_replica_is_replaced_while_another_one_serves() {
     story(|cluster, _| {
         let mut busy = Busy::start(cluster, "single", json!({"replicas": 1}));
         let watch = Watch::of(busy.controller.kubectl(), 1);
+        Inside::start(&busy.controller).builds(1);
         let before = of_pods(&busy.controller, |pod| pod["metadata"]["uid"].clone());
         let record = busy.rolls(|controller| {
             let done = controller.plugin(&["restart", NAME]);
@@ -148,6 +149,7 @@ fn a_single_replica_is_replaced_while_another_one_serves() {
         let after = of_pods(&busy.controller, |pod| pod["metadata"]["uid"].clone());
         assert!(after.len() == 1 && after != before, "{before:?}, {after:?}");
         assert_eq!(watch.fewest_ready(1), 1, "somebody serves at any time");
+        Inside(&busy.controller).builds(2);
         busy.settle();
     });
 }

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::support::cluster::wait_or;
 use crate::support::controller::{Controller, NAME, PATIENCE};
+use crate::support::kubectl::condition;
 use crate::support::operator::story;
 use crate::support::pulse::BUILDS;
 use crate::support::scene::{Scene, WIDTH};
@@ -32,6 +34,22 @@ fn becomes(scene: &mut Scene, replicas: usize) {
 
 fn longest(scene: &Scene, since: Instant) -> Duration {
     (1..=BUILDS).map(|number| scene.pulse.stood_still(number, since)).max().unwrap_or_default()
+}
+
+/// The example of an autoscaler finds what it needs in the resource. Nobody here serves metrics; without them it keeps to its limits.
+fn autoscaled(controller: &Controller) {
+    let kubectl = controller.kubectl();
+    kubectl.apply(include_str!("../../examples/autoscaler.yaml"));
+    kubectl.run(&["patch", "hpa", NAME, "--type=merge", "-p", r#"{"spec": {"minReplicas": 4}}"#]);
+    controller.until("the autoscaler has made them four", |resource| {
+        (resource["spec"]["replicas"] == 4 && resource["status"]["readyReplicas"] == 4).then_some(())
+    });
+    let able = || {
+        let autoscaler = kubectl.look(&["hpa", NAME])?;
+        condition(&autoscaler, "AbleToScale").filter(|able| able["status"] == "True").cloned()
+    };
+    wait_or(PATIENCE, "the autoscaler is able to scale", able, || controller.explain());
+    kubectl.run(&["delete", "hpa", NAME]);
 }
 
 #[test]
@@ -71,6 +89,7 @@ fn builds_go_on_with_five_replicas_with_two_and_after_there_were_none() {
             assert!(ready.elapsed() < PATIENCE, "builds do not go on: {}", controller.explain());
             (1..=BUILDS).all(|number| pulse.goes_on(number, ready))
         });
+        autoscaled(&scene.controller);
         eprintln!("from 2 to 0 to 3, logs stood still for {:.1?} at most", longest(&scene, stopped));
         scene.settle();
     });

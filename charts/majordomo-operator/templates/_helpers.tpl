@@ -42,6 +42,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "operator.image" -}}
 {{- $why := "image.repository is needed: build the image (deploy/image/README.md), push it to a registry of yours, and say --set image.repository=registry.example.com/majordomo" -}}
 {{- $repository := required $why .Values.image.repository -}}
+{{- if regexMatch ":[^/]*$" $repository -}}
+{{- fail (printf "image.repository %s ends with a tag: that is said with image.tag" $repository) -}}
+{{- end -}}
 {{- if .Values.image.digest -}}
 {{- printf "%s@%s" $repository .Values.image.digest -}}
 {{- else -}}

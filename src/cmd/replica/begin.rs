@@ -75,7 +75,7 @@ pub(super) async fn begin(args: &ReplicaArgs, health: &Health) -> Result<Begun> 
     let (home, url) = open(args, &paths, &place, health).await?;
     let opened = clock.elapsed();
     let store: Arc<dyn Store> = Arc::new(home.clone());
-    not_foreign(&store, &first).await?;
+    not_foreign(&store, &first, args.expect_home).await?;
     let identity = first.identity()?;
     let settled = settle(args, &paths, home, &clock, (identity.as_deref(), health)).await?;
     let Settled { home, place: objects } = settled;
@@ -223,11 +223,16 @@ pub(super) async fn follow(place: &Place, mut used: StoreUrl, home: &home::Home)
     }
 }
 
-/// Refuses a database in which another controller lives, before anything of it is touched.
-async fn not_foreign(store: &Arc<dyn Store>, first: &First) -> Result<()> {
+/// Refuses a database in which another controller lives, or nobody where this one is expected, before anything of it is touched.
+async fn not_foreign(store: &Arc<dyn Store>, first: &First, expected: bool) -> Result<()> {
     let Some(controller) = first.identity()? else { return Ok(()) };
     loop {
         match store.meta().await {
+            Ok(meta) if meta.controller.is_empty() && expected => {
+                return Err(anyhow!(
+                    "the database is empty, and {controller} has run before: restore it, or let the store be found where it was"
+                ));
+            }
             Ok(meta) if meta.controller.is_empty() => return Ok(()),
             Ok(meta) => return of(&controller, &meta.controller),
             Err(error) if error.passing() => {

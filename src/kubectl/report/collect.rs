@@ -174,6 +174,7 @@ async fn operator(cluster: &Cluster, all: &mut Collected) {
         all.list(cluster, Api::all_with(cluster.client.clone(), &deployments), &deployments, OPERATOR).await;
     let namespaces: BTreeSet<String> =
         found.iter().filter_map(|one| one.metadata.namespace.clone()).collect();
+    let names: BTreeSet<String> = found.iter().map(lease).collect();
     all.take("operator", "operator", &deployments, found);
     for namespace in namespaces {
         let pods = known("", "v1", "Pod", "pods");
@@ -182,13 +183,21 @@ async fn operator(cluster: &Cluster, all: &mut Collected) {
         all.take("operator", "operator", &pods, found);
         let leases = known("coordination.k8s.io", "v1", "Lease", "leases");
         let api: Api<DynamicObject> = Api::namespaced_with(cluster.client.clone(), &namespace, &leases);
-        // the chart names it after its release
         let found = all.list(cluster, api, &leases, "").await;
         let ours = found
             .into_iter()
-            .filter(|lease| lease.metadata.name.as_ref().is_some_and(|n| n.ends_with(LEASE)));
+            .filter(|lease| lease.metadata.name.as_ref().is_some_and(|name| names.contains(name)));
         all.take("operator", "operator", &leases, ours.collect());
     }
+}
+
+/// The name of the Lease that an operator is told.
+fn lease(deployment: &DynamicObject) -> String {
+    let containers = deployment.data["spec"]["template"]["spec"]["containers"].as_array();
+    let containers = containers.into_iter().flatten();
+    let mut arguments = containers.flat_map(|one| one["args"].as_array().into_iter().flatten());
+    let named = arguments.find_map(|argument| argument.as_str()?.strip_prefix("--lease-name="));
+    named.unwrap_or(LEASE).to_owned()
 }
 
 /// What the nodes of the pods say of themselves.

@@ -1,16 +1,20 @@
 //! The objects of a controller, as they are to be. Pure: plans in, objects out.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, LocalObjectReference, PersistentVolumeClaim, Secret, Service, ServiceAccount,
+};
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{DynamicObject, TypeMeta};
+use resource::Named;
 use serde_json::{Value, json};
 
-use crate::names::{Component, Owner};
+use crate::names::{Component, EXPECTED, Owner};
 use crate::plan::{self, Front, Plan};
 
 mod cluster;
@@ -43,6 +47,8 @@ pub(crate) struct Objects {
     pub postgres: Option<Postgres>,
     /// It stays, too.
     pub cloud_native_pg: Option<DynamicObject>,
+    /// What replicas may count on when they start.
+    pub home: Option<ConfigMap>,
     pub peers: Service,
     pub public: Service,
     pub ingress: Option<Ingress>,
@@ -80,7 +86,7 @@ impl fmt::Debug for Objects {
 
 /// All objects. Those that the cluster has no definition of are left out.
 pub(crate) fn objects(plan: &Plan) -> Objects {
-    let Plan { owner, spec, apis, images, secrets, record, set, taken } = plan;
+    let Plan { owner, spec, apis, images, secrets, record, set, taken, proven } = plan;
     let free = |front| !taken.contains(&front);
     Objects {
         service_account: account(owner, owner.name.clone(), Component::Replica),
@@ -88,6 +94,7 @@ pub(crate) fn objects(plan: &Plan) -> Objects {
         claims: plan::volumes(spec, owner).iter().filter_map(|of| volume::claim(owner, of)).collect(),
         postgres: postgres::postgres(owner, spec, images),
         cloud_native_pg: apis.cloud_native_pg.then(|| cluster::cluster(owner, spec)).flatten(),
+        home: proven.then(|| home(owner)),
         peers: service::peers(owner),
         public: service::public(owner, spec),
         ingress: free(Front::Ingress).then(|| expose::ingress(owner, spec)).flatten(),
@@ -101,6 +108,22 @@ pub(crate) fn objects(plan: &Plan) -> Objects {
         record: record.as_ref().map(|record| record.object(owner)),
         set: set.as_ref().map(|set| set::set(set, owner)),
     }
+}
+
+/// Says that the controller has run before, so that no replica begins anew in a database that is empty: one that was lost, or another
+/// one under an address that was changed. It goes with the controller.
+fn home(owner: &Owner) -> ConfigMap {
+    ConfigMap {
+        metadata: owner.meta(owner.home(), Component::Replica),
+        data: Some(BTreeMap::from([(EXPECTED.to_owned(), "true".to_owned())])),
+        ..ConfigMap::default()
+    }
+}
+
+/// With what images are fetched; none where nothing is said, so that those of the ServiceAccount count.
+fn pull_secrets(named: &[Named]) -> Option<Vec<LocalObjectReference>> {
+    let pull = |Named { name }: &Named| LocalObjectReference { name: name.clone() };
+    (!named.is_empty()).then(|| named.iter().map(pull).collect())
 }
 
 /// Pods may do nothing in the cluster. It is there so that a cloud can give it rights of its own, to a bucket or a key.

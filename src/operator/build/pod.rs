@@ -1,9 +1,9 @@
 //! The pods of a revision.
 
 use k8s_openapi::api::core::v1::{
-    Affinity, Container, ContainerPort, EnvVar, HTTPGetAction, LocalObjectReference, PodAffinityTerm,
-    PodAntiAffinity, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource, SecretProjection,
-    TopologySpreadConstraint, Volume, WeightedPodAffinityTerm,
+    Affinity, Container, ContainerPort, EnvVar, HTTPGetAction, PodAffinityTerm, PodAntiAffinity, PodSpec,
+    PodTemplateSpec, Probe, ProjectedVolumeSource, SecretProjection, TopologySpreadConstraint, Volume,
+    WeightedPodAffinityTerm,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -12,11 +12,11 @@ use rollout::Revision;
 
 use super::share::share;
 use super::state::{self, Place};
-use super::volume::{empty, files, literal, mount, of_pod, projected, read_only, says};
-use super::{TemplateError, overlay, security};
+use super::volume::{empty, files, literal, mount, of_config, of_pod, projected, read_only, says};
+use super::{TemplateError, overlay, pull_secrets, security};
 use crate::names::{
-    AGENT_KEY, CONTAINER, Component, ENCRYPTION_KEYS, HEALTH_PORT, HTTP_PORT, Owner, PASSWORD, PEER_KEYS,
-    PEER_PORT, REVISION_LABEL, TOKEN, USERNAME,
+    AGENT_KEY, CONTAINER, Component, ENCRYPTION_KEYS, EXPECTED, HEALTH_PORT, HTTP_PORT, Owner, PASSWORD,
+    PEER_KEYS, PEER_PORT, REVISION_LABEL, TOKEN, USERNAME,
 };
 use crate::plan::Images;
 use crate::record::Inputs;
@@ -106,10 +106,8 @@ fn pod(inputs: &Inputs, images: &Images, owner: &Owner, revision: &Revision) -> 
     volumes.extend([empty("tmp"), secret_files(secrets)]);
     mounts.extend([mount("tmp", "/tmp"), read_only(SECRETS_VOLUME, SECRETS)]);
     container.volume_mounts = Some(mounts);
-    let pull = |Named { name }: &Named| LocalObjectReference { name: name.clone() };
     PodSpec {
-        image_pull_secrets: (!image_pull_secrets.is_empty())
-            .then(|| image_pull_secrets.iter().map(pull).collect()),
+        image_pull_secrets: pull_secrets(image_pull_secrets),
         volumes: Some(volumes),
         containers: vec![container],
         ..placed(owner)
@@ -170,7 +168,7 @@ fn container(owner: &Owner, revision: &Revision, url: Option<&str>) -> Container
         name: CONTAINER.to_owned(),
         command: Some(vec!["majordomo".to_owned()]),
         args: Some(arguments(owner, revision, url)),
-        env: Some(environment()),
+        env: Some(environment(owner)),
         ports: Some(vec![port(HTTP, HTTP_PORT), port(PEERS, PEER_PORT), port(HEALTH, HEALTH_PORT)]),
         // It says that the process works, so it answers soon. Whatever a replica then waits for, a lock, a database, a person
         // in the wizard, it may wait for: that is for the readiness probe.
@@ -244,12 +242,14 @@ fn arguments(owner: &Owner, revision: &Revision, url: Option<&str>) -> Vec<Strin
 }
 
 /// First what the arguments say again.
-fn environment() -> Vec<EnvVar> {
+fn environment(owner: &Owner) -> Vec<EnvVar> {
     vec![
         of_pod("POD_NAME", "metadata.name"),
         of_pod("POD_IP", "status.podIP"),
         of_pod("MAJORDOMO_ORDINAL", "metadata.labels['apps.kubernetes.io/pod-index']"),
         says("MAJORDOMO_METRICS_TOKEN_FILE", &format!("{SECRETS}/{METRICS_FILE}")),
+        // before the first start has ended there is none
+        of_config("MAJORDOMO_EXPECT_HOME", &owner.home(), EXPECTED),
     ]
 }
 

@@ -12,15 +12,14 @@ use resource::{Builtin, Spec};
 
 use super::share::share;
 use super::volume::{claimed, config, empty, files, memory, mount, projected, read_only, says};
-use super::{Postgres, account, security, service};
-use crate::names::{Component, Owner, PASSWORD, POSTGRES_PORT};
+use super::{Postgres, account, pull_secrets, security, service};
+use crate::names::{Component, Owner, PASSWORD, POSTGRES_CONTAINER, POSTGRES_PORT};
 use crate::plan::{self, Images};
 
 /// Who owns the database, and its name.
 pub(super) const ROLE: &str = "majordomo";
 pub(super) const DATABASE: &str = "majordomo";
 
-const CONTAINER: &str = "postgres";
 const SCRIPTS: &str = "/scripts";
 /// Time to close the database, in seconds; clients are not waited for.
 const GRACE: i64 = 60;
@@ -37,7 +36,7 @@ pub(super) fn postgres(owner: &Owner, spec: &Spec, images: &Images) -> Option<Po
         account: account(owner, owner.postgres(), Component::Postgres),
         script: script(owner),
         service: address(owner),
-        set: set(owner, &builtin, images),
+        set: set(owner, spec, &builtin, images),
     })
 }
 
@@ -55,7 +54,7 @@ fn address(owner: &Owner) -> Service {
     let spec = ServiceSpec {
         type_: Some("ClusterIP".to_owned()),
         selector: Some(owner.selector(Component::Postgres)),
-        ports: Some(vec![service::port(CONTAINER, POSTGRES_PORT)]),
+        ports: Some(vec![service::port(POSTGRES_CONTAINER, POSTGRES_PORT)]),
         ..ServiceSpec::default()
     };
     Service {
@@ -65,13 +64,13 @@ fn address(owner: &Owner) -> Service {
     }
 }
 
-fn set(owner: &Owner, builtin: &Builtin, images: &Images) -> StatefulSet {
+fn set(owner: &Owner, spec: &Spec, builtin: &Builtin, images: &Images) -> StatefulSet {
     let template = PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(owner.labels(Component::Postgres)),
             ..ObjectMeta::default()
         }),
-        spec: Some(pod(owner, builtin, images)),
+        spec: Some(pod(owner, spec, builtin, images)),
     };
     let spec = StatefulSetSpec {
         replicas: Some(1),
@@ -92,11 +91,11 @@ fn set(owner: &Owner, builtin: &Builtin, images: &Images) -> StatefulSet {
     }
 }
 
-fn pod(owner: &Owner, builtin: &Builtin, images: &Images) -> PodSpec {
+fn pod(owner: &Owner, spec: &Spec, builtin: &Builtin, images: &Images) -> PodSpec {
     let Builtin { image, storage, resources } = builtin;
     let claim = storage.as_ref().and_then(|storage| storage.claim_name.clone());
     let mut container = Container {
-        name: CONTAINER.to_owned(),
+        name: POSTGRES_CONTAINER.to_owned(),
         image: Some(image.clone().unwrap_or_else(|| images.postgres.clone())),
         resources: resources.clone(),
         ..container()
@@ -105,6 +104,7 @@ fn pod(owner: &Owner, builtin: &Builtin, images: &Images) -> PodSpec {
         share(&mut container);
     }
     PodSpec {
+        image_pull_secrets: pull_secrets(spec.image_pull_secrets.as_deref().unwrap_or_default()),
         service_account_name: Some(owner.postgres()),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
@@ -130,7 +130,7 @@ fn container() -> Container {
         command: Some(shell("start")),
         env: Some(environment()),
         ports: Some(vec![ContainerPort {
-            name: Some(CONTAINER.to_owned()),
+            name: Some(POSTGRES_CONTAINER.to_owned()),
             container_port: POSTGRES_PORT,
             protocol: Some("TCP".to_owned()),
             ..ContainerPort::default()

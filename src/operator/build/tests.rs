@@ -91,6 +91,7 @@ pub(super) fn plan(owner: Owner, spec: Spec, apis: Apis) -> Plan {
         record: None,
         set: Some(set),
         taken: Vec::new(),
+        proven: true,
     }
 }
 
@@ -102,6 +103,7 @@ pub(super) fn list(all: &Objects) -> Vec<Value> {
         claims,
         postgres,
         cloud_native_pg,
+        home,
         peers,
         public,
         ingress,
@@ -120,6 +122,7 @@ pub(super) fn list(all: &Objects) -> Vec<Value> {
         list.extend([value(&account), value(&script), value(&service), value(&set)]);
     }
     list.extend(cloud_native_pg.iter().map(value));
+    list.extend(home.iter().map(value));
     list.extend([value(&peers), value(&public)]);
     list.extend(ingress.iter().map(value));
     list.extend(http_route.iter().chain(&route).map(value));

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    ConfigMapVolumeSource, EmptyDirVolumeSource, EnvVar, EnvVarSource, KeyToPath, ObjectFieldSelector,
-    PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeClaimVolumeSource, SecretKeySelector,
-    SecretProjection, Volume, VolumeMount, VolumeProjection, VolumeResourceRequirements,
+    ConfigMapKeySelector, ConfigMapVolumeSource, EmptyDirVolumeSource, EnvVar, EnvVarSource, KeyToPath,
+    ObjectFieldSelector, PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeClaimVolumeSource,
+    SecretKeySelector, SecretProjection, Volume, VolumeMount, VolumeProjection, VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use resource::Storage;
@@ -83,6 +83,19 @@ pub(super) fn of_secret(name: &str, secret: &str, key: &str) -> EnvVar {
             name: secret.to_owned(),
             key: key.to_owned(),
             optional: None,
+        }),
+        ..EnvVarSource::default()
+    };
+    EnvVar { name: name.to_owned(), value: None, value_from: Some(source) }
+}
+
+/// What a ConfigMap says, if it is there.
+pub(super) fn of_config(name: &str, map: &str, key: &str) -> EnvVar {
+    let source = EnvVarSource {
+        config_map_key_ref: Some(ConfigMapKeySelector {
+            name: map.to_owned(),
+            key: key.to_owned(),
+            optional: Some(true),
         }),
         ..EnvVarSource::default()
     };

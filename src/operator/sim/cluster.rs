@@ -1,6 +1,8 @@
 //! A cluster in memory: objects, a StatefulSet controller, and replicas that start, drain and end, one tick after the other.
 
+use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ use super::sets;
 use crate::decide::{Decision, Outcome, decide};
 use crate::kept::Kept;
 use crate::kinds::Kind;
-use crate::names::{FINALIZER, Owner, REVISION_LABEL, ordinal};
+use crate::names::{FINALIZER, Owner, REVISION_LABEL, SET_REVISION_LABEL, ordinal};
 use crate::perform::{Applied, Live, perform};
 use crate::plan::{Apis, Images};
 use crate::record::Record;
@@ -105,6 +107,8 @@ pub(super) struct Cluster {
     pub(super) absent: BTreeSet<String>,
     /// Images with which replicas serve, and never answer the operator.
     pub(super) silent: BTreeSet<String>,
+    /// Ordinals whose pods no node takes.
+    pub(super) nowhere: BTreeSet<usize>,
     /// Replicas that serve, and whose probes fail.
     pub(super) blinking: BTreeSet<usize>,
     /// For so many seconds.
@@ -128,6 +132,7 @@ impl Cluster {
             broken: BTreeSet::new(),
             absent: BTreeSet::new(),
             silent: BTreeSet::new(),
+            nowhere: BTreeSet::new(),
             blinking: BTreeSet::new(),
             blinks: 0,
             locked: BTreeSet::new(),
@@ -147,6 +152,7 @@ impl Cluster {
             broken: self.broken.clone(),
             absent: self.absent.clone(),
             silent: self.silent.clone(),
+            nowhere: self.nowhere.clone(),
             blinking: self.blinking.clone(),
             blinks: self.blinks,
             locked: self.locked.clone(),
@@ -276,7 +282,7 @@ impl Cluster {
         let typed = |kind, name: &str| state.objects.get(&(kind, name.to_owned()));
         let mut set = typed(Kind::StatefulSet, "acme").and_then(from::<StatefulSet>);
         if let Some(set) = set.as_mut().filter(|_| !state.current.is_empty()) {
-            let current_revision = Some("known".to_owned());
+            let current_revision = Some(name_of(&state.current));
             set.status = Some(StatefulSetStatus { current_revision, ..StatefulSetStatus::default() });
         }
         let records = state.objects.iter().filter(|((kind, _), _)| *kind == Kind::ControllerRevision);
@@ -338,7 +344,7 @@ impl Cluster {
             "metadata": {
                 "name": format!("acme-{ordinal}"),
                 "uid": replica.uid,
-                "labels": { REVISION_LABEL: replica.revision },
+                "labels": { REVISION_LABEL: replica.revision, SET_REVISION_LABEL: name_of(&replica.hash) },
                 "ownerReferences": if replica.owned {
                     json!([{ "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "acme", "uid": "set" }])
                 } else {
@@ -435,7 +441,7 @@ impl Cluster {
                     replica.restarts += 1;
                     Doing::Starting(START)
                 }
-                same @ Doing::Starting(_) if absent => same,
+                same @ Doing::Starting(_) if absent || self.nowhere.contains(&ordinal) => same,
                 // it waits for the startup lock, and hands nothing over
                 same @ (Doing::Starting(_) | Doing::Draining(_)) if away => same,
                 Doing::Starting(0) => Doing::Ready,
@@ -494,6 +500,13 @@ impl Cluster {
 
 fn from<T: serde::de::DeserializeOwned>(object: &DynamicObject) -> Option<T> {
     serde_json::from_value(serde_json::to_value(object).unwrap()).ok()
+}
+
+/// What the controller of StatefulSets calls a template.
+fn name_of(template: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    template.hash(&mut hasher);
+    format!("acme-{:x}", hasher.finish())
 }
 
 fn image_of(state: &State, revision: &str) -> String {

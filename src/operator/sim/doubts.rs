@@ -8,17 +8,11 @@ use serde_json::json;
 
 use super::cluster::Cluster;
 use super::status::is;
-use super::{controller, image};
+use super::{image, settled, steps};
 use crate::kinds::Kind;
 use crate::perform::Applied;
 use crate::pods::overdue;
 use crate::seen::Seen;
-
-async fn settled(spec: Spec) -> Cluster {
-    let cluster = Cluster::new(controller(spec));
-    cluster.settle(|_| {}).await;
-    cluster
-}
 
 fn uids(cluster: &Cluster) -> [String; 3] {
     [0, 1, 2].map(|ordinal| cluster.uid(ordinal))
@@ -33,19 +27,12 @@ async fn a_new_replica_that_never_answers_the_operator_is_waited_for_and_given_u
     let mut cluster = settled(image("a:1")).await;
     cluster.silent.insert("a:2".to_owned());
     cluster.controller.spec.image = Some("a:2".to_owned());
-    let applied = Applied::default();
-    for _ in 0..20 {
-        cluster.reconcile(&applied).await.unwrap();
-        cluster.tick();
-    }
+    steps(&cluster, 20).await;
     assert_eq!(cluster.serving()[2], (2, "a:2".to_owned()));
     let uid = cluster.uid(2);
     let told = cluster.told().rollout.unwrap().message.unwrap();
     assert!(told.contains("acme-2 is ready, and gives the operator no answer"), "{told}");
-    for _ in 0..20 {
-        cluster.reconcile(&applied).await.unwrap();
-        cluster.tick();
-    }
+    steps(&cluster, 20).await;
     assert_eq!(cluster.uid(2), uid, "it is not replaced again and again");
     cluster.later(SignedDuration::from_secs(300));
     cluster.settle(|_| {}).await;

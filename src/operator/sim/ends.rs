@@ -9,16 +9,10 @@ use serde_json::json;
 
 use super::cluster::Cluster;
 use super::crashes::unchangeable;
-use super::{controller, image};
+use super::{controller, image, settled};
 use crate::kinds::Kind;
 use crate::remove::remove;
 use crate::seen::Seen;
-
-async fn settled(spec: Spec) -> Cluster {
-    let cluster = Cluster::new(controller(spec));
-    cluster.settle(|_| {}).await;
-    cluster
-}
 
 /// While there is no StatefulSet, or one that goes, nobody would bring back a pod.
 #[tokio::test]

@@ -11,7 +11,10 @@ mod rollouts;
 mod sets;
 mod status;
 
+use cluster::Cluster;
 use resource::{HAController, Spec};
+
+use crate::perform::Applied;
 
 /// A controller as the API server would hand it out.
 fn controller(spec: Spec) -> HAController {
@@ -26,7 +29,23 @@ fn image(name: &str) -> Spec {
     Spec { image: Some(name.to_owned()), ..Spec::default() }
 }
 
+/// A cluster on which all is as it was asked for.
+async fn settled(spec: Spec) -> Cluster {
+    let cluster = Cluster::new(controller(spec));
+    cluster.settle(|_| {}).await;
+    cluster
+}
+
+/// So many reconciles, with a tick after each.
+async fn steps(cluster: &Cluster, count: usize) {
+    let applied = Applied::default();
+    for _ in 0..count {
+        cluster.reconcile(&applied).await.unwrap();
+        cluster.tick();
+    }
+}
+
 /// What is seen of a controller for which nothing was made yet.
 pub(crate) fn nothing_yet(spec: Spec) -> crate::seen::Seen {
-    cluster::Cluster::new(controller(spec)).seen()
+    Cluster::new(controller(spec)).seen()
 }

@@ -8,7 +8,7 @@ use model::RestartWhen;
 use resource::{Plugin, RestartReason, Rollout, RolloutEnd, RolloutPhase, Spec, When};
 
 use super::cluster::Cluster;
-use super::{controller, image};
+use super::{controller, image, settled, steps};
 use crate::kinds::Kind;
 use crate::names::RESTARTED_AT;
 use crate::perform::Applied;
@@ -17,24 +17,8 @@ use crate::told::Told;
 use crate::world::World;
 use ::rollout::{Revision, Stage};
 
-/// A cluster on which all is as it was asked for.
-async fn settled(spec: Spec) -> Cluster {
-    let cluster = Cluster::new(controller(spec));
-    cluster.settle(|_| {}).await;
-    cluster
-}
-
 fn serves(image: &str, count: usize) -> Vec<(usize, String)> {
     (0..count).map(|ordinal| (ordinal, image.to_owned())).collect()
-}
-
-/// So many reconciles, with a tick after each.
-async fn steps(cluster: &Cluster, count: usize) {
-    let applied = Applied::default();
-    for _ in 0..count {
-        cluster.reconcile(&applied).await.unwrap();
-        cluster.tick();
-    }
 }
 
 /// At most one is away at any time.
@@ -149,11 +133,7 @@ async fn a_revision_that_does_not_start_is_given_up_and_a_lost_pod_comes_back_as
 async fn a_first_image_that_does_not_start_is_mended_by_another_one() {
     let mut cluster = Cluster::new(controller(image("a:1")));
     cluster.broken.insert("a:1".to_owned());
-    let applied = Applied::default();
-    for _ in 0..10 {
-        cluster.reconcile(&applied).await.unwrap();
-        cluster.tick();
-    }
+    steps(&cluster, 10).await;
     assert_eq!(cluster.told().phase, Some(resource::Phase::Starting));
     cluster.controller.spec.image = Some("a:2".to_owned());
     cluster.settle(|_| {}).await;
@@ -548,11 +528,7 @@ async fn who_is_scaled_to_nothing_in_the_middle_of_a_rollout_keeps_the_way_back(
     let mut cluster = settled(image("a:1")).await;
     cluster.broken.insert("a:2".to_owned());
     cluster.controller.spec.image = Some("a:2".to_owned());
-    let applied = Applied::default();
-    for _ in 0..8 {
-        cluster.reconcile(&applied).await.unwrap();
-        cluster.tick();
-    }
+    steps(&cluster, 8).await;
     cluster.controller.spec.replicas = 0;
     cluster.settle(|_| {}).await;
     cluster.controller.spec.replicas = 3;
@@ -583,4 +559,73 @@ async fn who_was_replaced_is_waited_for_until_it_has_its_share_of_the_agents() {
     assert!(!waits(300, 0, 30), "not for ever");
     assert!(waits(3, 0, 5) && !waits(3, 1, 5));
     assert!(!waits(2, 0, 5) && !waits(0, 0, 5), "somebody is always without");
+}
+
+#[tokio::test]
+async fn what_the_set_makes_below_is_known_and_no_pod_is_replaced_for_ever() {
+    // nothing was ever proven, and another image is wanted twice
+    for ticks in 3..40 {
+        let mut cluster = Cluster::new(controller(image("a:1")));
+        cluster.broken.insert("a:1".to_owned());
+        steps(&cluster, 10).await;
+        cluster.controller.spec.image = Some("a:2".to_owned());
+        steps(&cluster, ticks).await;
+        cluster.controller.spec.image = Some("a:3".to_owned());
+        cluster.settle(|_| {}).await;
+        assert_eq!(cluster.serving(), serves("a:3", 3), "{ticks}");
+    }
+    // while there were no pods, what the set makes became what is wanted; then it is taken back
+    for ticks in 0..40 {
+        let mut cluster = settled(Spec { replicas: 0, ..image("a:1") }).await;
+        cluster.controller.spec.replicas = 3;
+        cluster.settle(|_| {}).await;
+        cluster.controller.spec.replicas = 0;
+        cluster.settle(|_| {}).await;
+        cluster.controller.spec.image = Some("a:2".to_owned());
+        cluster.settle(|_| {}).await;
+        cluster.controller.spec.replicas = 3;
+        steps(&cluster, ticks).await;
+        cluster.controller.spec.image = Some("a:1".to_owned());
+        cluster.settle(|_| {}).await;
+        assert_eq!(cluster.serving(), serves("a:1", 3), "{ticks}");
+    }
+}
+
+#[tokio::test]
+async fn who_changes_the_template_by_hand_replaces_nobody() {
+    let mut cluster = settled(image("a:1")).await;
+    let uids = |cluster: &Cluster| [0, 1, 2].map(|ordinal| cluster.uid(ordinal));
+    let before = uids(&cluster);
+    cluster.change(Kind::StatefulSet, "acme", |set| {
+        set["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"] =
+            "now".into();
+    });
+    cluster.settle(|cluster| assert_eq!(cluster.serving().len(), 3)).await;
+    assert_eq!((uids(&cluster), cluster.torn()), (before, Vec::new()));
+    // a lost one comes back as all are, and a rollout goes on as ever
+    cluster.lose(1);
+    cluster.settle(|_| {}).await;
+    assert_eq!(cluster.serving(), serves("a:1", 3));
+    cluster.controller.spec.image = Some("a:2".to_owned());
+    cluster.settle(one_at_a_time).await;
+    assert_eq!((cluster.serving(), cluster.torn()), (serves("a:2", 3), Vec::new()));
+}
+
+#[tokio::test]
+async fn a_single_replica_for_whose_help_there_is_no_room_is_as_it_was() {
+    let mut cluster = settled(Spec { replicas: 1, ..image("a:1") }).await;
+    let uid = cluster.uid(0);
+    cluster.nowhere.insert(1);
+    cluster.controller.spec.image = Some("a:2".to_owned());
+    steps(&cluster, 10).await;
+    assert_eq!(cluster.pods(), 2);
+    cluster.later(SignedDuration::from_mins(6));
+    cluster.settle(|cluster| assert_eq!(cluster.serving(), serves("a:1", 1))).await;
+    assert_eq!((cluster.uid(0), cluster.pods()), (uid, 1));
+    assert_eq!(cluster.told().rollout.unwrap().phase, RolloutPhase::Halted);
+    // and what is asked for next is done
+    cluster.nowhere.clear();
+    cluster.controller.spec.image = Some("a:3".to_owned());
+    cluster.settle(|cluster| assert!(!cluster.serving().is_empty())).await;
+    assert_eq!((cluster.serving(), cluster.pods()), (serves("a:3", 1), 1));
 }

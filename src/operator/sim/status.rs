@@ -103,8 +103,20 @@ async fn each_mistake_has_a_reason_of_its_own_and_pods_go_on() {
                 seen.others = vec![other()];
                 let now = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(seen.now);
                 seen.controller.metadata.creation_timestamp = Some(now);
+                seen.told.clear();
             }),
             "StoreReady",
+            "DatabaseTaken",
+        ),
+        (
+            "another one says that it has the database",
+            with(&|seen| {
+                seen.databases = vec!["postgres db:5432/ci".to_owned()];
+                seen.others = vec![other()];
+                let now = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(seen.now);
+                seen.controller.metadata.creation_timestamp = Some(now);
+            }),
+            "ConfigurationValid",
             "DatabaseTaken",
         ),
         (
@@ -308,6 +320,8 @@ async fn what_a_replica_has_said_of_the_store_before_it_ended_is_told() {
     };
     let taken = "the database belongs to another controller, other/first; this home is of ci/acme\n";
     is(&said(taken).await, "StoreReady", "False", "DatabaseTaken");
+    let empty = "Error: the database is empty, and ci/acme has run before: restore it\n";
+    is(&said(empty).await, "StoreReady", "False", "DatabaseEmpty");
     let refused = "connect\nFATAL: password authentication failed for user \"ci\"\nends";
     is(&said(refused).await, "StoreReady", "False", "CredentialsRefused");
     is(&said("out of memory").await, "StoreReady", "False", "StoreStarting");
@@ -327,6 +341,32 @@ async fn the_node_of_a_lost_postgres_is_named() {
     seen.told.clear();
     is(&seen, "StoreReady", "False", "NodeLost");
     assert!(condition(&seen, "StoreReady").2.contains("node-7"));
+}
+
+#[tokio::test]
+async fn what_keeps_the_postgres_from_its_start_is_told() {
+    let status = |status| {
+        let pod = serde_json::json!({
+            "metadata": { "name": "acme-postgres-0" }, "spec": { "containers": [] }, "status": status,
+        });
+        serde_json::from_value(pod).unwrap()
+    };
+    let waiting = serde_json::json!({ "reason": "ErrImagePull", "message": "no such image: postgres:17" });
+    let image = serde_json::json!({
+        "containerStatuses": [
+            { "name": "postgres", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": { "waiting": waiting } },
+        ],
+    });
+    let volume = serde_json::json!({
+        "conditions": [{ "type": "PodScheduled", "status": "False", "message": "unbound PersistentVolumeClaims" }],
+    });
+    for (state, told) in [(image, "no such image: postgres:17"), (volume, "unbound PersistentVolumeClaims")] {
+        let mut seen = first_start(|_| {}).await;
+        seen.postgres_pods = vec![status(state)];
+        is(&seen, "StoreReady", "False", "StoreStarting");
+        let message = condition(&seen, "StoreReady").2;
+        assert!(message.contains("acme-postgres-0") && message.contains(told), "{message}");
+    }
 }
 
 #[tokio::test]

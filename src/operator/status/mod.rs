@@ -112,7 +112,10 @@ fn url(seen: &Seen) -> String {
         };
         let first = seen.address.as_ref()?.first()?;
         let literal = if first.contains(':') { format!("[{first}]") } else { first.clone() };
-        Some(format!("{scheme}://{literal}/"))
+        let path = spec.ingress.as_ref().and_then(|ingress| ingress.path.as_deref()).unwrap_or_default();
+        let path = path.trim_matches('/');
+        let slash = if path.is_empty() { "" } else { "/" };
+        Some(format!("{scheme}://{literal}/{path}{slash}"))
     };
     let within = || format!("http://{}.{}.svc/", seen.owner.name, seen.owner.namespace);
     given.or_else(address).unwrap_or_else(within)

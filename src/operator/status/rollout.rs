@@ -81,7 +81,8 @@ pub(crate) fn message(seen: &Seen, rolled: &Rolled) -> Option<String> {
     let silent = if done(rolled) { None } else { silent(seen) };
     let silent = silent.map(|pod| {
         format!(
-            "{pod} is ready, and gives the operator no answer at port {PEER_PORT}: a network policy or a mesh may be between them"
+            "{pod} is ready, and gives the operator no answer at port {PEER_PORT}: a network policy or a mesh may be between them, or \
+             the first of the peer keys is one that it does not know"
         )
     });
     let waits = waits.map(str::to_owned);

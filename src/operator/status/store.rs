@@ -34,7 +34,9 @@ pub(super) fn store_ready(seen: &Seen) -> Word {
     match waits {
         Some(why) if !starting => Word(FALSE, refusal(why), why.to_owned()),
         _ if starting => {
-            Word(FALSE, Reason::StoreStarting, "the PostgreSQL of this controller is not ready".to_owned())
+            let why = seen.postgres_pods.iter().find_map(why_not).map(|why| format!(": {why}"));
+            let text = format!("the PostgreSQL of this controller is not ready{}", why.unwrap_or_default());
+            Word(FALSE, Reason::StoreStarting, text)
         }
         _ => Word(UNKNOWN, Reason::StoreUnreachable, "no replica could be asked".to_owned()),
     }
@@ -70,11 +72,20 @@ fn refusal(why: &str) -> Reason {
     if why.contains("belongs to another controller") {
         return Reason::DatabaseTaken;
     }
+    if why.contains("the database is empty") {
+        return Reason::DatabaseEmpty;
+    }
     let about_user = ["password", "authentication", "role \"", "no pg_hba.conf entry"];
     if about_user.iter().any(|words| why.contains(words)) {
         return Reason::CredentialsRefused;
     }
     Reason::StoreUnreachable
+}
+
+/// Why a pod is not ready: its image, no node, no volume.
+fn why_not(pod: &Pod) -> Option<String> {
+    let why = pods::message(pod).filter(|_| !pods::ready(pod))?;
+    Some(format!("{}: {why}", pod.metadata.name.as_deref()?))
 }
 
 fn postgres_ready(seen: &Seen) -> bool {

@@ -145,7 +145,7 @@ agent() { # BINARY TAG ARCHIVE
     take /usr/bin/getent
     program "$1"
     libraries
-    image "$3" "registry.local/agent:$2" --user "$USER_ID:$USER_ID" --env HOME=/tmp --entrypoint '["/usr/local/bin/majordomo"]'
+    image "$3" "registry.local/agent:$2" --user "$USER_ID:$USER_ID" --env HOME=/tmp --entrypoint '["/usr/local/bin/majordomo","agent"]'
 }
 
 case "${1:-} $#" in

@@ -1,8 +1,9 @@
-//! An agent outside of Kubernetes: it knows the controller's host only, and connects through the ingress.
+//! Agents. One outside of Kubernetes knows the controller's host only, and connects through the ingress; one in a pod connects to
+//! the Service.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic, reason = "test support; no test uses all of it")]
 
 use std::fs::OpenOptions;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use super::cluster::{INGRESS, OUTSIDE, wait_or};
@@ -54,9 +55,7 @@ impl Agent {
     }
 
     pub(crate) fn connected(&self) -> bool {
-        let path = format!("/computer/{}/api/json?tree=offline", self.name);
-        let reply = self.client.try_get(&path).ok().filter(|reply| reply.status == 200);
-        reply.is_some_and(|reply| reply.text().contains("\"offline\":false"))
+        connected(&self.client, &self.name)
     }
 
     pub(crate) fn wait_connected(&self) {
@@ -76,6 +75,54 @@ impl Agent {
             child.wait().unwrap();
         }
     }
+}
+
+/// The agent of the example, in a pod beside the controller.
+pub(crate) struct Inside<'a>(pub(crate) &'a Controller);
+
+impl Inside<'_> {
+    /// Makes the node, and starts its agent; waits until it is connected.
+    pub(crate) fn start(controller: &Controller) -> Inside<'_> {
+        const NAME: &str = "linux-1";
+        let (kubectl, client) = (controller.kubectl(), controller.client());
+        items::create_node(&client, NAME, Path::new("/var/lib/majordomo-agent"), 1, "inside");
+        let secret = format!("--from-literal=secret={}", controller.keys().agent_secret(NAME));
+        kubectl.run(&["create", "secret", "generic", "agent-linux-1", &secret]);
+        let example = include_str!("../../../examples/agent.yaml");
+        let ours = example.replace("registry.example.com/majordomo-agent:0.1.0", "registry.local/agent:dev");
+        assert_ne!(ours, example);
+        kubectl.apply(&ours);
+        wait_or(
+            LONG,
+            "the agent in the pod is connected",
+            || connected(&client, NAME).then_some(()),
+            || {
+                kubectl.attempt(&["logs", "agent-linux-1-0"]).unwrap_or_else(|why| why)
+                    + &controller.explain()
+            },
+        );
+        controller.create_job("inside", "node('inside') { sh 'echo \"in $(cat /etc/hostname)\"' }");
+        Inside(controller)
+    }
+
+    /// A build of its own, the `number`th, says where it was.
+    pub(crate) fn builds(&self, number: u32) {
+        let client = self.0.client();
+        let asked = client.post("/job/inside/buildWithParameters?ID=inside&delay=0sec").unwrap();
+        assert_eq!(asked.status, 201, "{}", asked.text());
+        let path = format!("/job/inside/{number}/consoleText");
+        let ended =
+            || client.try_get(&path).ok().map(|reply| reply.text()).filter(|log| log.contains("Finished: "));
+        let log = wait_or(LONG, "the build in the pod has ended", ended, || self.0.explain());
+        assert!(log.contains("in agent-linux-1-0") && log.contains("Finished: SUCCESS"), "{log}");
+    }
+}
+
+/// Whether this node is, as whoever looks at it sees it.
+fn connected(client: &Client, name: &str) -> bool {
+    let path = format!("/computer/{name}/api/json?tree=offline");
+    let reply = client.try_get(&path).ok().filter(|reply| reply.status == 200);
+    reply.is_some_and(|reply| reply.text().contains("\"offline\":false"))
 }
 
 impl Drop for Agent {

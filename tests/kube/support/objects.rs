@@ -14,8 +14,9 @@ use tokio::runtime::Handle;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What kubectl calls them; their group and version; the resource there.
-const KINDS: [(&[&str], &str, &str); 11] = [
+const KINDS: [(&[&str], &str, &str); 12] = [
     (&["hac"], "apis/majordomo.dev/v1alpha1", "hacontrollers"),
+    (&["hpa"], "apis/autoscaling/v2", "horizontalpodautoscalers"),
     (&["ingress"], "apis/networking.k8s.io/v1", "ingresses"),
     (&["lease"], "apis/coordination.k8s.io/v1", "leases"),
     (&["node", "nodes"], "api/v1", NODES),

@@ -57,3 +57,20 @@ fn made_of(spec: &Spec) -> String {
     sum.truncate(10);
     sum
 }
+
+#[cfg(test)]
+mod tests {
+    use resource::Named;
+
+    use super::*;
+
+    #[test]
+    fn a_database_that_can_not_be_fetched_is_made_anew_when_there_are_credentials() {
+        let spec = |named: &[&str]| {
+            let named = named.iter().map(|name| Named { name: (*name).to_owned() }).collect();
+            Spec { image_pull_secrets: Some(named), ..Spec::default() }
+        };
+        assert_eq!(made_of(&Spec::default()), made_of(&spec(&[])));
+        assert_ne!(made_of(&Spec::default()), made_of(&spec(&["registry"])));
+    }
+}

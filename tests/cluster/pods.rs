@@ -59,10 +59,10 @@ impl Shown {
     }
 
     fn pod(&self, ordinal: u32) -> Pod {
-        self.pod_of(ordinal, "ci/acme")
+        self.pod_of(ordinal, "ci/acme", &[])
     }
 
-    fn pod_of(&self, ordinal: u32, controller: &str) -> Pod {
+    fn pod_of(&self, ordinal: u32, controller: &str, more: &[&str]) -> Pod {
         let name = format!("acme-{ordinal}");
         let [listen, peers, health] = [quiet_address(), quiet_address(), quiet_address()];
         let log = self.root.join(format!("{name}.log"));
@@ -71,6 +71,7 @@ impl Shown {
         command.arg("--home").arg(self.root.join(&name)).arg("--secrets").arg(&self.secrets);
         command.args(["--listen", &format!(":{}", listen.port()), "--health-listen"]).arg(health.to_string());
         command.args(["--peer-listen", &format!(":{}", peers.port()), "--peer-address", &peers.to_string()]);
+        command.args(more);
         command.env("MAJORDOMO_ORDINAL", ordinal.to_string()).env_remove("MAJORDOMO_STORE");
         command.env("MAJORDOMO_METRICS_TOKEN_FILE", self.secrets.join("metrics-token"));
         mark(&mut command, &self.root);
@@ -172,12 +173,13 @@ fn states(seen: &Overview) -> Vec<(&str, Option<ReplicaState>)> {
     seen.members.iter().map(|member| (member.name.as_str(), member.state)).collect()
 }
 
-/// A database in which only `ci` is let in, with a password. Its URL with another one.
+/// A database in which only `ci` is let in, with a password. Its URL with another one. The database `empty` is another one.
 fn database(server: &Server) -> impl Fn(&str) -> String {
     server.sql("postgres", "CREATE ROLE ci LOGIN PASSWORD 'right'");
     let url = server.database();
     let name = url.rsplit('/').next().unwrap().split('?').next().unwrap().to_owned();
     server.sql("postgres", &format!("ALTER DATABASE {name} OWNER TO ci"));
+    server.sql("postgres", "CREATE DATABASE empty OWNER ci");
     server.require_passwords();
     move |password| url.replace("postgres@", &format!("ci:{password}@"))
 }
@@ -212,11 +214,20 @@ fn a_pod_waits_for_its_database_serves_is_looked_after_and_ends_in_order() {
     looked_after(&shown, &pods, &server);
     goes(&shown, &mut pods);
 
-    let mut other = shown.pod_of(3, "ci/other");
+    let mut other = shown.pod_of(3, "ci/other", &[]);
     assert_eq!(other.ended(), Some(2), "{}", other.said());
     let said = other.said();
     assert!(said.contains("belongs to another controller, ci/acme; this home is of ci/other"), "{said}");
-    for pod in pods.iter().chain([&waiting, &other]) {
+    // the address of an empty one does not make it a new controller
+    let right = url("right");
+    let (before, options) = right.split_once('?').unwrap();
+    let (server_of, _) = before.rsplit_once('/').unwrap();
+    shown.put("store", &format!("{server_of}/empty?{options}\n"));
+    let mut emptied = shown.pod_of(4, "ci/acme", &["--expect-home"]);
+    assert_eq!(emptied.ended(), Some(2), "{}", emptied.said());
+    let said = emptied.said();
+    assert!(said.contains("the database is empty, and ci/acme has run before"), "{said}");
+    for pod in pods.iter().chain([&waiting, &other, &emptied]) {
         let said = pod.said();
         for secret in ["wrong-wrong", ":right@", PASSWORD, "scrape-scrape", &"0a".repeat(32), &shown.token()]
         {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, Pod, Secret};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -11,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{DynamicObject, ListParams};
 use kube::{Api, ResourceExt};
 use resource::{HAController, Spec};
+use rollout::Revision;
 use sha2::{Digest, Sha256};
 
 use crate::cache::Caches;
@@ -19,7 +21,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::kinds::Kind;
 use crate::named::{Named, named};
-use crate::names::{AGENT_KEY, Component, ENCRYPTION_KEYS, Owner, PEER_KEYS};
+use crate::names::{AGENT_KEY, Component, ENCRYPTION_KEYS, Owner, PEER_KEYS, REVISION_LABEL};
 use crate::others::held;
 use crate::plan::{self, Apis};
 use crate::pods;
@@ -65,13 +67,21 @@ pub(crate) fn watched(apis: Apis, caches: &Caches, controller: &HAController) ->
         |component: Component| -> Vec<Pod> { all.extract_if(.., |pod| component.has(pod)).collect() };
     let records = caches.of(Kind::ControllerRevision, &owner);
     let get = |kind, name: &str| caches.get(kind, &owner, name);
+    let set: Option<StatefulSet> = get(Kind::StatefulSet, &owner.name).and_then(|set| set.open());
+    let below = set.as_ref().and_then(|set| {
+        // revisions of a StatefulSet carry the labels of its pods
+        let current = set.status.as_ref()?.current_revision.as_ref()?;
+        let current: ControllerRevision = get(Kind::ControllerRevision, current)?.open()?;
+        current.metadata.labels?.remove(REVISION_LABEL).map(Revision)
+    });
     Ok(Seen {
         // Kubernetes writes times in whole seconds: with more, what was written would never be what is wanted
         now: Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default(),
         controller: controller.clone(),
         apis,
         records: records.iter().filter_map(|object| Record::read(&object.open()?)).collect(),
-        set: get(Kind::StatefulSet, &owner.name).and_then(|set| set.open()),
+        set,
+        below,
         pods: pods(Component::Replica),
         postgres: get(Kind::StatefulSet, &owner.postgres_set()).and_then(|set| set.open()),
         postgres_pods: pods(Component::Postgres),

@@ -15,6 +15,9 @@ use tokio::time::Instant;
 
 use crate::error::Error;
 
+/// Who waits looks at the lease as often as this, or more often.
+const LOOK: Duration = Duration::from_secs(2);
+
 /// When a lease lapses, and what follows from that. The parts are those of Kubernetes' own components: of 15 s, 10 and 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LeaseTimes {
@@ -131,7 +134,8 @@ impl Candidate {
                 Ok(false) => {}
                 Err(error) => tracing::warn!(%error, lease = self.lease, "look who leads"),
             }
-            tokio::time::sleep(self.times.every()).await;
+            // however long the lease is: who ends properly gives it back at once
+            tokio::time::sleep(self.times.every().min(LOOK)).await;
         }
     }
 }

@@ -178,10 +178,12 @@ fn database(url: &str, owner: &Owner) -> Option<String> {
     if host.is_empty() || host == "localhost" || loops {
         return None;
     }
-    let host = if host.contains(['.', ':']) {
-        host.trim_end_matches(".cluster.local").to_owned()
-    } else {
-        format!("{host}.{}.svc", owner.namespace)
+    let host = match host.matches('.').count() {
+        _ if host.contains(':') => host,
+        0 => format!("{host}.{}.svc", owner.namespace),
+        // a name of somebody else's is the same for all, too
+        1 => format!("{host}.svc"),
+        _ => host.trim_end_matches(".cluster.local").to_owned(),
     };
     Some(format!("postgres {host}:{port}/{name}"))
 }
@@ -244,6 +246,7 @@ mod tests {
         // a Service of the namespace, under all its names
         assert_eq!(of("postgres://db/ci"), of("postgres://db.ci.svc:5432/ci"));
         assert_eq!(of("postgres://db/ci"), of("postgres://db.ci.svc.cluster.local/ci"));
+        assert_eq!(of("postgres://db/ci"), of("postgres://db.ci/ci"));
         assert_ne!(Some(of("postgres://db/ci")), database("postgres://db/ci", &owner("team")));
         assert_eq!(of("postgres://[2001:db8::1]:5433/ci"), "postgres 2001:db8::1:5433/ci");
         for of_each_pod in

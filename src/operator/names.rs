@@ -31,8 +31,6 @@ pub const CONTROLLER_LABEL: &str = "majordomo.dev/controller";
 const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
 /// On pods of replicas: what they run.
 pub const REVISION_LABEL: &str = "majordomo.dev/revision";
-/// On pods, by the controller of StatefulSets: which of its revisions they are of, as `status.currentRevision` names it.
-pub(crate) const SET_REVISION_LABEL: &str = "controller-revision-hash";
 /// On the StatefulSet: where the rollout stands, so that it is written together with what follows from it.
 pub const ROLLOUT_ANNOTATION: &str = "majordomo.dev/rollout";
 /// On the resource: a time; another one restarts the replicas.

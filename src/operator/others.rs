@@ -101,9 +101,17 @@ pub(crate) fn held(caches: &Caches, owner: &Owner) -> Option<Vec<String>> {
 /// Whether an older controller that may have the database of this one has not said yet which it has. Who has just begun to lead
 /// would take this one for the only one that has it.
 pub(crate) fn unheard(caches: &[Caches], memories: &Memories, seen: &Seen) -> bool {
-    // its own volumes, nobody has named before it was there
-    let own = [seen.owner.postgres(), seen.owner.home()].map(|claim| of_claim(&seen.owner, &claim));
-    if seen.databases.iter().all(|one| own.contains(one)) {
+    // its own volumes are somebody else's only if he names them
+    let own = [seen.owner.postgres(), seen.owner.home()];
+    let named = |other: &Guarded| {
+        let Ok(spec) = other.0.as_ref().map(|other| &other.spec) else { return false };
+        let mut volumes = plan::volumes(spec, &seen.owner).into_iter();
+        let names = volumes.any(|volume| volume.storage.claim_name.is_some_and(|name| own.contains(&name)));
+        other.namespace().as_ref() == Some(&seen.owner.namespace) && !itself(seen, other) && names
+    };
+    let alone = || !caches.iter().any(|caches| caches.controllers.find(named).is_some());
+    let ours = |one: &String| own.iter().any(|claim| of_claim(&seen.owner, claim) == *one);
+    if seen.databases.iter().all(ours) && alone() {
         return false;
     }
     let created = seen.controller.metadata.creation_timestamp.as_ref().map(|Time(at)| *at);

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::api::core::v1::{LocalObjectReference, PodTemplateSpec};
 use resource::Spec;
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::build::Objects;
@@ -30,14 +30,24 @@ pub(crate) fn pin(objects: &mut Objects, seen: &Seen) {
     let Some(postgres) = &mut objects.postgres else { return };
     let made_of = made_of(&seen.controller.spec);
     let there = seen.postgres.as_ref().and_then(|there| there.metadata.annotations.as_ref());
+    let status = seen.postgres.as_ref().and_then(|there| there.status.as_ref());
+    let runs = status.and_then(|status| status.ready_replicas).is_some_and(|ready| ready > 0);
     let Some(spec) = postgres.set.spec.as_mut() else { return };
-    if let Some(template) = there.and_then(|annotations| made(annotations, &made_of)) {
+    let kept = there.and_then(|annotations| made(annotations, &made_of));
+    // whoever runs needs no other credentials for its image; whoever can't be fetched does
+    let fits = |kept: &PodTemplateSpec| runs || credentials(kept) == credentials(&spec.template);
+    if let Some(template) = kept.filter(fits) {
         spec.template = template;
     }
     let annotations = postgres.set.metadata.annotations.get_or_insert_default();
     // a tree of texts, numbers and maps
     annotations.insert(MADE.to_owned(), serde_json::to_string(&spec.template).unwrap_or_default());
     annotations.insert(MADE_OF.to_owned(), made_of);
+}
+
+/// With what its images are fetched.
+fn credentials(template: &PodTemplateSpec) -> Option<&Vec<LocalObjectReference>> {
+    template.spec.as_ref()?.image_pull_secrets.as_ref()
 }
 
 /// The pods as they were made, if they were made of the same.
@@ -49,28 +59,8 @@ fn made(annotations: &BTreeMap<String, String>, made_of: &String) -> Option<PodT
 fn made_of(spec: &Spec) -> String {
     let builtin = spec.store.as_ref().and_then(|store| store.builtin.clone()).unwrap_or_default();
     let claim = builtin.storage.as_ref().and_then(|storage| storage.claim_name.as_ref());
-    let mut parts = vec![json!(builtin.image), json!(builtin.resources), json!(claim)];
-    // a database that was made before there were any stays as it is
-    parts.extend(spec.image_pull_secrets.iter().filter(|named| !named.is_empty()).map(|named| json!(named)));
-    let text = Value::from(parts).to_string();
+    let text = json!([builtin.image, builtin.resources, claim]).to_string();
     let mut sum = hex::encode(Sha256::digest(text));
     sum.truncate(10);
     sum
-}
-
-#[cfg(test)]
-mod tests {
-    use resource::Named;
-
-    use super::*;
-
-    #[test]
-    fn a_database_that_can_not_be_fetched_is_made_anew_when_there_are_credentials() {
-        let spec = |named: &[&str]| {
-            let named = named.iter().map(|name| Named { name: (*name).to_owned() }).collect();
-            Spec { image_pull_secrets: Some(named), ..Spec::default() }
-        };
-        assert_eq!(made_of(&Spec::default()), made_of(&spec(&[])));
-        assert_ne!(made_of(&Spec::default()), made_of(&spec(&["registry"])));
-    }
 }

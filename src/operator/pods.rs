@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use resource::Reason;
 use rollout::{Revision, Slot, Stage, State};
 
-use crate::names::{CONTAINER, PEER_PORT, POSTGRES_CONTAINER, REVISION_LABEL, SET_REVISION_LABEL};
+use crate::names::{CONTAINER, PEER_PORT, POSTGRES_CONTAINER, REVISION_LABEL};
 use crate::roll::{Note, NotedStore, overviews};
 use crate::seen::Seen;
 use crate::told::{self, Told};
@@ -85,16 +85,9 @@ fn store_was_away(note: &Note, lately: Duration, now: Timestamp) -> bool {
     }
 }
 
-/// What the StatefulSet makes below its partition: what its pods all ran last, which is not always what was proven. `None`: no pod of it
-/// is there to tell.
-pub(crate) fn below(seen: &Seen) -> Option<Revision> {
-    let set = seen.set.as_ref()?;
-    let current = set.status.as_ref()?.current_revision.as_ref()?;
-    let is = |pod: &&Pod| {
-        let labels = pod.metadata.labels.as_ref();
-        labels.and_then(|labels| labels.get(SET_REVISION_LABEL)) == Some(current)
-    };
-    revision(seen.pods.iter().find(is)?)
+/// What the StatefulSet makes below its partition.
+pub(crate) fn below<'a>(seen: &'a Seen, note: &'a Note) -> Option<&'a Revision> {
+    seen.below.as_ref().or_else(|| note.proven.then_some(&note.good))
 }
 
 /// What the StatefulSet makes where no pod is.
@@ -108,7 +101,7 @@ fn comes_as(seen: &Seen, ordinal: usize, note: &Note) -> Revision {
     match template {
         _ if ordinal >= asked => note.target().clone(),
         Some(template) if given => Revision(template.clone()),
-        Some(_) => below(seen).unwrap_or_else(|| note.good.clone()),
+        Some(_) => below(seen, note).unwrap_or(&note.good).clone(),
         // there is no StatefulSet: the next one begins with what was proven
         None => note.good.clone(),
     }

@@ -275,9 +275,8 @@ fn take(seen: &Seen, note: &Note, wanted: Wanted<'_>) -> Rolled {
     let slots: Vec<Slot> = places.iter().map(|place| place.slot.clone()).collect();
     let observed = Observed { now: since_epoch(seen.now), slots: &slots, busy: busy(seen) };
     let rollout = note.rollout(count);
-    let below = pods::below(seen);
-    let rollout =
-        if note.out_of_reach(&slots, below.as_ref()) { Rollout { turn: None, ..rollout } } else { rollout };
+    let below = pods::below(seen, note);
+    let rollout = if note.out_of_reach(&slots, below) { Rollout { turn: None, ..rollout } } else { rollout };
     let at_work = rollout.turn.map(|turn| turn.ordinal);
     let (next, act) = step(rollout.clone(), &observed, &policy);
     let begins = matches!(act, Act::Drain(_)) && next.turn != rollout.turn;
@@ -315,9 +314,9 @@ fn take(seen: &Seen, note: &Note, wanted: Wanted<'_>) -> Rolled {
     let as_they_are = shrink::differs(seen, wanted, &target);
     // whoever changes the template by hand, as `kubectl rollout restart` does, is not followed past all that rolls here
     let rests = note.turn.is_none() && slots.iter().all(|slot| slot.revision == target);
-    let partition = match below {
+    let partition = match &seen.below {
         _ if as_they_are => replicas,
-        Some(below) if rests && below == target => replicas,
+        Some(below) if rests && *below == target => replicas,
         _ => partition(&note, &slots, replicas),
     };
     Rolled { note, phase, hold: policy.hold, deed, replicas, partition, target }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use resource::HAController;
+use rollout::Revision;
 
 use crate::names::{Owner, ordinal};
 use crate::plan::Apis;
@@ -21,6 +22,8 @@ pub(crate) struct Seen {
     pub apis: Apis,
     pub records: Vec<Record>,
     pub set: Option<StatefulSet>,
+    /// What it makes below its partition: what its pods all ran last, which is not always what was proven. `None`: nobody can say.
+    pub below: Option<Revision>,
     /// Pods of replicas.
     pub pods: Vec<Pod>,
     pub postgres: Option<StatefulSet>,

@@ -1,5 +1,7 @@
 //! Values that are refused, and with which words.
 
+use std::io::Write;
+
 use crate::helm::{CONTROLLER, Helm, OPERATOR, only};
 
 /// Chart, what is set besides what is needed, and what of it the refusal must say.
@@ -21,7 +23,6 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (OPERATOR, "log.format=xml", "format"),
     (OPERATOR, "log.level=warning", "level"),
     (OPERATOR, "replicas=null", "replicas"),
-    (OPERATOR, "leaseDurationSeconds=null", "leaseDurationSeconds"),
     (OPERATOR, "leaseDurationSeconds=4", "leaseDurationSeconds"),
     (OPERATOR, "podSecurityContext.runAsUser=0", "runAsUser"),
     (OPERATOR, "podSecurityContext.privileged=true", "privileged"),
@@ -73,6 +74,17 @@ fn an_autoscaler_alone_says_how_many_replicas_there_are() {
     let made = |set| only(&helm.objects("acme", CONTROLLER, &["--set", set]), "HAController")["spec"].clone();
     assert_eq!(made("replicas=0")["replicas"], 0);
     assert!(made("replicas=null").get("replicas").is_none());
+}
+
+#[test]
+fn what_is_taken_back_with_null_is_taken() {
+    let Some(helm) = Helm::find("values that are null") else { return };
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let values = "ingress: {host: ci.example.com, tls: null, className: null}\n\
+                  resources: {limits: {cpu: null, memory: 1Gi}}\nrollout: {when: null}\nstore: {postgres: {url: null}}\n";
+    file.write_all(values.as_bytes()).unwrap();
+    let made = helm.objects("acme", CONTROLLER, &["--values", file.path().to_str().unwrap()]);
+    assert_eq!(only(&made, "HAController")["spec"]["ingress"]["host"], "ci.example.com");
 }
 
 #[test]

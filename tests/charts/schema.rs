@@ -44,7 +44,7 @@ const COMMON: [&str; 10] = [
 fn values(definition: &Value) -> Value {
     let says = |key: &str| definition[key] == json!(true);
     if says("x-kubernetes-int-or-string") {
-        return json!({ "type": ["number", "string"] });
+        return json!({ "type": ["number", "string", "null"] });
     }
     let common = COMMON.into_iter().filter_map(|key| Some((key.to_owned(), definition.get(key)?.clone())));
     let mut taken: Map<String, Value> = common.collect();
@@ -52,16 +52,33 @@ fn values(definition: &Value) -> Value {
         taken.insert("items".to_owned(), values(items));
     }
     if let Some(all) = definition.get("additionalProperties") {
-        taken.insert("additionalProperties".to_owned(), values(all));
+        taken.insert("additionalProperties".to_owned(), or_null(values(all)));
     }
     if let Some(fields) = definition["properties"].as_object() {
-        let fields = fields.iter().map(|(name, field)| (name.clone(), values(field))).collect();
+        let needed =
+            |name: &String| definition["required"].as_array().is_some_and(|all| all.contains(&json!(name)));
+        let taken_of = |(name, field): (&String, &Value)| {
+            let taken = values(field);
+            (name.clone(), if needed(name) { taken } else { or_null(taken) })
+        };
+        let fields = fields.iter().map(taken_of).collect();
         taken.insert("properties".to_owned(), Value::Object(fields));
         if !says("x-kubernetes-preserve-unknown-fields") {
             taken.insert("additionalProperties".to_owned(), json!(false));
         }
     }
     Value::Object(taken)
+}
+
+/// By which one values file takes back what another one says: an API server drops it.
+fn or_null(mut taken: Value) -> Value {
+    if let Some(one) = taken["type"].as_str().map(str::to_owned) {
+        taken["type"] = json!([one, "null"]);
+    }
+    if let Some(words) = taken.get_mut("enum").and_then(Value::as_array_mut) {
+        words.push(Value::Null);
+    }
+    taken
 }
 
 #[test]
@@ -75,7 +92,7 @@ fn the_controllers_chart_takes_what_the_definition_takes() {
         let mut taken = values(&spec[field]);
         assert!(taken["type"].is_string(), "{field}");
         if FRONTS.contains(&field) {
-            taken["type"] = json!(["object", "null"]);
+            taken = or_null(taken);
         }
         if CHOICES.contains(&field) {
             taken["maxProperties"] = json!(1);

@@ -225,12 +225,19 @@ pub(super) async fn follow(place: &Place, mut used: StoreUrl, home: &home::Home)
 
 /// Refuses a database in which another controller lives, or nobody where this one is expected, before anything of it is touched.
 async fn not_foreign(store: &Arc<dyn Store>, first: &First, expected: bool) -> Result<()> {
-    let Some(controller) = first.identity()? else { return Ok(()) };
+    let Some(controller) = first.identity()? else {
+        return if expected {
+            Err(anyhow!("--expect-home needs --controller, which says whose home it is"))
+        } else {
+            Ok(())
+        };
+    };
     loop {
         match store.meta().await {
             Ok(meta) if meta.controller.is_empty() && expected => {
                 return Err(anyhow!(
-                    "the database is empty, and {controller} has run before: restore it, or let the store be found where it was"
+                    "the database is empty, and {controller} has run before: let the store be found where it was, or restore it into a \
+                     database that is made anew (this one has empty tables by now)"
                 ));
             }
             Ok(meta) if meta.controller.is_empty() => return Ok(()),

@@ -1,8 +1,6 @@
 //! A cluster in memory: objects, a StatefulSet controller, and replicas that start, drain and end, one tick after the other.
 
-use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,13 +11,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use kube::api::DynamicObject;
 use resource::{HAController, Status};
+use rollout::Revision;
 use serde_json::{Value, json};
 
 use super::sets;
 use crate::decide::{Decision, Outcome, decide};
 use crate::kept::Kept;
 use crate::kinds::Kind;
-use crate::names::{FINALIZER, Owner, REVISION_LABEL, SET_REVISION_LABEL, ordinal};
+use crate::names::{FINALIZER, Owner, REVISION_LABEL, ordinal};
 use crate::perform::{Applied, Live, perform};
 use crate::plan::{Apis, Images};
 use crate::record::Record;
@@ -282,7 +281,7 @@ impl Cluster {
         let typed = |kind, name: &str| state.objects.get(&(kind, name.to_owned()));
         let mut set = typed(Kind::StatefulSet, "acme").and_then(from::<StatefulSet>);
         if let Some(set) = set.as_mut().filter(|_| !state.current.is_empty()) {
-            let current_revision = Some(name_of(&state.current));
+            let current_revision = Some("known".to_owned());
             set.status = Some(StatefulSetStatus { current_revision, ..StatefulSetStatus::default() });
         }
         let records = state.objects.iter().filter(|((kind, _), _)| *kind == Kind::ControllerRevision);
@@ -308,6 +307,7 @@ impl Cluster {
             controller,
             apis: Apis::default(),
             records,
+            below: set.as_ref().and_then(|_| revision_of(&state.current)).map(Revision),
             set,
             pods: state
                 .replicas
@@ -344,7 +344,7 @@ impl Cluster {
             "metadata": {
                 "name": format!("acme-{ordinal}"),
                 "uid": replica.uid,
-                "labels": { REVISION_LABEL: replica.revision, SET_REVISION_LABEL: name_of(&replica.hash) },
+                "labels": { REVISION_LABEL: replica.revision },
                 "ownerReferences": if replica.owned {
                     json!([{ "apiVersion": "apps/v1", "kind": "StatefulSet", "name": "acme", "uid": "set" }])
                 } else {
@@ -502,11 +502,10 @@ fn from<T: serde::de::DeserializeOwned>(object: &DynamicObject) -> Option<T> {
     serde_json::from_value(serde_json::to_value(object).unwrap()).ok()
 }
 
-/// What the controller of StatefulSets calls a template.
-fn name_of(template: &str) -> String {
-    let mut hasher = DefaultHasher::new();
-    template.hash(&mut hasher);
-    format!("acme-{:x}", hasher.finish())
+/// The revision that a template says.
+pub(super) fn revision_of(template: &str) -> Option<String> {
+    let template: Value = serde_json::from_str(template).ok()?;
+    Some(template["metadata"]["labels"][REVISION_LABEL].as_str()?.to_owned())
 }
 
 fn image_of(state: &State, revision: &str) -> String {

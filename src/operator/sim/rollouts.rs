@@ -629,3 +629,28 @@ async fn a_single_replica_for_whose_help_there_is_no_room_is_as_it_was() {
     cluster.settle(|cluster| assert!(!cluster.serving().is_empty())).await;
     assert_eq!((cluster.serving(), cluster.pods()), (serves("a:3", 1), 1));
 }
+
+#[tokio::test]
+async fn the_last_one_that_hangs_is_replaced_when_another_image_is_wanted() {
+    for replicas in [1, 2, 3] {
+        for (next, good) in [("a:1", true), ("a:3", false)] {
+            let mut cluster = settled(Spec { replicas, ..image("a:1") }).await;
+            cluster.nowhere.insert(0);
+            cluster.controller.spec.image = Some("a:2".to_owned());
+            for _ in 0..60 {
+                steps(&cluster, 1).await;
+                if cluster.image(0) == "a:2" {
+                    break;
+                }
+            }
+            assert_eq!(cluster.image(0), "a:2", "{replicas}");
+            cluster.controller.spec.image = Some(next.to_owned());
+            steps(&cluster, 20).await;
+            // what was proven comes back at once; another one only where others serve meanwhile
+            assert!(!good || cluster.image(0) == next, "{replicas}: {}", cluster.image(0));
+            cluster.nowhere.clear();
+            cluster.settle(|_| {}).await;
+            assert_eq!(cluster.serving(), serves(next, replicas as usize), "{replicas}");
+        }
+    }
+}

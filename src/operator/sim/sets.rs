@@ -4,9 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::DynamicObject;
 use serde_json::Value;
 
-use super::cluster::{DRAIN, Doing, Replica, START, State};
+use super::cluster::{DRAIN, Doing, Replica, START, State, revision_of};
 use crate::kinds::Kind;
-use crate::names::REVISION_LABEL;
 
 /// As an API server says it.
 pub(super) const UNCHANGEABLE: &str = "StatefulSet.apps \"acme\" is invalid: spec: Forbidden: updates to statefulset spec for \
@@ -68,8 +67,7 @@ pub(super) fn control(state: &mut State) {
     for ordinal in 0..wanted {
         if !state.replicas.contains_key(&ordinal) {
             let hash = if ordinal >= partition { state.update.clone() } else { state.current.clone() };
-            let template: Value = serde_json::from_str(&hash).unwrap();
-            let revision = template["metadata"]["labels"][REVISION_LABEL].as_str().unwrap().to_owned();
+            let revision = revision_of(&hash).unwrap();
             state.uids += 1;
             let uid = format!("pod-{}", state.uids);
             let replica =

@@ -1,9 +1,10 @@
 //! The rollout of a StatefulSet: what is seen of its pods as slots for [`rollout::step`], and what comes of its answer. Pure.
 //!
 //! Pods are replaced from the highest ordinal down, because a StatefulSet does it in no other way: pods from its `partition` on
-//! get the template, those below come back as what they were. So a pod that is lost in the middle of a rollout never comes back
-//! as something that was not proven. Where the rollout stands is written in an annotation of the StatefulSet, together with what
-//! follows from it.
+//! get the template, those below come back as what all ran last (`status.currentRevision`), which is what was proven, but where
+//! nothing was or all pods were away meanwhile: so it is looked at ([`Seen::below`]). A pod that is lost in the middle of a rollout
+//! never comes back as something that was not proven. Where the rollout stands is written in an annotation of the StatefulSet,
+//! together with what follows from it. At rest the partition is above all pods: nothing is replaced that is not asked for here.
 
 use std::time::Duration;
 

@@ -285,7 +285,7 @@ fn take(seen: &Seen, note: &Note, wanted: Wanted<'_>) -> Rolled {
     let shrinks = act != Act::Nothing && shrink::surplus(seen, count).next().is_some();
     let waits = shrinks || (begins && (pods::lacks_its_share(seen, note) || no_room(seen, &slots)));
     let (rollout, act) = if waits { (Rollout { turn: None, ..rollout }, Act::Nothing) } else { (next, act) };
-    let act = if act == Act::Nothing { relieve(at_work, &slots) } else { act };
+    let act = if act == Act::Nothing { relieve(at_work, &slots, note.target(), below) } else { act };
     let phase = rollout.phase(&observed, &policy);
     let ready = slots.iter().all(|slot| slot.state == State::Ready && slot.revision == rollout.good);
     let proven = (note.proven && note.good == rollout.good) || (ready && count > 0);
@@ -324,11 +324,17 @@ fn take(seen: &Seen, note: &Note, wanted: Wanted<'_>) -> Rolled {
 }
 
 /// One that has handed over all that it had, and whose turn it is not, serves nobody until its pod is replaced: somebody has asked
-/// it, or it was at work when another revision was wanted.
-fn relieve(at_work: Option<usize>, slots: &[Slot]) -> Act {
-    let mut others = slots.iter().enumerate().filter(|(index, _)| at_work != Some(*index));
-    let drained = others.find(|(_, slot)| slot.state == State::Drained);
-    drained.map_or(Act::Nothing, |(index, slot)| Act::Replace(index, slot.revision.clone()))
+/// it, or it was at work when another revision was wanted. Nor does one that never gets ready with what is not wanted any more, and
+/// nobody else may go meanwhile: it comes back as what the StatefulSet makes, if that is something else.
+fn relieve(at_work: Option<usize>, slots: &[Slot], target: &Revision, below: Option<&Revision>) -> Act {
+    let others = || slots.iter().enumerate().filter(|(index, _)| at_work != Some(*index));
+    let drained = |(_, slot): &(usize, &Slot)| slot.state == State::Drained;
+    let hangs = |(_, slot): &(usize, &Slot)| {
+        let other = below.is_some_and(|below| *below != slot.revision);
+        slot.state == State::Starting && slot.broken.is_some() && slot.revision != *target && other
+    };
+    let found = others().find(drained).or_else(|| others().find(hangs).filter(|_| at_work.is_none()));
+    found.map_or(Act::Nothing, |(index, slot)| Act::Replace(index, slot.revision.clone()))
 }
 
 /// What the StatefulSet is to make: before a rollout has begun, pods that are lost or added are of what was proven. Where there are

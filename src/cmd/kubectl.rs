@@ -186,7 +186,8 @@ enum RolloutCommand {
 #[command(after_help = "Examples:\n  kubectl majordomo rollout undo acme\n  \
     kubectl majordomo rollout undo acme --to-revision 3 --yes\n\n\
     Brought back are image, imagePullPolicy, imagePullSecrets, plugins, resources, podTemplate, security, objects,\n\
-    trustedProxies and the annotation majordomo.dev/restartedAt. What else was another one then (the address, the store, keys) is named and stays.\n\
+    trustedProxies and the annotation majordomo.dev/restartedAt. What else was another one then (the address, the store,\n\
+    keys) is named and stays.\n\
     Whatever keeps the resource in step with a file elsewhere must be told, too.")]
 struct UndoArgs {
     /// Name of the HAController

@@ -81,7 +81,7 @@ pub(crate) fn decide(seen: &Seen, images: &Images, fresh: &NewSecrets) -> Decisi
         rolled = Some(step);
         wanted = Some(wish);
     }
-    let proven = rolled.as_ref().map_or(was_proven, |rolled| was_proven || rolled.note.proven);
+    let proven = was_proven || rolled.as_ref().is_some_and(|rolled| rolled.note.proven);
     let deed = rolled.as_ref().filter(|_| pods.is_some()).map_or(Deed::Nothing, |rolled| rolled.deed.clone());
     let plan = Plan {
         owner: seen.owner.clone(),

@@ -30,12 +30,11 @@ pub(crate) fn pin(objects: &mut Objects, seen: &Seen) {
     let Some(postgres) = &mut objects.postgres else { return };
     let made_of = made_of(&seen.controller.spec);
     let there = seen.postgres.as_ref().and_then(|there| there.metadata.annotations.as_ref());
-    let status = seen.postgres.as_ref().and_then(|there| there.status.as_ref());
-    let runs = status.and_then(|status| status.ready_replicas).is_some_and(|ready| ready > 0);
     let Some(spec) = postgres.set.spec.as_mut() else { return };
     let kept = there.and_then(|annotations| made(annotations, &made_of));
     // whoever runs needs no other credentials for its image; whoever can't be fetched does
-    let fits = |kept: &PodTemplateSpec| runs || credentials(kept) == credentials(&spec.template);
+    let fits =
+        |kept: &PodTemplateSpec| seen.postgres_ready() || credentials(kept) == credentials(&spec.template);
     if let Some(template) = kept.filter(fits) {
         spec.template = template;
     }

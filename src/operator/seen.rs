@@ -83,6 +83,12 @@ pub(crate) struct Other {
 }
 
 impl Seen {
+    /// Whether the PostgreSQL that was made for it serves.
+    pub(crate) fn postgres_ready(&self) -> bool {
+        let status = self.postgres.as_ref().and_then(|set| set.status.as_ref());
+        status.and_then(|status| status.ready_replicas).is_some_and(|ready| ready > 0)
+    }
+
     /// The pod of a place.
     pub(crate) fn pod(&self, place: usize) -> Option<&Pod> {
         self.pods.iter().find(|pod| {

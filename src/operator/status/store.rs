@@ -30,7 +30,7 @@ pub(super) fn store_ready(seen: &Seen) -> Word {
         Told::Waits(why) if !why.is_empty() => Some(why.as_str()),
         Told::Waits(_) | Told::Overview(_) => None,
     });
-    let starting = builtin(&seen.controller.spec).is_some() && !postgres_ready(seen);
+    let starting = builtin(&seen.controller.spec).is_some() && !seen.postgres_ready();
     match waits {
         Some(why) if !starting => Word(FALSE, refusal(why), why.to_owned()),
         _ if starting => {
@@ -86,9 +86,4 @@ fn refusal(why: &str) -> Reason {
 fn why_not(pod: &Pod) -> Option<String> {
     let why = pods::message(pod).filter(|_| !pods::ready(pod))?;
     Some(format!("{}: {why}", pod.metadata.name.as_deref()?))
-}
-
-fn postgres_ready(seen: &Seen) -> bool {
-    let status = seen.postgres.as_ref().and_then(|set| set.status.as_ref());
-    status.and_then(|status| status.ready_replicas).is_some_and(|ready| ready > 0)
 }
